@@ -1,0 +1,54 @@
+"""What pretraining minimises."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+
+
+def _one_way(logits: Tensor, truth: Tensor) -> Tensor:
+    """Each true pair against the false pairs of its row, averaged over the true pairs."""
+    false = logits.masked_fill(truth, -torch.inf).logsumexp(dim=1, keepdim=True)
+    losses = softplus(false - logits)
+    usable = truth & false.isfinite()
+    return torch.where(usable, losses, 0).sum() / usable.sum().clamp(min=1)
+
+
+def contrastive_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Contrast with any number of true pairs, both ways; true pairs never compete.
+
+    Args:
+        logits: scaled cosines, shape ``(images, sentences)``.
+        truth: whether the sentence is true of the image, boolean, same shape.
+    """
+    return (_one_way(logits, truth) + _one_way(logits.T, truth.T)) / 2
+
+
+def pairwise_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Is this sentence true of this image? True and false pairs weigh the same.
+
+    Args:
+        logits: scaled and shifted cosines, shape ``(images, sentences)``.
+        truth: boolean, same shape.
+    """
+    losses = binary_cross_entropy_with_logits(logits, truth.to(logits.dtype), reduction="none")
+    weight = truth / truth.sum().clamp(min=1) + ~truth / (~truth).sum().clamp(min=1)
+    return (losses * weight).sum() / 2
+
+
+def sign_loss(patch_logits: Tensor, whole_logits: Tensor, patches: Tensor, signs: Tensor) -> Tensor:
+    """Which signs does each patch, and the whole image, show?
+
+    Args:
+        patch_logits: shape ``(n, T, P)``.
+        whole_logits: shape ``(n, P)``.
+        patches: boolean, shape ``(n, T, P)``.
+        signs: boolean, shape ``(n, P)``.
+    """
+    positive = torch.tensor(4.0)
+    local = binary_cross_entropy_with_logits(
+        patch_logits, patches.float(), pos_weight=positive
+    )
+    whole = binary_cross_entropy_with_logits(whole_logits, signs.float(), pos_weight=positive)
+    return 4 * local + whole

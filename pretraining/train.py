@@ -1,0 +1,182 @@
+"""The training loop of the nano backbone."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import CLIPModel
+
+from pretraining.corpus import Captions, Sentence
+from pretraining.model import SignHeads, normalise
+from pretraining.objective import contrastive_loss, pairwise_loss, sign_loss
+from pretraining.pictures import Pictures
+from pretraining.tokens import DroppingEncoder
+
+FLIPS = ("brain", "oct")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings of one pretraining run.
+
+    Attributes:
+        steps: optimiser steps.
+        batch: images a step, all of one modality.
+        learning_rate: peak of the cosine schedule.
+        sign_share: share of the steps that train on signs of patches alone.
+        compositions: sentences a step that claim what some image of the batch shows.
+        strangers: sentences a step that speak of other modalities.
+        average: decay of the running average of the weights, which is what is saved.
+        seed: of everything that is drawn.
+    """
+
+    steps: int = 6000
+    batch: int = 64
+    learning_rate: float = 1.2e-3
+    sign_share: float = 0.25
+    compositions: int = 20
+    strangers: int = 4
+    average: float = 0.998
+    seed: int = 0
+
+
+class Trainer:
+    """Holds the model, the data and the sources of randomness of one run."""
+
+    def __init__(
+        self,
+        model: CLIPModel,
+        pictures: dict[str, Pictures],
+        captions: dict[str, Captions],
+        encoder: DroppingEncoder,
+        recipe: Recipe,
+    ) -> None:
+        self.model, self.pictures, self.captions = model, pictures, captions
+        self.encoder, self.recipe = encoder, recipe
+        self.heads = SignHeads({n: len(p.modality.signs) for n, p in pictures.items()})
+        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.bias = nn.Parameter(torch.tensor(-3.0))
+        self.rng = np.random.default_rng(recipe.seed)
+        decay, plain = [], []
+        for p in [*model.parameters(), *self.heads.parameters()]:
+            (decay if p.ndim > 1 else plain).append(p)
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": decay, "weight_decay": 0.05},
+                {"params": [*plain, self.scale, self.bias], "weight_decay": 0.0},
+            ],
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+        )
+        self.averaged = copy.deepcopy(model)
+
+    def sentences(self, name: str, shown: list[frozenset[str]]) -> list[Sentence]:
+        """Sentences for one batch: every sign, the normal state, compositions, strangers."""
+        captions, rng = self.captions[name], self.rng
+        claims: list[tuple[str, ...]] = [(sign,) for sign in captions.signs]
+        claims += [()] * 3
+        for index in rng.integers(len(shown), size=self.recipe.compositions):
+            signs = sorted(shown[index] & set(captions.signs))
+            count = min(len(signs), int(rng.integers(1, 3)))
+            claims.append(tuple(rng.permutation(signs)[:count].tolist()))
+        said = [captions.sentence(claim, rng) for claim in claims]
+        others = [other for other in self.captions if other != name]
+        for _ in range(self.recipe.strangers):
+            stranger = self.captions[others[int(rng.integers(len(others)))]]
+            sign = list(stranger.signs)[int(rng.integers(len(stranger.signs)))]
+            said.append(stranger.sentence((sign,) if rng.random() < 0.8 else (), rng))
+        return said
+
+    def truth(self, name: str, said: list[Sentence], shown: list[frozenset[str]]) -> Tensor:
+        """Which sentence is true of which image: boolean ``(images, sentences)``."""
+        own = len(said) - self.recipe.strangers
+        table = np.zeros((len(shown), len(said)), bool)
+        for j, sentence in enumerate(said[:own]):
+            for i, signs in enumerate(shown):
+                table[i, j] = sentence.signs <= signs if sentence.signs else not signs
+        return torch.from_numpy(table)
+
+    def batch(self, name: str) -> tuple[Tensor, NDArray[np.bool_], Tensor]:
+        """Images as pixel values, their signs, and the signs of their patches."""
+        data, rng = self.pictures[name], self.rng
+        rows = np.sort(rng.choice(len(data.images), self.recipe.batch, replace=False))
+        images, patches = data.images[rows], data.patches[rows]
+        if name in FLIPS and rng.random() < 0.5:
+            images, patches = images[:, :, ::-1].copy(), patches[:, :, ::-1].copy()
+        values = normalise(torch.from_numpy(images))[:, :1]
+        contrast = torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
+        shift = torch.from_numpy(rng.uniform(-0.2, 0.2, (len(rows), 1, 1, 1)).astype(np.float32))
+        pixels = (values * contrast + shift).expand(-1, 3, -1, -1)
+        return pixels, data.signs[rows], torch.from_numpy(patches)
+
+    def loss(self, name: str, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """The loss of one batch of a modality at a point of the run in [0, 1]."""
+        pixels, signs, patches = self.batch(name)
+        columns = self.pictures[name].modality.signs
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = self.model.vision_model(pixels).last_hidden_state
+        tokens = self.model.vision_model.post_layernorm(tokens.float())
+        on_signs = sign_loss(
+            self.heads.patch[name](tokens[:, 1:]),
+            self.heads.whole[name](tokens[:, 0]),
+            patches.flatten(1, 2),
+            torch.from_numpy(signs),
+        )
+        if progress < self.recipe.sign_share:
+            return on_signs, {"signs": on_signs.item()}
+        shown = [frozenset(columns[i] for i in np.flatnonzero(row)) for row in signs]
+        said = self.sentences(name, shown)
+        ids = self.encoder.encode([s.text for s in said], self.rng, 0.1, 48)
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled = self.model.text_model(torch.from_numpy(ids)).pooler_output
+        text = normalize(self.model.text_projection(pooled.float()), dim=-1)
+        image = normalize(self.model.visual_projection(tokens[:, 0]), dim=-1)
+        logits = self.scale.clamp(max=math.log(40.0)).exp() * image @ text.T
+        truth = self.truth(name, said, shown)
+        contrast = contrastive_loss(logits, truth)
+        pairs = pairwise_loss(logits + self.bias, truth)
+        fade = 1 - 0.8 * (progress - self.recipe.sign_share) / (1 - self.recipe.sign_share)
+        total = contrast + pairs + fade * on_signs
+        return total, {
+            "signs": on_signs.item(), "contrast": contrast.item(), "pairs": pairs.item(),
+        }  # fmt: skip
+
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        decay = min(self.recipe.average, (1 + step) / (10 + step))
+        for slow, fast in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+            slow.lerp_(fast, 1 - decay)
+
+    def run(self) -> CLIPModel:
+        """Train; returns the averaged model."""
+        recipe = self.recipe
+        names = list(self.pictures)
+        weights = np.array([len(self.captions[n].signs) + 6 for n in names], float)
+        start, recent = time.monotonic(), {}
+        for step in range(recipe.steps):
+            progress = step / recipe.steps
+            warm = min(1.0, (step + 1) / 200)
+            for group in self.optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
+            name = names[int(self.rng.choice(len(names), p=weights / weights.sum()))]
+            loss, parts = self.loss(name, progress)
+            self.optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimiser.step()
+            self._average(step)
+            recent[name] = parts
+            if (step + 1) % 200 == 0:
+                seen = (step + 1) * recipe.batch
+                rate = seen / (time.monotonic() - start)
+                told = {n: {k: round(v, 3) for k, v in p.items()} for n, p in recent.items()}
+                print(f"step {step + 1}/{recipe.steps}  {rate:.0f} images/s  {told}", flush=True)
+        return self.averaged

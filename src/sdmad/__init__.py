@@ -1,0 +1,37 @@
+"""Sign-driven few-shot detection of several anomalies in one medical image (SD-MAD).
+
+Not a medical device: for research, never for diagnosis.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sdmad._version import __version__
+
+if TYPE_CHECKING:
+    from sdmad.backbones import load_backbone
+    from sdmad.config import SDMADConfig
+    from sdmad.detector import SDMAD
+    from sdmad.signs import SignBank
+
+_HOMES = {
+    "SDMAD": "sdmad.detector",
+    "SDMADConfig": "sdmad.config",
+    "SignBank": "sdmad.signs",
+    "load_backbone": "sdmad.backbones",
+}
+
+__all__ = ["SDMAD", "SDMADConfig", "SignBank", "__version__", "load_backbone"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the public names when they are first used, so that ``import sdmad`` stays light."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sdmad' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

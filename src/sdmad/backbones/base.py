@@ -1,0 +1,96 @@
+"""One interface to a pair of encoders, both towers layer by layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdmad.data.preprocessing import Preprocessing
+
+
+class Tower(nn.Module, ABC):
+    """An encoder whose blocks can be run one by one.
+
+    Attributes:
+        depth: number of transformer blocks.
+        width: size of a token.
+    """
+
+    depth: int
+    width: int
+
+    @abstractmethod
+    def embed(self, inputs: Tensor) -> tuple[Tensor, Any]:
+        """Turn inputs into tokens ``(n, T, W)`` and the state that ``block`` and ``pool`` need."""
+
+    @abstractmethod
+    def block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
+        """Run block ``index``, counted from 1, on tokens ``(n, T, W)``."""
+
+    @abstractmethod
+    def pool(self, hidden: Tensor, state: Any) -> Tensor:
+        """Turn the last block's tokens into unit-length embeddings ``(n, D)``."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Run the whole tower: unit-length embeddings ``(n, D)``."""
+        hidden, state = self.embed(inputs)
+        for index in range(1, self.depth + 1):
+            hidden = self.block(index, hidden, state)
+        return self.pool(hidden, state)
+
+
+class Backbone(ABC):
+    """A frozen vision-language model.
+
+    Attributes:
+        name: what :func:`~sdmad.backbones.load_backbone` was asked for.
+        image: the image encoder; takes pixel values ``(n, 3, H, W)``.
+        text: the text encoder; takes token ids ``(S, T)``.
+        preprocessing: how an image becomes pixel values.
+        dimension: size D of an embedding.
+        context_length: longest sentence in tokens, start and end included.
+        weights_hash: SHA-256 of the weights, hexadecimal.
+    """
+
+    name: str
+    image: Tower
+    text: Tower
+    preprocessing: Preprocessing
+    dimension: int
+    context_length: int
+    weights_hash: str
+
+    @abstractmethod
+    def tokenize(self, sentences: Sequence[str]) -> Tensor:
+        """Token ids ``(S, T)``, int64, cut to the context length and padded to the longest."""
+
+    @abstractmethod
+    def token_counts(self, sentences: Sequence[str]) -> list[int]:
+        """Tokens of each sentence before any cut, start and end included."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.image.parameters()).device
+
+    def to(self, device: torch.device | str) -> Backbone:
+        """Move both towers; returns itself."""
+        self.image.to(device)
+        self.text.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
+        """Unit-length embeddings ``(n, D)`` of pixel values ``(n, 3, H, W)``."""
+        embeddings: Tensor = self.image(pixel_values.to(self.device))
+        return embeddings
+
+    @torch.no_grad()
+    def encode_text(self, sentences: Sequence[str]) -> Tensor:
+        """Unit-length embeddings ``(S, D)`` of S sentences."""
+        embeddings: Tensor = self.text(self.tokenize(sentences).to(self.device))
+        return embeddings

@@ -1,0 +1,61 @@
+"""A linear probe: one logistic regression a category on the frozen image embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdmad.backbones import Backbone
+from sdmad.data.images import ImageSource
+from sdmad.errors import InputError
+from sdmad.evidence import Combined, LinearProbe
+from sdmad.interface import Detector, ImageScores, check_labels
+
+
+class LinearProbeDetector(Detector):
+    """What any user would try first on the same few images.
+
+    Args:
+        categories: the K category names.
+        backbone: the frozen model.
+
+    Attributes:
+        probe_: the fitted probe.
+    """
+
+    def __init__(self, categories: Sequence[str], backbone: Backbone) -> None:
+        self.categories, self.backbone = tuple(categories), backbone
+        self.probe_: LinearProbe | None = None
+
+    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+        """Fit a logistic regression a category; unknown labels are left out of theirs.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            labels: 1, 0 or NaN, shape ``(n, K)``.
+        """
+        values = check_labels(labels, len(images), len(self.categories))
+        pixels = self.backbone.preprocessing(images)
+        features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
+        self.probe_ = LinearProbe.fit(features, values)
+        return self
+
+    def check_fitted(self) -> None:
+        """Raise InputError if :meth:`fit` has not run."""
+        if self.probe_ is None:
+            raise InputError("this probe is not fitted yet: call fit")
+
+    @torch.no_grad()
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+        self.check_fitted()
+        assert self.probe_ is not None
+        odds = self.probe_(self.backbone.encode_image(pixels))
+        nothing = torch.zeros(len(odds), 0)
+        unknown = torch.full((len(odds),), torch.nan)
+        return ImageScores.of(Combined(odds, odds, odds.amax(dim=1)), odds > 0, nothing, unknown)

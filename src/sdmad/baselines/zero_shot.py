@@ -1,0 +1,84 @@
+"""Zero-shot CLIP: the backbone without adapters, with category names or with signs.
+
+Radford et al. 2021; with signs and selection it is SD-MAD's inference without its training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdmad.backbones import Backbone
+from sdmad.config import SDMADConfig, parse_decision
+from sdmad.data.images import ImageSource
+from sdmad.errors import InputError
+from sdmad.evidence import SignAndImageEvidence
+from sdmad.interface import Detector, ImageScores
+from sdmad.method.scoring import normal_anchor
+from sdmad.sign_scorer import SignScorer
+from sdmad.signs import SignBank
+from sdmad.training import TextFeatures
+
+
+def name_bank(bank: SignBank) -> SignBank:
+    """A bank whose only sign of each category is "MODALITY with CATEGORY".
+
+    >>> name_bank(SignBank("b", "brain MRI", ("a normal brain",), {"Mass": ("x",)})).sentences
+    ('brain MRI with mass',)
+
+    Args:
+        bank: whose modality, normal sentences and category names to use.
+    """
+    signs = {
+        name: (f"{bank.modality} with {name.replace('_', ' ').lower()}",) for name in bank.names
+    }
+    return SignBank(f"{bank.name}-names", bank.modality, bank.normal, signs)
+
+
+class ZeroShotCLIP(Detector):
+    """The bare backbone, scored by Eq. 7 and decided by Eq. 8 or their mean.
+
+    Args:
+        bank: the sentences; :func:`name_bank` makes the one with category names.
+        backbone: the frozen model.
+        selection: ``"paper"`` (Eq. 6 on the untrained text features) or ``"none"``.
+        decision: ``"paper"`` (Eq. 8) or ``"mean"``.
+    """
+
+    def __init__(
+        self,
+        bank: SignBank,
+        backbone: Backbone,
+        selection: str = "none",
+        decision: str = "paper",
+    ) -> None:
+        if parse_decision(decision)[0] == "fpr":
+            raise InputError("zero-shot CLIP decides by paper or mean")
+        self.bank, self.backbone, self.categories = bank, backbone, bank.names
+        features = backbone.encode_text([*bank.sentences, *bank.normal])
+        count = len(bank.sentences)
+        text = TextFeatures(features[:count], normal_anchor(features[count:]))
+        self.scorer = SignScorer.build(text, bank, selection, "max")
+        self._evidence = SignAndImageEvidence(SDMADConfig.paper(decision=decision))
+
+    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+        """Nothing is learnt; the arguments are ignored."""
+        del images, labels
+        return self
+
+    def check_fitted(self) -> None:
+        """Always fitted."""
+
+    @torch.no_grad()
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+        features = self.backbone.encode_image(pixels)
+        similarity = self.scorer.similarity(features)
+        anchor = self.scorer.anchor_similarity(features)
+        combined = self._evidence(self.scorer, similarity, anchor, features)
+        return ImageScores.of(combined, combined.margins > 0, similarity, anchor)

@@ -1,0 +1,164 @@
+"""Settings of the detector, each documented with the paper's value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sdmad.errors import InputError
+
+ACTIVATIONS = ("leaky_relu", "gelu", "identity")
+SELECTIONS = ("paper", "none")
+POOLINGS = ("max", "mean")
+EVIDENCE = ("none", "probe")
+DECISIONS = ("paper", "mean")
+
+
+def parse_decision(rule: str) -> tuple[str, float | None]:
+    """Split a decision rule into its kind and, for ``fpr:RATE``, the false-positive rate.
+
+    >>> parse_decision("mean"), parse_decision("fpr:0.05")
+    (('mean', None), ('fpr', 0.05))
+
+    Raises:
+        InputError: if it is none of ``paper``, ``mean`` and ``fpr:RATE`` with RATE in (0, 1).
+    """
+    if rule in DECISIONS:
+        return rule, None
+    kind, _, value = rule.partition(":")
+    try:
+        rate = float(value)
+    except ValueError:
+        rate = math.nan
+    if kind == "fpr" and 0 < rate < 1:
+        return kind, rate
+    raise InputError(f"decision rule must be paper, mean or fpr:RATE (fpr:0.05), got {rule!r}")
+
+
+@dataclass(frozen=True)
+class SDMADConfig:
+    """How SD-MAD is trained and how it decides.
+
+    ``SDMADConfig()`` is what we recommend, chosen on validation phantoms that no reported table
+    uses; :meth:`paper` is the paper to the letter. Each attribute names the paper's value.
+
+    Attributes:
+        image_blocks: image blocks with an adapter, counted from 1; None takes the paper's 6, 8,
+            18, 24 of 24 as fractions of the depth.
+        text_blocks: text blocks with an adapter; None takes the last, as in the paper.
+        bottleneck: width of an adapter's bottleneck as a fraction of the tower's (.75).
+        lam: lambda of Eq. 2 (.8).
+        activation: of the adapters: leaky_relu, gelu or identity (leaky_relu).
+        margin: added inside both hinges of Eq. 4 (0). It keeps the embeddings from collapsing.
+        image_text_weight: weight of Eq. 3 in Eq. 5 (1). A small one keeps them from collapsing.
+        learning_rate: of Adam with betas .5 and .999 (.001).
+        batch_size: images a step (8).
+        epochs: passes over the support set; the last one is kept (50).
+        selection: which signs are used: paper (Eq. 6) or none, all of them (paper).
+        pooling: how a category's kept signs make its score: max (Eq. 7) or mean (max).
+        decision: paper (Eq. 8: the smallest kept cosine exceeds the anchor's), mean (their mean
+            exceeds it) or fpr:RATE, which takes thresholds from normal images (paper).
+        image_evidence: none, or probe: add to the signs' score that of a linear probe on the
+            frozen image embeddings of the support set (none).
+        evidence_weight: weight of the probe against the signs, both standardised (no value).
+    """
+
+    image_blocks: tuple[int, ...] | None = None
+    text_blocks: tuple[int, ...] | None = None
+    bottleneck: float = 0.75
+    lam: float = 0.8
+    activation: str = "leaky_relu"
+    margin: float = 0.3
+    image_text_weight: float = 0.1
+    learning_rate: float = 1e-3
+    batch_size: int = 8
+    epochs: int = 50
+    selection: str = "paper"
+    pooling: str = "max"
+    decision: str = "mean"
+    image_evidence: str = "probe"
+    evidence_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("activation", ACTIVATIONS),
+            ("selection", SELECTIONS),
+            ("pooling", POOLINGS),
+            ("image_evidence", EVIDENCE),
+        ):
+            if getattr(self, name) not in choices:
+                raise InputError(
+                    f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
+                )
+        parse_decision(self.decision)
+        for name, low, high in (
+            ("bottleneck", 1e-6, 8.0),
+            ("lam", 0.0, 1.0),
+            ("margin", 0.0, 2.0),
+            ("image_text_weight", 0.0, 1e6),
+            ("learning_rate", 1e-12, 1e3),
+            ("batch_size", 1, 1 << 20),
+            ("epochs", 0, 1 << 20),
+            ("evidence_weight", 0.0, 1e6),
+        ):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not (number and low <= value <= high):
+                raise InputError(f"{name} must lie in [{low:g}, {high:g}], got {value!r}")
+        for name in ("batch_size", "epochs"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        for name in ("image_blocks", "text_blocks"):
+            blocks = getattr(self, name)
+            if blocks is not None:
+                _check_blocks(name, blocks)
+                object.__setattr__(self, name, tuple(blocks))
+
+    @classmethod
+    def paper(cls, **changes: Any) -> SDMADConfig:
+        """The paper to the letter; ``changes`` replace single values.
+
+        >>> SDMADConfig.paper().margin, SDMADConfig.paper(lam=0.5).lam
+        (0.0, 0.5)
+        """
+        values: dict[str, Any] = {
+            "margin": 0.0,
+            "image_text_weight": 1.0,
+            "selection": "paper",
+            "pooling": "max",
+            "decision": "paper",
+            "image_evidence": "none",
+        }
+        return cls(**{**values, **changes})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SDMADConfig:
+        """The settings from plain values.
+
+        Raises:
+            InputError: if a name is unknown or a value out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise InputError(
+                f"unknown setting {unknown[0]!r}; there are {', '.join(sorted(known))}"
+            )
+        return cls(**values)
+
+
+def _check_blocks(name: str, blocks: Any) -> None:
+    fine = (
+        isinstance(blocks, (list, tuple))
+        and len(blocks) > 0
+        and all(isinstance(b, int) and not isinstance(b, bool) and b >= 1 for b in blocks)
+        and list(blocks) == sorted(set(blocks))
+    )
+    if not fine:
+        raise InputError(f"{name} must be ascending block numbers from 1, got {blocks!r}")

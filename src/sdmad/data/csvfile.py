@@ -1,0 +1,93 @@
+"""Reading a delimited text file into named cells with the line each row stands on."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdmad.errors import InputError
+
+_DELIMITERS = (",", ";", "\t")
+
+
+@dataclass(frozen=True)
+class CsvRow:
+    """One row of a table: the line it starts on (the header is line 1) and its cells."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+def read_csv(path: Path) -> tuple[tuple[str, ...], list[CsvRow]]:
+    """Read a table in UTF-8, separated by commas, semicolons or tabs.
+
+    A byte-order mark and any line endings are accepted, blank lines skipped, and spaces around
+    cells removed. The separator is the one that occurs most often in the header.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The header's names and the rows below it, each as long as the header.
+
+    Raises:
+        InputError: if the file is missing, empty, not UTF-8 text, holds NUL bytes or an unclosed
+            or over-long field, has no row, or a row's length differs from the header's.
+    """
+    text = _decode(path)
+    header_line = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=header_line.count)
+    rows: list[CsvRow] = []
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            cells = tuple(field.strip() for field in fields)
+            if any(cells):
+                rows.append(CsvRow(line, cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, row {line}: cannot be read as CSV ({error}); look for an unclosed quote"
+        ) from error
+    header, body = rows[0].cells, rows[1:]
+    if not body:
+        raise InputError(f"{path}: no rows below the header")
+    return header, [_fit(path, row, len(header)) for row in body]
+
+
+def _decode(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: a folder; give the CSV file with the labels") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path}: encoded as UTF-16; save it as CSV in UTF-8")
+    if (nul := data.find(b"\0")) >= 0:
+        row = data.count(b"\n", 0, nul) + 1
+        raise InputError(f"{path}, row {row}: holds a NUL byte; not a CSV text file")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        row = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}, row {row}: not UTF-8 text (byte 0x{data[error.start]:02x}); "
+            "save it as CSV in UTF-8"
+        ) from error
+    if not text.strip():
+        raise InputError(f"{path}: empty; a header line and one row an image are needed")
+    return text
+
+
+def _fit(path: Path, row: CsvRow, width: int) -> CsvRow:
+    """Drop empty cells beyond the header; refuse any other difference in length."""
+    if len(row.cells) < width or any(row.cells[width:]):
+        raise InputError(
+            f"{path}, row {row.line}: {len(row.cells)} fields, but the header has {width}; "
+            "put a field that contains the separator in double quotes"
+        )
+    return CsvRow(row.line, row.cells[:width])

@@ -1,0 +1,115 @@
+"""Images to the tensor that a backbone takes; travels with every saved model."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sdmad.data.borders import normalise_border
+from sdmad.data.images import ImageSource, to_image
+from sdmad.errors import InputError
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Squash images to a square and standardise them.
+
+    The whole image is resized to the square, bicubic with antialiasing, never centre-cropped;
+    greyscale is repeated to three channels; values in [0, 1] are then standardised.
+
+    Attributes:
+        size: side of the square, in pixels.
+        mean: mean of each channel, in [0, 1] units.
+        std: standard deviation of each channel, in [0, 1] units.
+        normalise_border: whether white padding of greyscale images is made black first.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    normalise_border: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
+            raise InputError(f"preprocessing: size must be a positive integer, got {self.size!r}")
+        object.__setattr__(self, "mean", _triple("mean", self.mean))
+        object.__setattr__(self, "std", _triple("std", self.std))
+        if min(self.std) <= 0:
+            raise InputError(f"preprocessing: std must be positive, got {list(self.std)}")
+        if not isinstance(self.normalise_border, bool):
+            raise InputError(
+                "preprocessing: normalise_border must be true or false, "
+                f"got {self.normalise_border!r}"
+            )
+
+    def __call__(self, images: Sequence[ImageSource]) -> Tensor:
+        """Read and preprocess images.
+
+        Args:
+            images: paths, Pillow images or arrays, any mixture.
+
+        Returns:
+            Pixel values, shape ``(n, 3, size, size)``, float32.
+
+        Raises:
+            ImageError: if an image cannot be read; it carries the file's path.
+            InputError: if a single image is given instead of a sequence.
+        """
+        if isinstance(images, str | Image.Image | np.ndarray) or not isinstance(images, Sequence):
+            raise InputError("preprocessing: give a list of images, even for one image")
+        squares = np.empty((len(images), 3, self.size, self.size), dtype=np.float32)
+        for index, source in enumerate(images):
+            squares[index] = self._channels(to_image(source))
+        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
+        return torch.from_numpy((squares - mean) / std)
+
+    def _channels(self, image: Image.Image) -> NDArray[np.float32]:
+        if self.normalise_border:
+            image = normalise_border(image)
+        image = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+        if pixels.ndim == 2:
+            return np.broadcast_to(pixels, (3, *pixels.shape))
+        return pixels.transpose(2, 0, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain values for JSON."""
+        values = asdict(self)
+        return {**values, "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Build from `to_dict`'s values.
+
+        Raises:
+            InputError: if a key is missing or unknown, or a value is out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"preprocessing: expected a mapping, got {type(values).__name__}")
+        known = [field.name for field in fields(cls)]
+        unknown = [str(key) for key in values if key not in known]
+        if unknown:
+            raise InputError(
+                f"preprocessing: unknown key {', '.join(unknown)}; known: {', '.join(known)}"
+            )
+        missing = [key for key in ("size", "mean", "std") if key not in values]
+        if missing:
+            raise InputError(f"preprocessing: missing key {', '.join(missing)}")
+        return cls(**values)
+
+
+def _triple(name: str, value: object) -> tuple[float, float, float]:
+    if isinstance(value, list | tuple) and len(value) == 3:
+        numbers = [float(v) for v in value if isinstance(v, int | float)]
+        if len(numbers) == 3 and all(map(math.isfinite, numbers)):
+            return (numbers[0], numbers[1], numbers[2])
+    raise InputError(f"preprocessing: {name} must be three finite numbers, got {value!r}")

@@ -1,0 +1,363 @@
+"""SD-MAD: few-shot detection of several anomaly categories, explained by signs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sdmad.backbones import Backbone, load_backbone
+from sdmad.config import SDMADConfig, parse_decision
+from sdmad.data.images import ImageSource, content_hash
+from sdmad.errors import InputError
+from sdmad.evidence import Combined, SignAndImageEvidence
+from sdmad.interface import Detector, ImageScores, check_labels
+from sdmad.method.adapters import AdaptedTower
+from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
+from sdmad.operating_point import thresholds_at
+from sdmad.patients import PatientHashes
+from sdmad.sign_scorer import SignScorer
+from sdmad.signs import SignBank
+from sdmad.training import (
+    EpochLog,
+    SignTexts,
+    build_adapters,
+    frozen_images,
+    train_adapters,
+)
+
+
+@dataclass(frozen=True)
+class SignFinding:
+    """One sign of one image: its sentence, its cosine with the image, whether it was kept."""
+
+    sentence: str
+    similarity: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class CategoryFinding:
+    """What one category says of one image.
+
+    Attributes:
+        category: its name.
+        score: larger is more likely.
+        found: the decision.
+        deciding_sign: the kept sign with the largest cosine (Eq. 7).
+        signs: all its signs, the most similar first.
+    """
+
+    category: str
+    score: float
+    found: bool
+    deciding_sign: SignFinding
+    signs: tuple[SignFinding, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an image was judged as it was.
+
+    Attributes:
+        categories: one entry a category, in the bank's order.
+        anchor_similarity: cosine of the image with the normal anchor.
+        abnormality: how far the best category lies above the anchor.
+    """
+
+    categories: tuple[CategoryFinding, ...]
+    anchor_similarity: float
+    abnormality: float
+
+
+class SDMAD(Detector):
+    """The SD-MAD detector.
+
+    Hyper-parameters stand in ``config``; what is learnt ends in an underscore.
+
+    >>> import numpy as np
+    >>> from sdmad import SDMAD, SDMADConfig
+    >>> images = [np.full((128, 128), value, np.uint8) for value in (30, 90, 150)]
+    >>> labels = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    >>> detector = SDMAD("oct", config=SDMADConfig(epochs=1)).fit(images, labels)
+    >>> detector.decision_function(images).shape
+    (3, 3)
+
+    Args:
+        signs: a sign bank, the name of a packaged one or a YAML file.
+        backbone: a loaded backbone, or what :func:`~sdmad.load_backbone` takes.
+        config: the settings; ``SDMADConfig.paper()`` is the paper to the letter.
+        seed: of the adapters' initial weights and the order of the images.
+        device: ``"auto"`` takes a GPU when there is one, else the CPU.
+
+    Attributes:
+        scorer_: signs, anchor and kept marks after training.
+        log_: one entry an epoch: loss and mean cosine between signs.
+        notes_: what a person should know about this fit.
+        support_hashes_: SHA-256 of each support image's content.
+        support_patients_: salted hashes of the support patients; no id is kept.
+        thresholds_: a threshold a category for the ``fpr`` rule, or None.
+    """
+
+    def __init__(
+        self,
+        signs: SignBank | str | Path,
+        backbone: Backbone | str | Path = "nano",
+        config: SDMADConfig | None = None,
+        seed: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.bank = signs if isinstance(signs, SignBank) else SignBank.load(signs)
+        self.categories = self.bank.names
+        self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
+        self.backbone.to(choose_device(device))
+        self.config = config or SDMADConfig()
+        self.seed = seed
+        self.device = device
+        self.scorer_: SignScorer | None = None
+        self.thresholds_: NDArray[np.float64] | None = None
+
+    def fit(
+        self,
+        images: Sequence[ImageSource],
+        labels: NDArray[np.float64],
+        patients: Sequence[str] | None = None,
+        progress: str | None = None,
+    ) -> Self:
+        """Train the adapters on the support set, select signs and fix the constants.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)`` in the bank's order; an
+                all-zero row is a normal image.
+            patients: whose image each is; only salted hashes are kept.
+            progress: what to call the work on a progress bar; none when not given.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ImageError: if an image cannot be read.
+            InputError: if shapes disagree, there is no image, or no label is known.
+        """
+        if len(images) == 0:
+            raise InputError("there is no image to fit on")
+        values = check_labels(labels, len(images), len(self.categories))
+        if np.isnan(values).all():
+            raise InputError("every label is unknown (NaN); there is nothing to learn from")
+        if patients is not None and len(patients) != len(images):
+            raise InputError(f"{len(patients)} patients for {len(images)} images")
+        pixels = self.backbone.preprocessing(images)
+        self.support_hashes_ = tuple(sorted({content_hash(image) for image in images}))
+        self.support_patients_ = PatientHashes.of(patients or ())
+        self.notes_ = tuple(
+            f"{name}: no positive in the support set"
+            for k, name in enumerate(self.categories)
+            if not (values[:, k] == 1).any()
+        )
+        self.thresholds_ = None
+        self._train(pixels, values, progress)
+        return self
+
+    def _train(self, pixels: Tensor, labels: NDArray[np.float64], progress: str | None) -> None:
+        config, device = self.config, self.backbone.device
+        image_tower, text_tower = build_adapters(self.backbone, config, self.seed)
+        self.set_towers(image_tower, SignTexts(self.bank, self.backbone, text_tower))
+        texts = self._texts
+        frozen = frozen_images(self._image, self.backbone, pixels)
+        category = torch.tensor(self.bank.category_index, device=device)
+        targets = torch.tensor(labels, dtype=torch.float32, device=device)
+        self.log_ = train_adapters(
+            self._image, texts, frozen, targets, category, config, self.seed, progress
+        )
+        with torch.no_grad():
+            text = texts()
+            features = torch.cat([self._image(part, None) for part in frozen.split(32)])
+        self.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
+        if config.selection == "paper":
+            self.notes_ += tuple(
+                f"{self.categories[k]}: selection discarded every sign; the one with the largest "
+                "margin is kept"
+                for k in emptied_categories(text.signs, category)
+            )
+        self.evidence_ = SignAndImageEvidence.fit(
+            self.scorer_, features, self._frozen_features(pixels), labels, config
+        )
+
+    def _frozen_features(self, pixels: Tensor) -> Tensor:
+        """Embeddings of the backbone without adapters, ``(n, D)``; empty if not needed."""
+        if self.config.image_evidence == "none":
+            return torch.zeros(len(pixels), 0)
+        return torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
+
+    def check_fitted(self) -> None:
+        """Raise InputError if the detector has neither been fitted nor loaded."""
+        if self.scorer_ is None:
+            raise InputError("this detector is not fitted yet: call fit, or SDMAD.load(folder)")
+
+    @torch.no_grad()
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Embeddings in the adapted image tower, ``(n, D)``, of pixels ``(n, 3, H, W)``."""
+        hidden, state = self.backbone.image.embed(pixels.to(self.backbone.device))
+        features: Tensor = self._image(self._image.frozen_part(hidden, state), state)
+        return features
+
+    @torch.no_grad()
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+        self.check_fitted()
+        scorer = self.scorer
+        features = self.image_features(pixels)
+        similarity = scorer.similarity(features)
+        anchor = scorer.anchor_similarity(features)
+        combined = self.evidence_(scorer, similarity, anchor, self._frozen_features(pixels))
+        return ImageScores.of(combined, self._decide(combined), similarity, anchor)
+
+    def _decide(self, combined: Combined) -> Tensor:
+        """Apply the decision rule: boolean ``(n, K)``."""
+        if parse_decision(self.config.decision)[0] != "fpr":
+            return combined.margins > 0
+        if self.thresholds_ is None:
+            raise InputError(
+                "the decision rule fpr needs thresholds: call fit_thresholds with normal images "
+                "(on the command line --normals FOLDER)"
+            )
+        return combined.scores.double() > torch.from_numpy(self.thresholds_).to(
+            combined.scores.device
+        )
+
+    def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
+        """Set a threshold a category at the false-positive rate of the ``fpr`` rule.
+
+        Args:
+            normals: normal images, never the ones that will be judged.
+
+        Raises:
+            InputError: if the rule is another, or there are too few images for the rate.
+        """
+        kind, rate = parse_decision(self.config.decision)
+        if kind != "fpr" or rate is None:
+            raise InputError(f"thresholds belong to the rule fpr:RATE, not {self.config.decision}")
+        self.thresholds_ = np.full(len(self.categories), np.inf)
+        self.thresholds_ = thresholds_at(self.score(normals).scores, rate)
+        return self
+
+    @property
+    def scorer(self) -> SignScorer:
+        """Signs, anchor and kept marks; InputError before fitting."""
+        self.check_fitted()
+        assert self.scorer_ is not None
+        return self.scorer_
+
+    def margins(self) -> SignMargins:
+        """Definition 3.2's distances of the trained signs."""
+        return sign_margins(self.scorer.signs, self.scorer.category)
+
+    def explain(self, image: ImageSource) -> Explanation:
+        """Tell which signs speak for each category in one image."""
+        return self.explanations(self.score([image]))[0]
+
+    def explanations(self, scored: ImageScores) -> list[Explanation]:
+        """Explanations of images that were scored already."""
+        keep = self.scorer.keep.cpu().numpy()
+        category = np.array(self.bank.category_index)
+        found = []
+        for row in range(len(scored)):
+            entries = []
+            for k, name in enumerate(self.categories):
+                signs = sorted(
+                    (
+                        SignFinding(
+                            self.bank.sentences[s], float(scored.similarity[row, s]), bool(keep[s])
+                        )
+                        for s in np.flatnonzero(category == k)
+                    ),
+                    key=lambda sign: -sign.similarity,
+                )
+                deciding = next(sign for sign in signs if sign.kept)
+                entries.append(
+                    CategoryFinding(
+                        name,
+                        float(scored.scores[row, k]),
+                        bool(scored.decisions[row, k]),
+                        deciding,
+                        tuple(signs),
+                    )
+                )
+            found.append(
+                Explanation(
+                    tuple(entries),
+                    float(scored.anchor_similarity[row]),
+                    float(scored.abnormality[row]),
+                )
+            )
+        return found
+
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write the detector as one flat directory of JSON, YAML and safetensors.
+
+        Args:
+            folder: where to; written under a temporary name and renamed.
+            force: replace what is there.
+
+        Raises:
+            InputError: if the folder holds something and ``force`` is off.
+            SDMADError: if it cannot be written.
+        """
+        from sdmad.checkpoint import save_detector
+
+        save_detector(self, Path(folder), force)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, backbone: Backbone | str | Path | None = None, device: str = "auto"
+    ) -> SDMAD:
+        """Read a saved detector.
+
+        Args:
+            folder: what :meth:`save` wrote.
+            backbone: where the base weights are on this machine, if not under the stored name.
+            device: as in the constructor.
+
+        Raises:
+            ModelError: if a file is missing, altered or unreadable, or the base weights differ.
+        """
+        from sdmad.checkpoint import load_detector
+
+        return load_detector(Path(folder), backbone, device)
+
+    def set_towers(self, image: AdaptedTower, texts: SignTexts) -> None:
+        """Take adapted towers, trained or about to be."""
+        self._image, self._texts = image, texts
+
+    @property
+    def image_adapters(self) -> nn.ModuleDict:
+        """Block number to adapter of the image tower."""
+        return self._image.adapters
+
+    @property
+    def text_adapters(self) -> nn.ModuleDict:
+        """Block number to adapter of the text tower."""
+        return self._texts.tower.adapters
+
+
+def choose_device(name: str) -> torch.device:
+    """``"auto"`` takes a GPU when there is one.
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"no device {name!r} here; auto, cpu or cuda") from error
+    return device

@@ -1,0 +1,16 @@
+"""Errors that a person can act on.
+
+The command line prints their message and exits; it never shows a traceback for them.
+"""
+
+
+class SDMADError(Exception):
+    """A mistake in what the user gave: says what is wrong, where, and how to mend it."""
+
+
+class InputError(SDMADError, ValueError):
+    """An argument, a table, a sign bank or an image that cannot be used as it is."""
+
+
+class ModelError(SDMADError, ValueError):
+    """A model directory or a backbone that is incomplete, altered or does not fit."""

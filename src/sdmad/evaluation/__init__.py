@@ -1,0 +1,1 @@
+"""Metrics, intervals, protocols, tables, plots and the report of an evaluation."""

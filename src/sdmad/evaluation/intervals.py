@@ -1,0 +1,259 @@
+"""Bootstrap over patients: intervals of every metric, and differences between systems.
+
+Images of one patient are not independent, so patients are resampled and not images. The interval
+is the central 95% of the resampled values (percentile bootstrap).
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from sdmad.errors import InputError
+from sdmad.evaluation.metrics import FloatArray, mean_of_defined
+from sdmad.evaluation.resampling import ResampledMetrics, patient_index, ratio, resample_weights
+from sdmad.evaluation.scored import SUMMARY_METRICS, ScoredImages
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+_DEFINED_SHARE = 0.5
+
+
+def percentile_interval(values: FloatArray) -> tuple[float, float]:
+    """The central 95% of the resampled values.
+
+    Args:
+        values: shape ``(R,)``; NaN where a resample had no value.
+
+    Returns:
+        Lower and upper end; NaN when fewer than half of the resamples have a value.
+    """
+    defined = values[~np.isnan(values)]
+    if defined.size == 0 or defined.size < _DEFINED_SHARE * values.size:
+        return float("nan"), float("nan")
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(defined, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class BootstrapIntervals:
+    """95% percentile intervals of an evaluation, resampled by patients.
+
+    Attributes:
+        summary: lower and upper end of each of :data:`SUMMARY_METRICS`.
+        category_auroc: lower and upper end of each category's AUROC, in the categories' order.
+        patients: number of patients.
+        resamples: number of resamples.
+    """
+
+    summary: dict[str, tuple[float, float]]
+    category_auroc: tuple[tuple[float, float], ...]
+    patients: int
+    resamples: int
+
+
+def bootstrap_evaluation(
+    scored: ScoredImages, resamples: int = 1000, seed: int = 0
+) -> BootstrapIntervals:
+    """Intervals for every metric of an evaluation.
+
+    Args:
+        scored: the images and the system's output.
+        resamples: number of resamples; 0 gives NaN intervals.
+        seed: same seed, same intervals.
+
+    Returns:
+        95% percentile intervals. They are NaN with fewer than two patients. A mean over
+        categories is over the same categories in every resample: one that has no value in a
+        resample enters with its value on all patients.
+
+    Raises:
+        InputError: if ``resamples`` is negative.
+    """
+    (patient,), patients = patient_index(scored.patients)
+    if patients < 2:
+        resamples = min(resamples, 0)
+    values = _resample([ResampledMetrics(scored, patient, patients)], patients, resamples, seed)[0]
+    return BootstrapIntervals(
+        summary={name: percentile_interval(values[name]) for name in SUMMARY_METRICS},
+        category_auroc=tuple(percentile_interval(row) for row in values["category_auroc"]),
+        patients=patients,
+        resamples=resamples,
+    )
+
+
+def _resample(
+    systems: Sequence[ResampledMetrics], patients: int, resamples: int, seed: int
+) -> list[dict[str, FloatArray]]:
+    """Compute every metric of every system on the same resamples, resamples last."""
+    if resamples < 0:
+        raise InputError(f"resamples: expected 0 or more, got {resamples}")
+    parts: list[list[dict[str, FloatArray]]] = [[] for _ in systems]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for weights in resample_weights(patients, resamples, np.random.default_rng(seed)):
+            for part, system in zip(parts, systems, strict=True):
+                part.append(system(weights, pool))
+        if resamples == 0:
+            for part, system in zip(parts, systems, strict=True):
+                part.append(system(np.ones((patients, 0)), pool))
+    return [
+        {name: np.concatenate([chunk[name] for chunk in part], axis=-1) for name in part[0]}
+        for part in parts
+    ]
+
+
+@dataclass(frozen=True)
+class DrawSummary:
+    """One metric of one system over several draws of the support set.
+
+    Attributes:
+        mean: mean over the draws.
+        deviation: standard deviation over the draws (divisor: draws less one); NaN for one draw.
+        low: lower end of the 95% interval, draws and patients resampled together.
+        high: upper end.
+    """
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """One metric of system a less that of system b, on the same images and draws.
+
+    Attributes:
+        difference: mean over the draws of a less b.
+        low: lower end of the 95% interval, draws and patients resampled together.
+        high: upper end.
+    """
+
+    difference: float
+    low: float
+    high: float
+
+
+def summarise_draws(
+    draws: ScoredImages | Sequence[ScoredImages], resamples: int = 1000, seed: int = 0
+) -> dict[str, DrawSummary]:
+    """Mean, deviation and interval of every metric over one or more draws.
+
+    Args:
+        draws: one system's output, one a draw of the support set. The patients of the draws are
+            the same people where their ids are equal; where a table has no patients, give the
+            images' names as ids, since row numbers change with what a draw leaves out.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Returns:
+        A summary for each of :data:`SUMMARY_METRICS`.
+
+    Raises:
+        InputError: if there is no draw or ``resamples`` is negative.
+    """
+    tables = _as_draws(draws)
+    points, values, weights = _over_draws([tables], resamples, seed)
+    result = {}
+    for name in SUMMARY_METRICS:
+        point = points[0][name]
+        known = point[~np.isnan(point)]
+        deviation = float(known.std(ddof=1)) if known.size > 1 else float("nan")
+        low, high = percentile_interval(_weighted_mean(values[0][name], weights))
+        result[name] = DrawSummary(mean_of_defined(point), deviation, low, high)
+    return result
+
+
+def paired_difference(
+    a: ScoredImages | Sequence[ScoredImages],
+    b: ScoredImages | Sequence[ScoredImages],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, PairedDifference]:
+    """Difference of two systems in every metric, with its interval.
+
+    A resample draws support sets and patients together, and both systems see the same resample:
+    what is common to them cancels.
+
+    Args:
+        a: one system's output, one a draw of the support set; patients as in
+            :func:`summarise_draws`.
+        b: the other system's output for the same images and draws, in the same order.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Returns:
+        The difference a less b for each of :data:`SUMMARY_METRICS`.
+
+    Raises:
+        InputError: if the systems were not scored on the same images, there is no draw, or
+            ``resamples`` is negative.
+    """
+    first, second = _as_draws(a), _as_draws(b)
+    if len(first) != len(second):
+        raise InputError(f"paired difference: {len(first)} draws of a, {len(second)} of b")
+    for number, (one, other) in enumerate(zip(first, second, strict=True)):
+        _check_same_images(one, other, number)
+    points, values, weights = _over_draws([first, second], resamples, seed)
+    result = {}
+    for name in SUMMARY_METRICS:
+        gap = points[0][name] - points[1][name]
+        low, high = percentile_interval(_weighted_mean(values[0][name] - values[1][name], weights))
+        result[name] = PairedDifference(mean_of_defined(gap), low, high)
+    return result
+
+
+def _as_draws(draws: ScoredImages | Sequence[ScoredImages]) -> list[ScoredImages]:
+    tables = [draws] if isinstance(draws, ScoredImages) else list(draws)
+    if not tables:
+        raise InputError("no draw given: expected one or more scored sets of images")
+    return tables
+
+
+def _check_same_images(one: ScoredImages, other: ScoredImages, draw: int) -> None:
+    same = (
+        np.array_equal(one.labels, other.labels, equal_nan=True)
+        and np.array_equal(one.normal, other.normal)
+        and one.patients == other.patients
+    )
+    if not same:
+        raise InputError(
+            f"paired difference, draw {draw} (counted from 0): the two systems have different "
+            "labels, normal images or patients; score both on the same images in the same order"
+        )
+
+
+def _over_draws(
+    systems: Sequence[Sequence[ScoredImages]], resamples: int, seed: int
+) -> tuple[list[dict[str, FloatArray]], list[dict[str, FloatArray]], FloatArray]:
+    """Point values ``(D,)`` and resampled values ``(D, R)`` a system, draw weights ``(D, R)``."""
+    count = len(systems[0])
+    index, patients = patient_index(*[table.patients for table in systems[0]])
+    prepared = [
+        ResampledMetrics(table, rows, patients)
+        for system in systems
+        for table, rows in zip(system, index, strict=True)
+    ]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        whole = [one(np.ones((patients, 1)), pool) for one in prepared]
+    flat = _resample(prepared, patients, resamples if patients > 1 else 0, seed)
+    points = [_stack(whole[i : i + count], 0) for i in range(0, len(whole), count)]
+    values = [_stack(flat[i : i + count], None) for i in range(0, len(flat), count)]
+    rng = np.random.default_rng([seed, count])
+    size = values[0][SUMMARY_METRICS[0]].shape[1]
+    return points, values, rng.multinomial(count, np.full(count, 1 / count), size).T.astype(float)
+
+
+def _stack(parts: Sequence[dict[str, FloatArray]], column: int | None) -> dict[str, FloatArray]:
+    rows = {name: np.stack([part[name] for part in parts]) for name in SUMMARY_METRICS}
+    return rows if column is None else {name: row[:, column] for name, row in rows.items()}
+
+
+def _weighted_mean(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Mean over the draws of each resample, draws without a value left out; ``(D, R)``."""
+    used = np.where(np.isnan(values), 0, weights)
+    return ratio((np.nan_to_num(values) * used).sum(axis=0), used.sum(axis=0))

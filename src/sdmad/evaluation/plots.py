@@ -1,0 +1,360 @@
+"""Plots of an evaluation, as PNG or SVG bytes.
+
+Drawn with matplotlib's object interface: no window, no state left behind. Colours are told apart by
+people with any colour vision; where there are more lines than colours, the dashes differ too.
+Labels are shown as they are, never read as mathematics.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import roc_curve
+
+from sdmad.errors import InputError
+from sdmad.evaluation.metrics import FloatArray, category_auroc, label_matrix, score_array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ImageFormat = Literal["png", "svg"]
+
+# Okabe and Ito's palette without its yellow, which is too pale for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+INK = "#1f2933"
+FAINT = "#9aa5b1"
+DROPPED = "#7b8794"
+GRID = "#e4e7eb"
+
+_CURVE_POINTS = 400
+_LABEL_LENGTH = 60
+_MOST_ROWS = 400
+_SIGN_LENGTH = 40
+_MOST_SIGNS_NAMED = 40
+_MOST_NAMES_LEVEL = 4
+
+
+def roc_plot(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    categories: Sequence[str],
+    image_format: ImageFormat = "png",
+) -> bytes:
+    """ROC curves of all categories in one panel, with the AUROC in the legend.
+
+    Args:
+        labels: shape ``(n, K)``, 1, 0 or NaN.
+        scores: shape ``(n, K)``, finite.
+        categories: the ``K`` names.
+        image_format: ``png`` or ``svg``.
+
+    Returns:
+        The picture.
+
+    Raises:
+        InputError: if a shape or a value does not fit.
+    """
+    truth = label_matrix(labels)
+    values = score_array(scores, truth.shape)
+    if len(categories) != truth.shape[1]:
+        raise InputError(f"ROC curves: expected {truth.shape[1]} names, got {len(categories)}")
+    figure = _figure(8.2, 5.0)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    lines, names = [], []
+    for k, auroc in enumerate(category_auroc(truth, values)):
+        known = ~np.isnan(truth[:, k])
+        x, y = np.empty(0), np.empty(0)
+        if not np.isnan(auroc):
+            x, y = _curve(truth[known, k], values[known, k])
+        style: dict[str, Any] = {
+            "color": PALETTE[k % len(PALETTE)],
+            "linestyle": DASHES[k // len(PALETTE) % 4],
+        }
+        lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
+        shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
+        names.append(f"{_short(categories[k])}   {shown}")
+    _style(axes)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xlabel("False-positive rate (1 - specificity)")
+    axes.set_ylabel("True-positive rate (sensitivity)")
+    _legend(axes, lines, names)
+    return _save(figure, image_format)
+
+
+def _curve(truth: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Points of a ROC curve, thinned to what a picture can show."""
+    false_positive, true_positive, _ = roc_curve(truth, scores)
+    if false_positive.size > _CURVE_POINTS:
+        kept = np.unique(np.linspace(0, false_positive.size - 1, _CURVE_POINTS).round().astype(int))
+        false_positive, true_positive = false_positive[kept], true_positive[kept]
+    return false_positive, true_positive
+
+
+def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:
+    """The training loss, epoch by epoch.
+
+    Args:
+        losses: shape ``(epochs,)``.
+        image_format: ``png`` or ``svg``.
+
+    Returns:
+        The picture.
+
+    Raises:
+        InputError: if the losses are not a row of numbers.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    values = np.asarray(losses, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise InputError(f"losses: expected shape (epochs,), got {values.shape}")
+    figure = _figure(8.2, 2.6)
+    axes = figure.add_subplot()
+    marker = "o" if values.size < 3 else None
+    axes.plot(np.arange(1, values.size + 1), values, color=PALETTE[0], linewidth=1.8, marker=marker)
+    _style(axes)
+    axes.set_xlabel("Epoch")
+    axes.set_ylabel("Training loss")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _save(figure, image_format)
+
+
+def similarity_heatmap(
+    before: ArrayLike,
+    after: ArrayLike,
+    image_groups: Sequence[str],
+    sign_labels: Sequence[str],
+    sign_categories: Sequence[str],
+    kept: ArrayLike,
+    image_format: ImageFormat = "png",
+) -> bytes:
+    """Similarity of images and signs before and after training, side by side (Figure 3).
+
+    Rows are images and columns are signs, each put in the order in which their categories first
+    occur, signs by ``sign_categories`` and images by ``image_groups`` (groups without a sign,
+    such as normal images, come last). Both panels share one colour scale. Up to 40 signs are
+    written out; beyond that only the dropped ones are marked with an x. Of more than 400 images
+    an even selection is drawn.
+
+    Args:
+        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``.
+        after: the same with the trained adapters, ``(n, S)``.
+        image_groups: the group of each image, length ``n``.
+        sign_labels: a short text for each sign, length ``S``.
+        sign_categories: the category of each sign, length ``S``.
+        kept: shape ``(S,)``: whether the sign passed the selection; the others are marked.
+        image_format: ``png`` or ``svg``.
+
+    Returns:
+        The picture.
+
+    Raises:
+        InputError: if the shapes disagree.
+    """
+    first, second, marks = _check_heatmap(
+        before, after, image_groups, sign_labels, sign_categories, kept
+    )
+    rows, columns = _heatmap_order(image_groups, sign_categories)
+    groups, categories = [image_groups[i] for i in rows], [sign_categories[j] for j in columns]
+    texts = [
+        f"{_short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
+    ]
+    figure = _figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
+    panels = figure.subplots(1, 2, sharey=True)
+    scale = (float(min(first.min(), second.min())), float(max(first.max(), second.max())))
+    pairs = zip(panels, (first, second), ("Before training", "After training"), strict=True)
+    for axes, values, title in pairs:
+        _heatmap_panel(axes, values[np.ix_(rows, columns)], scale)
+        level = _sign_axis(figure, axes, texts, categories, marks[columns])
+        _separators(axes, groups, categories)
+        pad = 26 if level else 66
+        axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=pad)
+    _group_axis(panels[0], groups)
+    bar = figure.colorbar(panels[0].images[0], ax=panels, shrink=0.6, pad=0.01, aspect=30)
+    bar.set_label("Cosine similarity", color=INK, fontsize=9)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=INK, length=0)
+    return _save(figure, image_format)
+
+
+def _heatmap_order(image_groups: Sequence[str], sign_categories: Sequence[str]) -> tuple[Any, Any]:
+    """Row and column indices, ordered by category; at most ``_MOST_ROWS`` rows."""
+    order = list(dict.fromkeys([*sign_categories, *image_groups]))
+    rank = {name: number for number, name in enumerate(order)}
+    rows = np.array(sorted(range(len(image_groups)), key=lambda i: rank[image_groups[i]]))
+    columns = sorted(range(len(sign_categories)), key=lambda j: rank[sign_categories[j]])
+    if rows.size > _MOST_ROWS:
+        rows = rows[np.linspace(0, rows.size - 1, _MOST_ROWS).round().astype(int)]
+    return rows, np.array(columns)
+
+
+def _heatmap_panel(axes: "Axes", values: FloatArray, scale: tuple[float, float]) -> None:
+    axes.imshow(
+        values,
+        aspect="auto",
+        cmap="cividis",
+        vmin=scale[0],
+        vmax=scale[1],
+        interpolation="nearest",
+    )
+
+
+def _check_heatmap(
+    before: ArrayLike,
+    after: ArrayLike,
+    image_groups: Sequence[str],
+    sign_labels: Sequence[str],
+    sign_categories: Sequence[str],
+    kept: ArrayLike,
+) -> tuple[FloatArray, FloatArray, Any]:
+    shape = (len(image_groups), len(sign_labels))
+    first = score_array(before, shape, "similarity before training")
+    second = score_array(after, shape, "similarity after training")
+    marks = np.asarray(kept, dtype=bool)
+    if first.size == 0:
+        raise InputError(f"heat map: expected images and signs, got shape {shape}")
+    if len(sign_categories) != shape[1] or marks.shape != (shape[1],):
+        raise InputError(
+            f"heat map: expected {shape[1]} sign categories and kept marks, got "
+            f"{len(sign_categories)} and shape {marks.shape}"
+        )
+    return first, second, marks
+
+
+def _spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Runs of equal names as (name, first, one past the last)."""
+    starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
+    ends = [*starts[1:], len(names)]
+    return [(names[start], start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _sign_axis(
+    figure: "Figure", axes: "Axes", texts: Sequence[str], categories: Sequence[str], kept: Any
+) -> bool:
+    """Signs below the panel, if they can be read at all; their categories above it.
+
+    Returns whether the category names are level.
+    """
+    from matplotlib.transforms import offset_copy
+
+    if len(texts) <= _MOST_SIGNS_NAMED:
+        axes.set_xticks(range(len(texts)))
+        labels = axes.set_xticklabels(
+            texts,
+            rotation=90,
+            fontsize=8 if len(texts) <= 24 else 6.5,
+            parse_math=False,
+        )
+        for label, keep in zip(labels, kept, strict=True):
+            label.set_color(INK if keep else DROPPED)
+    else:
+        axes.set_xticks(np.flatnonzero(~kept))
+        axes.set_xticklabels(["x"] * int((~kept).sum()), fontsize=7, color=INK)
+    above = offset_copy(axes.get_xaxis_transform(), figure, y=4, units="points")
+    spans = _spans(categories)
+    level = len(spans) <= _MOST_NAMES_LEVEL
+    for name, start, end in spans:
+        axes.annotate(
+            _short(name, 22),
+            ((start + end) / 2 - 0.5, 1),
+            (0, 8),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center" if level else "left",
+            va="bottom",
+            rotation=0 if level else 35,
+            rotation_mode="anchor",
+            fontsize=8.5,
+            color=INK,
+            parse_math=False,
+        )
+        axes.plot(
+            [start - 0.35, end - 0.65],
+            [1, 1],
+            color=INK,
+            linewidth=1.4,
+            clip_on=False,
+            transform=above,
+        )
+    return level
+
+
+def _group_axis(axes: "Axes", groups: Sequence[str]) -> None:
+    spans = _spans(groups)
+    axes.set_yticks([(start + end) / 2 - 0.5 for _, start, end in spans])
+    axes.set_yticklabels(
+        [f"{_short(name, 28)} ({end - start})" for name, start, end in spans],
+        fontsize=8.5,
+        color=INK,
+        parse_math=False,
+    )
+    axes.set_ylabel("Images, by category", fontsize=9, color=INK)
+
+
+def _separators(axes: "Axes", groups: Sequence[str], categories: Sequence[str]) -> None:
+    for _, start, _ in _spans(groups)[1:]:
+        axes.axhline(start - 0.5, color="white", linewidth=1.2)
+    for _, start, _ in _spans(categories)[1:]:
+        axes.axvline(start - 0.5, color="white", linewidth=1.6)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _short(text: str, length: int = _LABEL_LENGTH) -> str:
+    """One line of at most ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
+
+
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _style(axes: "Axes") -> None:
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=INK, labelsize=9, length=0)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(FAINT)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=INK, fontsize=9.5)
+
+
+def _legend(axes: "Axes", lines: Sequence[Any], names: Sequence[str]) -> None:
+    """A legend beside the panel; names may begin with any sign and are not mathematics."""
+    legend = axes.legend(
+        lines,
+        [f"{number}" for number in range(len(names))],
+        title="AUROC, percent",
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
+        frameon=False,
+        fontsize=9,
+        handlelength=2.6,
+        labelcolor=INK,
+        alignment="left",
+        labelspacing=0.55,
+    )
+    legend.get_title().set(color=INK, fontsize=9, fontweight="bold")
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+
+
+def _save(figure: "Figure", image_format: ImageFormat) -> bytes:
+    from matplotlib import rc_context
+
+    buffer = io.BytesIO()
+    metadata = {"Date": None} if image_format == "svg" else {"Software": None}
+    with rc_context({"svg.hashsalt": "sdmad"}):  # same data, same bytes
+        figure.savefig(buffer, format=image_format, dpi=150, metadata=metadata)
+    return buffer.getvalue()

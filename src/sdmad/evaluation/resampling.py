@@ -1,0 +1,206 @@
+"""Every metric under the patient weights of a bootstrap, for many resamples at once.
+
+A resample draws as many patients as there are, with replacement; all images of a patient come
+along, as often as the patient was drawn. Only the multiplicities matter, so a resample is a
+vector of weights:
+
+- decisions: the counts of a patient are added up beforehand, a resample is a matrix product;
+- AUROC: the scores are sorted once. With ``u_1 < u_2 < ...`` the distinct scores of the
+  positives, a negative below ``u_g`` counts 1 for it and a tie counts 1/2, so a sparse matrix
+  (score step by patient) times the weights, summed up along the steps, gives the exact weighted
+  rank sum (the Mann-Whitney form of the area under the ROC curve).
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC, FloatArray
+from sdmad.evaluation.scored import ScoredImages
+
+IntArray = NDArray[np.int64]
+
+_CHUNK_BYTES = 16_000_000
+_CHUNK_RESAMPLES = 64
+
+
+class WeightedAUROC:
+    """AUROC of one category under any number of patient weights.
+
+    Args:
+        labels: shape ``(n,)``, 1, 0 or NaN.
+        scores: shape ``(n,)``.
+        patient: index of each image's patient, shape ``(n,)``.
+        patients: number of patients ``P``.
+    """
+
+    def __init__(self, labels: FloatArray, scores: FloatArray, patient: IntArray, patients: int):
+        few, many = labels == 1, labels == 0
+        if few.sum() > many.sum():  # fewer steps: the AUROC is the same with both sides swapped
+            few, many, scores = many, few, -scores
+        steps, step = np.unique(scores[few], return_inverse=True)
+        low = np.searchsorted(steps, scores[many], side="left")
+        high = np.searchsorted(steps, scores[many], side="right")
+        row, column = np.concatenate([low, high]), np.tile(patient[many], 2)
+        inside = row < steps.size
+        row, column = row[inside], column[inside]
+        shape = (steps.size, patients)
+        self._below = sparse.csr_matrix((np.full(row.size, 0.5), (row, column)), shape=shape)
+        self._at = sparse.csr_matrix((np.ones(step.size), (step, patient[few])), shape=shape)
+        self._few = np.bincount(patient[few], minlength=patients).astype(np.float64)
+        self._many = np.bincount(patient[many], minlength=patients).astype(np.float64)
+
+    def __call__(self, weights: FloatArray) -> FloatArray:
+        """Compute the AUROC of each resample.
+
+        Args:
+            weights: how often each patient was drawn, shape ``(P, R)``.
+
+        Returns:
+            Shape ``(R,)``; NaN where fewer than two positives or two negatives were drawn.
+        """
+        few, many = self._few @ weights, self._many @ weights
+        below = self._below @ weights
+        np.cumsum(below, axis=0, out=below)
+        below *= self._at @ weights
+        defined = np.minimum(few, many) >= MINIMUM_FOR_AUROC
+        return np.where(defined, below.sum(axis=0) / np.where(defined, few * many, 1), np.nan)
+
+
+class ResampledMetrics:
+    """Every metric of one system's output under any number of patient weights.
+
+    Args:
+        scored: the images and the system's output.
+        patient: index of each image's patient, shape ``(n,)``.
+        patients: number of patients ``P``.
+    """
+
+    def __init__(self, scored: ScoredImages, patient: IntArray, patients: int) -> None:
+        self.categories = scored.labels.shape[1]
+        self._auroc = [
+            WeightedAUROC(scored.labels[:, k], scored.scores[:, k], patient, patients)
+            for k in range(self.categories)
+        ]
+        self._auroc.append(WeightedAUROC(scored.abnormal, scored.abnormality, patient, patients))
+        present, absent = scored.labels == 1, scored.labels == 0
+        called, known = scored.decisions, ~np.isnan(scored.labels)
+        right = ~(known & (called != present)).any(axis=1, keepdims=True)
+        row_known = known.any(axis=1, keepdims=True)
+        columns = [present & called, absent & called, present & ~called, absent & ~called]
+        table = np.concatenate([*columns, right & row_known, row_known], axis=1)
+        images = np.arange(patient.size)
+        gather = sparse.csr_matrix(
+            (np.ones(patient.size), (patient, images)), shape=(patients, patient.size)
+        )
+        self._counts = np.asarray(gather @ table.astype(np.float64)).T
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            whole = np.ones((patients, 1))
+            self._whole_auroc = self._aurocs(whole, pool)
+            self._whole_rates = _category_rates(self._counts @ whole)
+
+    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
+        """Compute every metric of each resample.
+
+        Args:
+            weights: how often each patient was drawn, shape ``(P, R)``.
+            pool: threads for the categories.
+
+        Returns:
+            ``category_auroc`` ``(K, R)`` and each of :data:`SUMMARY_METRICS` ``(R,)``.
+        """
+        auroc = self._aurocs(weights, pool)
+        auroc[np.isnan(self._whole_auroc[:, 0])] = np.nan
+        counts = self._counts @ weights
+        found, _, _, left = np.split(counts[:-2], 4)
+        means = [
+            _mean_over_categories(values, whole)
+            for values, whole in zip(_category_rates(counts), self._whole_rates, strict=True)
+        ]
+        return {
+            "category_auroc": auroc[:-1],
+            "mean_auroc": _mean_over_categories(auroc[:-1], self._whole_auroc[:-1]),
+            "image_auroc": auroc[-1],
+            "hamming_score": ratio((found + left).sum(axis=0), counts[:-2].sum(axis=0)),
+            "subset_accuracy": ratio(counts[-2], counts[-1]),
+            "macro_f1": means[0],
+            "sensitivity": means[1],
+            "specificity": means[2],
+        }
+
+    def _aurocs(self, weights: FloatArray, pool: ThreadPoolExecutor) -> FloatArray:
+        """AUROC of each category and, last, of normal against abnormal; ``(K + 1, R)``."""
+        return np.stack(list(pool.map(lambda one: one(weights), self._auroc)))
+
+
+def _category_rates(counts: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """F1, sensitivity and specificity of each category from the summed counts; ``(K, R)``."""
+    found, false_alarm, missed, left = np.split(counts[:-2], 4)
+    f1 = ratio(2 * found, 2 * found + false_alarm + missed)
+    return (
+        np.where(found + missed > 0, f1, np.nan),
+        ratio(found, found + missed),
+        ratio(left, left + false_alarm),
+    )
+
+
+def _mean_over_categories(values: FloatArray, whole: FloatArray) -> FloatArray:
+    """Mean over the categories that have a value on all patients; ``(R,)``.
+
+    A resample may have drawn no positive of a rare category. The category then enters with its
+    value on all patients ``whole``, ``(K, 1)``: were it left out, the mean would jump with what
+    is averaged and not with how well the system does.
+    """
+    filled = np.where(np.isnan(values), whole, values)[~np.isnan(whole[:, 0])]
+    return filled.mean(axis=0) if len(filled) else np.full(values.shape[1], np.nan)
+
+
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Divide; NaN where the whole is 0.
+
+    Args:
+        part: any shape.
+        whole: the same shape, 0 or more.
+    """
+    return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+def patient_index(*rows: Sequence[Hashable]) -> tuple[list[IntArray], int]:
+    """Number the patients of one or more tables in common.
+
+    Args:
+        rows: the patient of each image, one sequence a table.
+
+    Returns:
+        For each table the index of each image's patient, and the number of patients.
+    """
+    number: dict[Hashable, int] = {}
+    tables = [
+        np.array([number.setdefault(p, len(number)) for p in table], dtype=np.int64)
+        for table in rows
+    ]
+    return tables, len(number)
+
+
+def resample_weights(
+    patients: int, resamples: int, rng: np.random.Generator
+) -> Iterator[FloatArray]:
+    """Draw patients with replacement, in chunks that bound the memory.
+
+    Args:
+        patients: number of patients ``P``.
+        resamples: number of resamples.
+        rng: source of the draws; the draws do not depend on the size of a chunk.
+
+    Yields:
+        How often each patient was drawn, shape ``(P, R)``, R at most a chunk.
+    """
+    chunk = max(1, min(_CHUNK_RESAMPLES, _CHUNK_BYTES // (8 * patients)))
+    for start in range(0, resamples, chunk):
+        size = min(chunk, resamples - start)
+        draws = [rng.integers(0, patients, patients) for _ in range(size)]
+        rows = [np.bincount(draw, minlength=patients) for draw in draws]
+        yield np.ascontiguousarray(np.stack(rows).T, dtype=np.float64)

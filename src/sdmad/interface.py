@@ -1,0 +1,199 @@
+"""What every detector offers: SD-MAD and each system that it is compared with.
+
+A detector is fitted on a few images and then scores images one by one; the scores of an image
+never depend on the other images scored with it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdmad.backbones import Backbone
+from sdmad.data.images import ImageError, ImageSource
+from sdmad.errors import InputError
+from sdmad.evidence import Combined
+from sdmad.progress import track
+
+BATCH_SIZE = 32
+OnError = Callable[[int, ImageError], None]
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What a detector says of n images.
+
+    Attributes:
+        scores: one number a category, larger is more likely; ``(n, K)``.
+        decisions: which categories are found; ``(n, K)``, boolean.
+        abnormality: is the image abnormal at all? Larger is more; ``(n,)``.
+        similarity: cosine of each image with each sign, ``(n, S)``; S is 0 for a detector
+            without signs.
+        anchor_similarity: cosine of each image with the anchor, ``(n,)``; NaN without one.
+    """
+
+    scores: NDArray[np.float64]
+    decisions: NDArray[np.bool_]
+    abnormality: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    anchor_similarity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @classmethod
+    def of(
+        cls, combined: Combined, decisions: Tensor, similarity: Tensor, anchor: Tensor
+    ) -> ImageScores:
+        """Gather tensors of any device and precision."""
+        return cls(
+            _array(combined.scores),
+            decisions.cpu().numpy(),
+            _array(combined.abnormality),
+            _array(similarity),
+            _array(anchor),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageScores]) -> ImageScores:
+        """Concatenate along the images."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+def _array(tensor: Tensor) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = tensor.double().cpu().numpy()
+    return values
+
+
+class Detector(ABC):
+    """A detector of several anomaly categories in one image.
+
+    Attributes:
+        categories: the K category names, in the order of every label matrix and score.
+        backbone: the frozen vision-language model.
+    """
+
+    categories: tuple[str, ...]
+    backbone: Backbone
+
+    @abstractmethod
+    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+        """Learn from the support set.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+
+        Returns:
+            Itself.
+        """
+
+    @abstractmethod
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+
+    @abstractmethod
+    def check_fitted(self) -> None:
+        """Raise InputError if :meth:`fit` has not run."""
+
+    def score(
+        self,
+        images: Sequence[ImageSource],
+        on_error: OnError | None = None,
+        progress: str | None = None,
+    ) -> ImageScores:
+        """Score images in batches; memory does not grow with their number.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            on_error: called with the position and the error of an unreadable image, whose row
+                becomes NaN and finds nothing; without it the error is raised.
+            progress: what to call the work on a progress bar; none when not given.
+
+        Raises:
+            ImageError: if an image cannot be read and there is no ``on_error``.
+            InputError: if the detector is not fitted or there is no image.
+        """
+        self.check_fitted()
+        if len(images) == 0:
+            raise InputError("there is no image to score")
+        starts = range(0, len(images), BATCH_SIZE)
+        parts = [
+            self._score_batch(images[start : start + BATCH_SIZE], start, on_error)
+            for start in track(starts, progress)
+        ]
+        return ImageScores.join(parts)
+
+    def _score_batch(
+        self, images: Sequence[ImageSource], start: int, on_error: OnError | None
+    ) -> ImageScores:
+        readable, pixels = [], []
+        for offset, values in self._read(images, start, on_error):
+            readable.append(offset)
+            pixels.append(values)
+        if not pixels:
+            size = self.backbone.preprocessing.size
+            pixels = [torch.zeros(1, 3, size, size)]
+            return _spread(self.score_pixels(pixels[0]), [], len(images))
+        return _spread(self.score_pixels(torch.cat(pixels)), readable, len(images))
+
+    def _read(
+        self, images: Sequence[ImageSource], start: int, on_error: OnError | None
+    ) -> Iterator[tuple[int, Tensor]]:
+        for offset, image in enumerate(images):
+            try:
+                yield offset, self.backbone.preprocessing([image])
+            except ImageError as error:
+                if on_error is None:
+                    raise
+                on_error(start + offset, error)
+
+    def decision_function(self, images: Sequence[ImageSource]) -> NDArray[np.float64]:
+        """Category scores ``(n, K)`` of n images; larger is more likely."""
+        return self.score(images).scores
+
+    def predict(self, images: Sequence[ImageSource]) -> NDArray[np.int64]:
+        """Decisions ``(n, K)`` of n images: 1 where a category is found, else 0."""
+        return self.score(images).decisions.astype(np.int64)
+
+
+def _spread(found: ImageScores, rows: list[int], total: int) -> ImageScores:
+    """Put the scores of the readable images in their places; the others get NaN."""
+    if len(rows) == total:
+        return found
+    spread = {}
+    for field in fields(ImageScores):
+        values = getattr(found, field.name)
+        empty = False if values.dtype == bool else np.nan
+        whole = np.full((total, *values.shape[1:]), empty, values.dtype)
+        whole[rows] = values[: len(rows)]
+        spread[field.name] = whole
+    return ImageScores(**spread)
+
+
+def check_labels(labels: NDArray[np.float64], images: int, categories: int) -> NDArray[np.float64]:
+    """Labels as float64 ``(n, K)`` of 1, 0 and NaN.
+
+    Raises:
+        InputError: naming the expected shape or the first value that is none of the three.
+    """
+    values = np.asarray(labels, dtype=np.float64)
+    if values.shape != (images, categories):
+        raise InputError(
+            f"labels must have shape ({images}, {categories}) for {images} images and "
+            f"{categories} categories, got {values.shape}"
+        )
+    wrong = ~(np.isnan(values) | np.isin(values, (0.0, 1.0)))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(
+            f"labels must be 1, 0 or NaN, got {values[row, column]:g} in row {row}, column {column}"
+        )
+    return values

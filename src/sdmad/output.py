@@ -1,0 +1,221 @@
+"""Writing results so that nothing is lost and nothing is left half-written."""
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdmad.errors import InputError, SDMADError
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+@contextlib.contextmanager
+def output_directory(path: str | os.PathLike[str], force: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder that becomes the wanted one when all went well.
+
+    The temporary folder is a hidden sibling. On success it is renamed into place; on any error
+    and on Ctrl-C it is removed and an existing folder is left as it was.
+
+    Args:
+        path: the wanted folder; its parents are made where they lack.
+        force: replace a folder that already holds something. It is swapped out only when the new
+            one is complete.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        InputError: if the path is a file, or a folder that holds something without `force`.
+        SDMADError: if the system refuses to write.
+    """
+    target = Path(path).resolve()
+    check_output(target, force)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        work.chmod(0o777 & ~_umask())
+        with _writing(target, only_below=work):
+            yield work
+        check_output(target, force)
+        with _writing(target):
+            _swap(work, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Refuse an output folder that holds something, before any work is done.
+
+    Raises:
+        InputError: if the path is a file, or a folder that holds something without `force`.
+    """
+    target = Path(path)
+    if target.is_dir():
+        if not force and any(target.iterdir()):
+            raise InputError(
+                f"{target}: this folder already holds something; "
+                "choose another, or replace it with --force (force=True)"
+            )
+    elif target.exists() or target.is_symlink():
+        raise InputError(f"{target}: a file is in the way; choose another folder")
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        SDMADError: if the system refuses; a file that was there is unchanged.
+    """
+    target = Path(path).resolve()
+    work: Path | None = None
+    try:
+        with _writing(target):
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+            work = Path(name)
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            work.chmod(0o666 & ~_umask())
+            work.replace(target)
+    finally:
+        if work is not None:
+            work.unlink(missing_ok=True)
+
+
+def write_csv(
+    path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Write a CSV file, whole or not at all, that no spreadsheet takes for formulas.
+
+    A text cell that starts with = + - @, a tab or a line break gets a leading apostrophe; carriage
+    returns become line feeds. Numbers are written as they are; None and NaN become empty cells.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: one sequence of cells a row.
+
+    Raises:
+        SDMADError: if the system refuses; a file that was there is unchanged.
+        ValueError: if a row's length differs from the header's.
+    """
+    write_text(path, csv_text(header, rows))
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return what `write_csv` writes.
+
+    Raises:
+        ValueError: if a row's length differs from the header's.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_cell(name) for name in header])
+    for row in rows:
+        if len(row) != len(header):
+            raise ValueError(f"expected {len(header)} cells, got {len(row)}: {row!r}")
+        writer.writerow([_cell(value) for value in row])
+    return buffer.getvalue()
+
+
+def write_json(path: str | os.PathLike[str], content: object) -> None:
+    """Write strict JSON, whole or not at all; keys keep their order.
+
+    NaN and infinities become null; NumPy numbers and arrays, paths and tuples become numbers,
+    lists and strings.
+
+    Raises:
+        SDMADError: if the system refuses; a file that was there is unchanged.
+        TypeError: if the content holds something else.
+    """
+    write_text(path, json_text(content) + "\n")
+
+
+def json_text(content: object, indent: int | None = 2) -> str:
+    """Return strict JSON as `write_json` writes it; `indent=None` puts it on one line.
+
+    Raises:
+        TypeError: if the content holds something that JSON cannot.
+    """
+    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _cell(value: object) -> object:
+    if value is None or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    if text.startswith(_FORMULA_STARTS):
+        text = f"'{text}"
+    return text.replace("\r\n", "\n").replace("\r", "\n")  # a lone CR would end the row unquoted
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    raise TypeError(f"cannot write {type(value).__name__} as JSON")
+
+
+@contextlib.contextmanager
+def _writing(target: Path, only_below: Path | None = None) -> Iterator[None]:
+    """Turn what the system refuses into an error for the user.
+
+    With `only_below`, errors that concern files elsewhere pass through, unless the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if only_below is not None and error.errno not in _DISK_FULL:
+            name = error.filename
+            if not isinstance(name, str) or not Path(name).is_relative_to(only_below):
+                raise
+        raise SDMADError(
+            f"{target}: cannot be written ({error.strerror or error}); nothing was left "
+            "half-written. Free some space or choose another place"
+        ) from error
+
+
+def _swap(work: Path, target: Path) -> None:
+    """Rename the finished folder into place; keep the old one until that has worked."""
+    if not target.is_dir():
+        work.rename(target)
+        return
+    old = work.with_suffix(".old")
+    target.rename(old)
+    try:
+        work.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

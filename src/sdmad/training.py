@@ -1,0 +1,187 @@
+"""Training the shift adapters of both towers on a support set."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sdmad.backbones import Backbone, Tower
+from sdmad.config import SDMADConfig
+from sdmad.errors import InputError
+from sdmad.method.adapters import AdaptedTower, ShiftAdapter, adapted_blocks
+from sdmad.method.losses import inter_anomaly_loss
+from sdmad.method.scoring import normal_anchor
+from sdmad.progress import track
+from sdmad.signs import SignBank
+
+ADAM_BETAS = (0.5, 0.999)
+COLLAPSED = 0.95
+EMBED_BATCH = 16
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """What one epoch of training did.
+
+    Attributes:
+        loss: Eq. 5, mean over the batches.
+        sign_cosine: mean cosine between different signs; near 1 the embeddings have collapsed.
+    """
+
+    loss: float
+    sign_cosine: float
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Unit-length embeddings of a bank: signs ``(S, D)`` and the normal anchor ``(D,)``."""
+
+    signs: Tensor
+    anchor: Tensor
+
+
+class SignTexts:
+    """A bank's sentences, run once through the part of the text tower that never changes.
+
+    Args:
+        bank: the sentences; signs first, then the normal ones.
+        backbone: whose tokenizer and text tower to use.
+        tower: the adapted text tower.
+    """
+
+    def __init__(self, bank: SignBank, backbone: Backbone, tower: AdaptedTower) -> None:
+        self.tower = tower
+        self.count = len(bank.sentences)
+        tokens = backbone.tokenize([*bank.sentences, *bank.normal]).to(backbone.device)
+        with torch.no_grad():
+            hidden, self.state = backbone.text.embed(tokens)
+        self.frozen = tower.frozen_part(hidden, self.state)
+
+    def __call__(self) -> TextFeatures:
+        """Embed the sentences with the adapters as they are now."""
+        features = self.tower(self.frozen, self.state)
+        return TextFeatures(features[: self.count], normal_anchor(features[self.count :]))
+
+
+def build_adapters(
+    backbone: Backbone, config: SDMADConfig, seed: int
+) -> tuple[AdaptedTower, AdaptedTower]:
+    """Put fresh adapters on the image and the text tower.
+
+    Args:
+        backbone: the frozen towers.
+        config: blocks, bottleneck, lambda and activation.
+        seed: of the initial weights.
+
+    Raises:
+        InputError: if a block does not exist.
+    """
+
+    def adapt(tower: Tower, blocks: tuple[int, ...]) -> AdaptedTower:
+        adapters = {
+            block: ShiftAdapter(tower.width, config.bottleneck, config.lam, config.activation)
+            for block in blocks
+        }
+        return AdaptedTower(tower, adapters)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            image = adapt(
+                backbone.image, config.image_blocks or adapted_blocks(backbone.image.depth)
+            )
+            text = adapt(backbone.text, config.text_blocks or (backbone.text.depth,))
+        except ValueError as error:
+            raise InputError(
+                f"adapters do not fit the backbone {backbone.name}: {error}"
+            ) from error
+    return image.to(backbone.device), text.to(backbone.device)
+
+
+@torch.no_grad()
+def frozen_images(tower: AdaptedTower, backbone: Backbone, pixels: Tensor) -> Tensor:
+    """Run images through the part of the image tower that never changes, in batches.
+
+    Args:
+        tower: the adapted image tower.
+        backbone: the frozen towers.
+        pixels: pixel values, shape ``(n, 3, H, W)``.
+
+    Returns:
+        Tokens at the first adapter, shape ``(n, T, W)``.
+    """
+    parts = []
+    for batch in pixels.split(EMBED_BATCH):
+        hidden, state = backbone.image.embed(batch.to(backbone.device))
+        parts.append(tower.frozen_part(hidden, state))
+    return torch.cat(parts)
+
+
+def mean_sign_cosine(signs: Tensor) -> float:
+    """Mean cosine between different signs, of unit-length embeddings ``(S, D)``."""
+    count = len(signs)
+    if count < 2:
+        return 0.0
+    return float(((signs @ signs.T).sum() - count) / (count * (count - 1)))
+
+
+def train_adapters(
+    image: AdaptedTower,
+    texts: SignTexts,
+    frozen: Tensor,
+    labels: Tensor,
+    category: Tensor,
+    config: SDMADConfig,
+    seed: int,
+    progress: str | None = None,
+) -> list[EpochLog]:
+    """Minimise Eq. 5 over the adapters of both towers; the last epoch is kept.
+
+    Args:
+        image: the adapted image tower.
+        texts: the bank in the adapted text tower.
+        frozen: output of :func:`frozen_images` on the support set, shape ``(n, T, W)``.
+        labels: 1, 0 or NaN, shape ``(n, K)``.
+        category: index of each sign's category, shape ``(S,)``, int64.
+        config: margin, weights, learning rate, batch size and epochs.
+        seed: of the order of the images.
+        progress: what to call the work on a progress bar.
+
+    Returns:
+        One entry an epoch. A warning is given if the signs' embeddings end up collapsed.
+    """
+    adapters = nn.ModuleList([image.adapters, texts.tower.adapters])
+    optimiser = torch.optim.Adam(adapters.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
+    order = torch.Generator().manual_seed(seed)
+    log = []
+    for _ in track(range(config.epochs), progress):
+        total, cosine = 0.0, 0.0
+        batches = torch.randperm(len(frozen), generator=order).split(config.batch_size)
+        for rows in batches:
+            text = texts()
+            loss = inter_anomaly_loss(
+                image(frozen[rows], None),
+                text.signs,
+                category,
+                text.anchor,
+                labels[rows],
+                config.margin,
+                config.image_text_weight,
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += float(loss.detach())
+            cosine = mean_sign_cosine(text.signs.detach())
+        log.append(EpochLog(total / len(batches), cosine))
+    if log and log[-1].sign_cosine > COLLAPSED:
+        warnings.warn(
+            f"the signs' embeddings have collapsed (mean cosine {log[-1].sign_cosine:.3f}): Eq. 5 "
+            "is smallest when all are equal. A margin of .2 to .3 and a small weight of Eq. 3 "
+            "stop it (SDMADConfig's defaults).",
+            stacklevel=2,
+        )
+    return log

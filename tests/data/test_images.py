@@ -1,0 +1,297 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from sdmad.data.images import ImageError, content_hash, list_images, read_image, to_image
+from sdmad.errors import InputError
+
+GREY = np.array([[0, 10, 20], [30, 40, 255]], dtype=np.uint8)
+COLOUR = np.dstack([GREY, GREY[::-1], 255 - GREY])
+
+
+def save(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+def pixels(path):
+    return np.asarray(read_image(path))
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "pgm", "gif"])
+def test_grey_is_read_exactly(tmp_path, ending):
+    image = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(GREY)))
+    assert image.mode == "L"
+    np.testing.assert_array_equal(np.asarray(image), GREY)
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif", "ppm"])
+def test_colour_is_read_exactly(tmp_path, ending):
+    image = read_image(save(tmp_path / f"a.{ending}", Image.fromarray(COLOUR)))
+    assert image.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(image), COLOUR)
+
+
+def test_content_decides_not_the_name(tmp_path):
+    save(tmp_path / "a.png", Image.fromarray(GREY))
+    (tmp_path / "a.png").rename(tmp_path / "a.dat")
+    np.testing.assert_array_equal(pixels(tmp_path / "a.dat"), GREY)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp"])
+def test_lossy_formats_are_close(tmp_path, ending):
+    flat = np.full((16, 16), 90, dtype=np.uint8)
+    path = save(tmp_path / f"a.{ending}", Image.fromarray(flat))
+    assert np.abs(pixels(path).astype(int) - 90).max() <= 3
+
+
+def test_equal_channels_become_grey(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(np.dstack([GREY] * 3)))
+    assert read_image(path).mode == "L"
+
+
+@pytest.mark.parametrize(
+    ("values", "ending"),
+    [
+        (np.array([[1000, 2000], [3000, 5000]], np.uint16), "png"),
+        (np.array([[1000, 2000], [3000, 5000]], np.uint16), "tif"),
+        (np.array([[-1000, 0], [1000, 3000]], np.int32), "tif"),
+        (np.array([[-1.0, 0], [1, 3]], np.float32), "tif"),
+    ],
+)
+def test_deep_grey_is_scaled_from_its_own_range(tmp_path, values, ending):
+    path = save(tmp_path / f"a.{ending}", Image.fromarray(values))
+    # (v - min) / (max - min) * 255: a quarter is 63.75, half is 127.5 (to even), the top 255
+    np.testing.assert_array_equal(pixels(path), [[0, 64], [128, 255]])
+
+
+def test_big_endian_16_bit_tiff(tmp_path):
+    strip = struct.pack(">4H", 1000, 2000, 3000, 5000)
+    tags = [(256, 3, 2), (257, 3, 2), (258, 3, 16), (259, 3, 1), (262, 3, 1), (277, 3, 1)]
+    tags += [(273, 4, 8 + 2 + 8 * 12 + 4), (279, 4, 8)]
+    data = b"MM\0*" + struct.pack(">IH", 8, len(tags))
+    for tag, kind, value in sorted(tags):
+        packed = struct.pack(">HH", value, 0) if kind == 3 else struct.pack(">I", value)
+        data += struct.pack(">HHI", tag, kind, 1) + packed
+    (tmp_path / "a.tif").write_bytes(data + bytes(4) + strip)
+    np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), [[0, 64], [128, 255]])
+
+
+def test_constant_deep_grey_is_black(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(np.full((3, 3), 777, np.uint16)))
+    assert pixels(path).max() == 0
+
+
+def test_values_that_are_not_finite(tmp_path):
+    values = np.array([[0, np.nan, 1], [4, np.inf, -np.inf]], np.float32)
+    path = save(tmp_path / "a.tif", Image.fromarray(values))
+    np.testing.assert_array_equal(pixels(path), [[0, 0, 64], [255, 255, 0]])
+    path = save(tmp_path / "b.tif", Image.fromarray(np.full((2, 2), np.nan, np.float32)))
+    with pytest.raises(ImageError, match=r"b\.tif: holds no finite value"):
+        read_image(path)
+
+
+def test_transparency_is_laid_on_black(tmp_path):
+    alpha = np.array([[0, 255, 255], [255, 255, 51]], np.uint8)  # 51 of 255 is a fifth
+    path = save(tmp_path / "la.png", Image.merge("LA", [*map(Image.fromarray, (GREY, alpha))]))
+    image = read_image(path)
+    assert image.mode == "L"
+    np.testing.assert_array_equal(np.asarray(image), [[0, 10, 20], [30, 40, 51]])
+    path = save(tmp_path / "rgba.png", Image.fromarray(np.dstack([COLOUR, alpha])))
+    expected = np.rint(COLOUR * (alpha[..., None] / 255))
+    np.testing.assert_allclose(pixels(path), expected, atol=1)
+
+
+def test_palettes(tmp_path):
+    image = Image.fromarray(np.array([[0, 1], [1, 2]], np.uint8)).convert("P")
+    image.putpalette([200, 0, 0, 0, 200, 0, 7, 7, 7])
+    plain = pixels(save(tmp_path / "p.png", image))
+    np.testing.assert_array_equal(plain, [[[200, 0, 0], [0, 200, 0]], [[0, 200, 0], [7, 7, 7]]])
+    holed = pixels(save(tmp_path / "t.png", image, transparency=0))
+    np.testing.assert_array_equal(holed[0], [[0, 0, 0], [0, 200, 0]])
+
+
+def test_bilevel_and_cmyk(tmp_path):
+    bits = np.array([[True, False], [False, True]])
+    np.testing.assert_array_equal(
+        pixels(save(tmp_path / "b.png", Image.fromarray(bits))), [[255, 0], [0, 255]]
+    )
+    ink = Image.new("CMYK", (4, 4), (0, 255, 255, 0))  # no cyan, full magenta and yellow: red
+    np.testing.assert_array_equal(pixels(save(tmp_path / "c.tif", ink))[0, 0], [255, 0, 0])
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to see it upright
+    path = save(tmp_path / "a.png", Image.fromarray(GREY), exif=exif)
+    np.testing.assert_array_equal(pixels(path), np.rot90(GREY, -1))
+
+
+def test_broken_exif_does_not_lose_the_image(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(GREY), exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    np.testing.assert_array_equal(pixels(path), GREY)
+
+
+def test_first_frame_of_several(tmp_path):
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(pixels(path), GREY)
+
+
+def test_missing_folder_and_empty(tmp_path):
+    with pytest.raises(ImageError, match=r"none\.png: no such file") as caught:
+        read_image(tmp_path / "none.png")
+    assert caught.value.path == tmp_path / "none.png"
+    with pytest.raises(ImageError, match="a folder, not an image"):
+        read_image(tmp_path)
+    (tmp_path / "e.png").touch()
+    with pytest.raises(ImageError, match=r"e\.png: empty file"):
+        read_image(tmp_path / "e.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image("a\0b.png")
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])
+def test_truncated(tmp_path, ending):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    path = save(tmp_path / f"a.{ending}", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert not ImageFile.LOAD_TRUNCATED_IMAGES
+    with pytest.raises(ImageError, match=rf"a\.{ending}: (damaged or cut short|not an image)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"file,labels\na.png,Mass\n", b"%PDF-1.4\n", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG"]
+)
+def test_not_an_image(tmp_path, data):
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(ImageError, match=r"a\.png: not an image .* convert it to PNG"):
+        read_image(tmp_path / "a.png")
+
+
+def png_header(width, height):
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+
+
+@pytest.mark.parametrize("side", [14_000, 30_000, 2_000_000])
+def test_decompression_bomb_is_refused_from_its_header(tmp_path, side):
+    (tmp_path / "a.png").write_bytes(png_header(side, side))
+    limit = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(ImageError, match=r"a\.png: .*refused before decoding; reduce"):
+        read_image(tmp_path / "a.png")
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_pixel_limit_can_be_set(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(GREY))
+    assert read_image(path, max_pixels=6).size == (3, 2)
+    with pytest.raises(ImageError, match="3 x 2 is more than 5 pixels"):
+        read_image(path, max_pixels=5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1)])
+def test_too_small(tmp_path, shape):
+    path = save(tmp_path / "a.png", Image.fromarray(np.zeros(shape, np.uint8)))
+    with pytest.raises(ImageError, match=r"a\.png: \d x \d pixels is too small"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (GREY, GREY),
+        (GREY[..., None], GREY),
+        (COLOUR, COLOUR),
+        (np.array([[False, True], [True, True]]), [[0, 255], [255, 255]]),
+        (np.array([[0.0, 0.2], [0.4, 0.4]]), [[0, 51], [102, 102]]),
+        (np.array([[0.0, 100], [200, 400]]), [[0, 64], [128, 255]]),
+        (np.array([[1000, 2000], [3000, 5000]], np.uint16), [[0, 64], [128, 255]]),
+        (np.array([[-1e308, 0], [0, 1e308]]), [[0, 128], [128, 255]]),
+        (np.full((2, 2), 7, np.int64), np.zeros((2, 2))),
+    ],
+)
+def test_arrays(array, expected):
+    np.testing.assert_array_equal(np.asarray(to_image(array)), expected)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(5), r"must have shape \(H, W\), \(H, W, 1\) or \(H, W, 3\), got \(5,\)"),
+        (np.zeros((3, 8, 8)), r"got \(3, 8, 8\)"),
+        (np.zeros((8, 8, 4)), r"got \(8, 8, 4\)"),
+        (np.zeros((8, 8), complex), "must hold numbers, got complex128"),
+        (np.array([["a"]]), "must hold numbers"),
+        (np.zeros((0, 4)), r"must not be empty, got shape \(0, 4\)"),
+        (np.zeros((1, 1)), "1 x 1 pixels is too small"),
+        (np.full((2, 2), np.nan), "no finite value"),
+        ([[1, 2], [3, 4]], "a path, a Pillow image or a NumPy array, got list"),
+    ],
+)
+def test_arrays_refused(array, message):
+    with pytest.raises(ImageError, match=message):
+        to_image(array)
+
+
+def test_pillow_images_follow_the_rules_of_files(tmp_path):
+    deep = Image.fromarray(np.array([[1000, 2000], [3000, 5000]], np.uint16))
+    np.testing.assert_array_equal(np.asarray(to_image(deep)), [[0, 64], [128, 255]])
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    path = save(tmp_path / "a.jpg", Image.fromarray(noise))
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ImageError, match=r"a\.jpg: ") as caught:
+        to_image(Image.open(path))
+    assert caught.value.path == path
+
+
+def test_content_hash(tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1
+    standard = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert content_hash(path) == content_hash(str(path)) == standard
+    with pytest.raises(ImageError, match="no such file"):
+        content_hash(tmp_path / "none")
+    with pytest.raises(ImageError, match="got int"):
+        content_hash(3)
+    hashes = {
+        content_hash(GREY),
+        content_hash(GREY.reshape(3, 2)),
+        content_hash(GREY.astype(np.int16)),
+        content_hash(Image.fromarray(GREY)),
+        content_hash(Image.fromarray(GREY.reshape(3, 2))),
+    }
+    assert len(hashes) == 5
+    assert content_hash(GREY) == content_hash(np.asfortranarray(GREY))
+
+
+def test_list_images(tmp_path):
+    for name in ("b/2.PNG", "b/1.jpg", "a/x.tif", "b/notes.txt", ".h/1.png", "b/.1.png", "z.dat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    found = list_images([tmp_path / "z.dat", tmp_path, tmp_path / "b" / "1.jpg"])
+    relative = [path.relative_to(tmp_path).as_posix() for path in found]
+    assert relative == ["z.dat", "a/x.tif", "b/1.jpg", "b/2.PNG"]
+
+
+def test_list_images_refuses(tmp_path):
+    with pytest.raises(InputError, match="none: no such file or folder"):
+        list_images([tmp_path / "none"])
+    with pytest.raises(InputError, match="no image in this folder"):
+        list_images([tmp_path])
+
+
+def test_reading_leaves_no_warning(tmp_path, recwarn):
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).save(buffer, "PNG", exif=b"Exif\0\0broken")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    read_image(tmp_path / "a.png")
+    assert not recwarn.list

@@ -1,0 +1,253 @@
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from sdmad.errors import InputError
+from sdmad.evaluation import metrics
+from sdmad.evaluation.intervals import (
+    bootstrap_evaluation,
+    paired_difference,
+    percentile_interval,
+    summarise_draws,
+)
+from sdmad.evaluation.resampling import (
+    ResampledMetrics,
+    WeightedAUROC,
+    patient_index,
+    resample_weights,
+)
+from sdmad.evaluation.scored import SUMMARY_METRICS, scored_images
+
+NAN = float("nan")
+
+
+def make_scored(seed=0, images=90, categories=3, unknown=0.1, prevalence=0.3):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((images, categories)) < prevalence).astype(float)
+    scores = np.round(labels * 0.4 + rng.random(labels.shape), 1)
+    normal = ~labels.any(axis=1) & (rng.random(images) < 0.8)
+    labels[rng.random(labels.shape) < unknown] = NAN
+    patients = [f"p{n}" for n in rng.integers(0, images // 2, images)]
+    return scored_images(labels, scores, scores > 0.8, scores.max(axis=1), normal, patients)
+
+
+def naive_metrics(scored, patient, weights):
+    """One resample, written out: every image as often as its patient was drawn."""
+    rows = np.repeat(np.arange(patient.size), weights[patient].astype(int))
+    labels, decisions = scored.labels[rows], scored.decisions[rows]
+
+    def mean(drawn, everything):
+        defined = ~np.isnan(everything)
+        return np.where(np.isnan(drawn), everything, drawn)[defined].mean()
+
+    def both(metric, second, whole_second):
+        return mean(metric(labels, second), metric(scored.labels, whole_second))
+
+    return {
+        "mean_auroc": both(metrics.category_auroc, scored.scores[rows], scored.scores),
+        "image_auroc": metrics.image_auroc(scored.abnormal[rows], scored.abnormality[rows]),
+        "hamming_score": metrics.hamming_score(labels, decisions),
+        "subset_accuracy": metrics.subset_accuracy(labels, decisions),
+        "macro_f1": both(metrics.category_f1, decisions, scored.decisions),
+        "sensitivity": both(metrics.sensitivity, decisions, scored.decisions),
+        "specificity": both(metrics.specificity, decisions, scored.decisions),
+    }
+
+
+@pytest.mark.parametrize("prevalence", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("decimals", [0, 1, 9])
+def test_weighted_auroc_agrees_with_scikit_learn(prevalence, decimals):
+    rng = np.random.default_rng(3)
+    labels = (rng.random(400) < prevalence).astype(float)
+    scores = np.round(labels * 0.5 + rng.random(400), decimals)
+    patient = rng.integers(0, 120, 400)
+    weights = next(resample_weights(120, 20, rng))
+    result = WeightedAUROC(labels, scores, patient, 120)(weights)
+    for column in range(20):
+        drawn = weights[patient, column]
+        assert result[column] == pytest.approx(
+            roc_auc_score(labels, scores, sample_weight=drawn), abs=1e-9
+        )
+
+
+def test_weighted_auroc_by_hand():
+    # positives .8 (patient 0) and .5 (patient 1), negatives .5 (patient 2) and .2 (patient 3)
+    auroc = WeightedAUROC(
+        np.array([1.0, 1, 0, 0, NAN]),
+        np.array([0.8, 0.5, 0.5, 0.2, 0.9]),
+        np.array([0, 1, 2, 3, 3]),
+        4,
+    )
+    # once each: 3.5 of 4; patient 1 twice and patient 2 twice: .5 * 4 of 4 pairs;
+    # patient 0 left out and 1 drawn once: fewer than two positives
+    weights = np.array([[1, 1, 1, 1], [0, 2, 2, 0], [0, 1, 2, 1]], dtype=float).T
+    np.testing.assert_allclose(auroc(weights), [3.5 / 4, 0.5, NAN])
+
+
+def test_one_weight_each_gives_the_plain_metrics():
+    scored = make_scored()
+    (patient,), patients = patient_index(scored.patients)
+    with ThreadPoolExecutor(2) as pool:
+        whole = ResampledMetrics(scored, patient, patients)(np.ones((patients, 1)), pool)
+    expected = naive_metrics(scored, patient, np.ones(patients))
+    for name in SUMMARY_METRICS:
+        assert whole[name][0] == pytest.approx(expected[name], abs=1e-12), name
+
+
+@pytest.mark.parametrize("prevalence", [0.3, 0.04])
+def test_bootstrap_agrees_with_a_naive_loop(prevalence):
+    scored = make_scored(seed=5, prevalence=prevalence)
+    (patient,), patients = patient_index(scored.patients)
+    result = bootstrap_evaluation(scored, resamples=25, seed=8)
+    weights = np.concatenate(list(resample_weights(patients, 25, np.random.default_rng(8))), axis=1)
+    loop = [naive_metrics(scored, patient, column) for column in weights.T]
+    for name in SUMMARY_METRICS:
+        expected = np.nanpercentile([one[name] for one in loop], [2.5, 97.5])
+        np.testing.assert_allclose(result.summary[name], expected, atol=1e-12, err_msg=name)
+
+
+def test_category_intervals_agree_with_a_naive_loop():
+    scored = make_scored(seed=6)
+    (patient,), patients = patient_index(scored.patients)
+    result = bootstrap_evaluation(scored, resamples=50, seed=1)
+    weights = np.concatenate(list(resample_weights(patients, 50, np.random.default_rng(1))), axis=1)
+    known = ~np.isnan(scored.labels[:, 1])
+    loop = [
+        roc_auc_score(
+            scored.labels[known, 1],
+            scored.scores[known, 1],
+            sample_weight=column[patient[known]],
+        )
+        for column in weights.T
+    ]
+    np.testing.assert_allclose(
+        result.category_auroc[1], np.percentile(loop, [2.5, 97.5]), atol=1e-12
+    )
+
+
+def test_weights_draw_as_many_patients_as_there_are():
+    chunks = list(resample_weights(7, 150, np.random.default_rng(0)))
+    weights = np.concatenate(chunks, axis=1)
+    assert weights.shape == (7, 150)
+    assert len(chunks) > 1
+    np.testing.assert_array_equal(weights.sum(axis=0), 7)
+    assert weights.mean(axis=1) == pytest.approx(np.ones(7), abs=0.3)
+
+
+def test_images_of_a_patient_stay_together():
+    # two patients, one always right and one always wrong: a resample is 0, 1/2 or 1
+    labels = np.array([[1, 0]] * 10)
+    decisions = np.array([[1, 0]] * 5 + [[0, 1]] * 5)
+    patients = ["right"] * 5 + ["wrong"] * 5
+    scored = scored_images(labels, decisions, decisions, np.arange(10), [False] * 10, patients)
+    assert bootstrap_evaluation(scored, 200).summary["hamming_score"] == (0, 1)
+    alone = replace(scored, patients=tuple(range(10)))
+    low, high = bootstrap_evaluation(alone, 200).summary["hamming_score"]
+    assert 0.1 <= low < 0.5 < high <= 0.9
+
+
+def test_same_seed_same_intervals():
+    scored = make_scored()
+    assert bootstrap_evaluation(scored, 40, seed=2) == bootstrap_evaluation(scored, 40, seed=2)
+    assert bootstrap_evaluation(scored, 40, seed=2) != bootstrap_evaluation(scored, 40, seed=3)
+
+
+def test_one_positive_stays_without_interval_and_out_of_the_mean():
+    # drawn twice, the only positive of category 1 would give it an AUROC of 0
+    labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0], [1, 0], [0, 0]])
+    scores = np.array([[3, 0], [3, 1], [1, 1], [1, 1], [3, 1], [1, 1.0]])
+    scored = scored_images(labels, scores, scores > 2, scores[:, 0], ~labels.any(axis=1))
+    result = bootstrap_evaluation(scored, 100)
+    assert result.summary["mean_auroc"] == (1, 1)
+    assert np.isnan(result.category_auroc[1]).all()
+
+
+@pytest.mark.parametrize("resamples", [0, 30])
+def test_one_patient_or_no_resample_gives_no_interval(resamples):
+    scored = make_scored()
+    if resamples:
+        scored = replace(scored, patients=("one",) * len(scored.labels))
+    result = bootstrap_evaluation(scored, resamples)
+    assert all(np.isnan(ends).all() for ends in result.summary.values())
+    assert result.resamples == 0
+
+
+def test_percentile_interval_needs_half_of_the_resamples():
+    np.testing.assert_allclose(percentile_interval(np.arange(101.0)), (2.5, 97.5))
+    assert np.isnan(percentile_interval(np.array([1, NAN, NAN]))).all()
+    np.testing.assert_allclose(percentile_interval(np.array([1, 1, NAN])), (1, 1))
+
+
+def test_a_system_does_not_differ_from_itself():
+    scored = make_scored()
+    for gap in paired_difference(scored, scored, 30).values():
+        assert (gap.difference, gap.low, gap.high) == (0, 0, 0)
+
+
+def test_paired_difference_agrees_with_a_naive_loop():
+    a = make_scored(seed=1)
+    b = replace(a, scores=a.scores[:, ::-1], decisions=~a.decisions, abnormality=-a.abnormality)
+    (patient,), patients = patient_index(a.patients)
+    weights = np.concatenate(list(resample_weights(patients, 15, np.random.default_rng(4))), axis=1)
+    first = [naive_metrics(a, patient, column) for column in weights.T]
+    second = [naive_metrics(b, patient, column) for column in weights.T]
+    whole = [naive_metrics(one, patient, np.ones(patients)) for one in (a, b)]
+    result = paired_difference(a, b, 15, seed=4)
+    for name in SUMMARY_METRICS:
+        gaps = [x[name] - y[name] for x, y in zip(first, second, strict=True)]
+        expected = [whole[0][name] - whole[1][name], *np.percentile(gaps, [2.5, 97.5])]
+        got = [result[name].difference, result[name].low, result[name].high]
+        np.testing.assert_allclose(got, expected, atol=1e-12, err_msg=name)
+
+
+def test_draws_are_resampled_together_with_patients():
+    # draw 0: a is always right and b always wrong; draw 1: both right. Whatever the patients, a
+    # resample of the two draws has the difference 0, 1/2 or 1 with the chances 1/4, 1/2, 1/4
+    labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
+    right = scored_images(labels, labels, labels, labels[:, 0], ~labels.any(axis=1), list("abcd"))
+    wrong = replace(right, decisions=~right.decisions)
+    gap = paired_difference([right, right], [wrong, right], 400)["hamming_score"]
+    assert (gap.difference, gap.low, gap.high) == (0.5, 0, 1)
+    one = summarise_draws([right, wrong], 400)["hamming_score"]
+    assert (one.mean, one.low, one.high) == (0.5, 0, 1)
+    assert one.deviation == pytest.approx(np.sqrt(0.5))  # of 0 and 1, divisor 1
+
+
+def test_draws_may_leave_out_different_patients():
+    whole = make_scored(seed=2)
+
+    def without(name):
+        kept = np.array([patient != name for patient in whole.patients])
+        return replace(
+            whole,
+            **{
+                field: getattr(whole, field)[kept]
+                for field in ("labels", "scores", "decisions", "abnormality", "normal")
+            },
+            patients=tuple(p for p in whole.patients if p != name),
+        )
+
+    draws = [without("p1"), without("p2")]
+    result = summarise_draws(draws, 30)
+    for name, metric in (
+        ("hamming_score", metrics.hamming_score),
+        ("subset_accuracy", metrics.subset_accuracy),
+    ):
+        values = [metric(draw.labels, draw.decisions) for draw in draws]
+        assert result[name].mean == pytest.approx(np.mean(values))
+        assert result[name].low < result[name].mean < result[name].high
+
+
+def test_different_images_cannot_be_paired():
+    a, b = make_scored(seed=1), make_scored(seed=2)
+    with pytest.raises(InputError, match="draw 0"):
+        paired_difference(a, b)
+    with pytest.raises(InputError, match="2 draws of a, 1 of b"):
+        paired_difference([a, a], [a])
+    with pytest.raises(InputError, match="no draw"):
+        summarise_draws([])
+    with pytest.raises(InputError, match="resamples"):
+        bootstrap_evaluation(a, -1)

@@ -1,0 +1,147 @@
+import json
+
+import numpy as np
+import pytest
+
+from sdmad.errors import InputError
+from sdmad.evaluation.protocols import evaluate
+
+NAN = float("nan")
+CATEGORIES = ("mass", "nodule", "hernia")
+# Rows: mass; mass and nodule; nodule; normal; normal; nothing but unknown hernia (not normal)
+LABELS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0, 0, NAN]])
+NORMAL = np.array([False, False, False, True, True, False])
+SCORES = np.array(
+    [[0.9, 0.1, 0], [0.8, 0.7, 0], [0.3, 0.2, 0], [0.2, 0.3, 0], [0.1, 0.1, 0], [0.4, 0.1, 0]]
+)
+DECISIONS = SCORES > 0.5
+ABNORMALITY = np.array([0.9, 0.8, 0.25, 0.3, 0.1, 99])
+
+
+def judge(**changes):
+    arguments = {
+        "labels": LABELS,
+        "scores": SCORES,
+        "decisions": DECISIONS,
+        "abnormality": ABNORMALITY,
+        "normal": NORMAL,
+        "categories": CATEGORIES,
+        "resamples": 50,
+        **changes,
+    }
+    return evaluate(**arguments)
+
+
+def test_protocols_by_hand():
+    result = judge()
+    # protocol 1: 3 abnormal against 2 normal images, the last image is left out: 5 of 6 pairs
+    assert result.image_auroc == pytest.approx(5 / 6)
+    assert (result.abnormal_images, result.normal_images) == (3, 2)
+    # protocol 2: 17 known cells, one error (the nodule of row 2), so 5 of 6 rows are right
+    assert result.hamming_score == pytest.approx(16 / 17)
+    assert result.subset_accuracy == pytest.approx(5 / 6)
+    # mass 1; nodule found 1 of 2, no false alarm: F1 2/3; hernia has no positive
+    assert result.macro_f1 == pytest.approx((1 + 2 / 3) / 2)
+    assert result.sensitivity == pytest.approx((1 + 1 / 2) / 2)
+    assert result.specificity == 1
+    # protocol 3: mass 1; nodule .7 beats 4, .2 beats 3 of 4
+    assert result.categories["mass"].auroc == 1
+    assert result.categories["nodule"].auroc == pytest.approx(7 / 8)
+    assert result.mean_auroc == pytest.approx(15 / 16)
+
+
+def test_counts_and_note_of_a_category_without_positives():
+    hernia = judge().categories["hernia"]
+    assert (hernia.positives, hernia.negatives, hernia.unknown) == (0, 5, 1)
+    assert np.isnan(hernia.auroc)
+    assert "0 positives" in hernia.note
+
+
+def test_few_patients_with_a_positive_are_noted():
+    together = judge(patients=["a", "a", "b", "c", "d", "e"])
+    assert "1 patient only" in together.categories["mass"].note
+    assert "2 patients only" in together.categories["nodule"].note
+
+
+def test_trivial_predictors_by_hand():
+    trivial = judge().trivial
+    # 4 positives among 17 known cells; 3 rows without a positive
+    assert trivial["none"]["hamming_score"] == pytest.approx(13 / 17)
+    assert trivial["none"]["subset_accuracy"] == pytest.approx(1 / 2)
+    assert trivial["none"]["macro_f1"] == 0
+    assert trivial["all"]["hamming_score"] == pytest.approx(4 / 17)
+    assert trivial["all"]["subset_accuracy"] == 0
+    assert trivial["prevalence"] == trivial["none"]
+
+
+def test_metrics_json_keys_and_nulls():
+    content = judge(patients=list("aabbcc")).to_dict()
+    parsed = json.loads(json.dumps(content, allow_nan=False))
+    scalars = {
+        "mean_auroc",
+        "hamming_score",
+        "subset_accuracy",
+        "image_auroc",
+        "macro_f1",
+        "sensitivity",
+        "specificity",
+    }
+    assert scalars | {"intervals", "categories", "trivial", "images", "patients"} <= set(parsed)
+    assert set(parsed["intervals"]) == scalars
+    assert set(parsed["categories"]) == set(CATEGORIES)
+    assert set(parsed["categories"]["mass"]) == {
+        "auroc",
+        "interval",
+        "positives",
+        "negatives",
+        "unknown",
+        "f1",
+        "sensitivity",
+        "specificity",
+        "note",
+    }
+    assert parsed["categories"]["hernia"]["auroc"] is None
+    assert parsed["categories"]["hernia"]["interval"] == [None, None]
+    assert parsed["images"] == 6
+    assert parsed["patients"] == 3
+    assert parsed["resamples"] == 50
+    low, high = parsed["intervals"]["hamming_score"]
+    assert low <= parsed["hamming_score"] <= high
+
+
+def test_notes_name_what_is_missing():
+    text = " ".join(judge().notes)
+    assert "No AUROC for hernia" in text
+    assert "1 of 6 images" in text
+    nobody = judge(normal=np.zeros(6, dtype=bool))
+    assert np.isnan(nobody.image_auroc)
+    assert "No image AUROC: 0 normal" in " ".join(nobody.notes)
+    assert "one patient" in " ".join(judge(patients=["a"] * 6).notes)
+
+
+def test_missing_patient_ids_make_an_image_its_own_patient():
+    assert judge(patients=["a", "a", "", None, NAN, "b"]).patients == 5
+    assert judge().patients == 6
+
+
+def test_without_resamples_there_are_no_intervals():
+    assert np.isnan(judge(resamples=0).intervals["mean_auroc"]).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": ("a", "b")}, "expected 3 names"),
+        ({"categories": ("a", "b", "a")}, "given twice"),
+        ({"normal": np.ones(6, dtype=bool)}, "row 0 .* declared normal"),
+        ({"normal": np.zeros(5, dtype=bool)}, r"\(6, 1\), got \(5, 1\)"),
+        ({"patients": ["a"]}, "expected 6 ids"),
+        ({"labels": np.full((6, 3), NAN)}, "every label is unknown"),
+        ({"labels": np.zeros((0, 3))}, "nothing to evaluate"),
+        ({"abnormality": np.zeros((6, 1))}, "abnormality: expected shape"),
+        ({"scores": np.full((6, 3), np.inf)}, "scores: 18 of 18"),
+    ],
+)
+def test_wrong_input_is_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        judge(**changes)
