@@ -19,7 +19,7 @@ from pretraining.tokens import DroppingEncoder, learn_tokenizer
 from pretraining.train import Recipe, Trainer
 from sdmad.backbones import load_backbone
 
-PICTURES = {"brain": 22_000, "chest": 26_000, "oct": 18_000}
+PICTURES = {"brain": 18_000, "chest": 22_000, "oct": 14_000}
 MERGES = 3000
 
 

@@ -50,7 +50,9 @@ class Captions:
     """
 
     def __init__(self, modality: Modality, held_out: bool = False) -> None:
-        resource = importlib.resources.files("sdmad.phantoms") / "wordings" / f"{modality.name}.yaml"
+        resource = (
+            importlib.resources.files("sdmad.phantoms") / "wordings" / f"{modality.name}.yaml"
+        )
         self.modality = modality
         words = yaml.safe_load(resource.read_text(encoding="utf-8"))
         part = "held_out" if held_out else "train"
@@ -67,6 +69,7 @@ class Captions:
         self, signs: Sequence[str], rng: np.random.Generator, view: str | None = None
     ) -> Sentence:
         """Word a claim of up to two signs in one of many ways."""
+
         def pick(options: Sequence[str]) -> str:
             return options[int(rng.integers(len(options)))]
 
@@ -91,6 +94,7 @@ class Captions:
 @lru_cache(maxsize=16)
 def held_out_pairs(signs: tuple[str, ...]) -> frozenset[frozenset[str]]:
     """Pairs of signs that pretraining never draws together, fixed by their names."""
+
     def chosen(pair: tuple[str, str]) -> bool:
         digest = hashlib.sha256("|".join(sorted(pair)).encode()).digest()
         return digest[0] / 256 < HELD_OUT_PAIRS
@@ -98,9 +102,7 @@ def held_out_pairs(signs: tuple[str, ...]) -> frozenset[frozenset[str]]:
     return frozenset(frozenset(p) for p in combinations(signs, 2) if chosen(p))
 
 
-def draw_seen_signs(
-    modality: Modality, view: str, rng: np.random.Generator
-) -> tuple[str, ...]:
+def draw_seen_signs(modality: Modality, view: str, rng: np.random.Generator) -> tuple[str, ...]:
     """Draw a set of signs for one pretraining image: no unseen sign, no held-out pair."""
     available = [s for s in modality.views[view] if s not in modality.unseen]
     banned = held_out_pairs(modality.signs) | modality.excludes

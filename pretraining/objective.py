@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
+POSITIVE_WEIGHT = 4.0
+
 
 def _one_way(logits: Tensor, truth: Tensor) -> Tensor:
     """Each true pair against the false pairs of its row, averaged over the true pairs."""
@@ -37,18 +39,13 @@ def pairwise_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return (losses * weight).sum() / 2
 
 
-def sign_loss(patch_logits: Tensor, whole_logits: Tensor, patches: Tensor, signs: Tensor) -> Tensor:
-    """Which signs does each patch, and the whole image, show?
+def present_loss(logits: Tensor, present: Tensor) -> Tensor:
+    """Is it there? Binary cross-entropy in which the rare positives weigh four times.
 
     Args:
-        patch_logits: shape ``(n, T, P)``.
-        whole_logits: shape ``(n, P)``.
-        patches: boolean, shape ``(n, T, P)``.
-        signs: boolean, shape ``(n, P)``.
+        logits: any shape.
+        present: boolean, same shape.
     """
-    positive = torch.tensor(4.0)
-    local = binary_cross_entropy_with_logits(
-        patch_logits, patches.float(), pos_weight=positive
+    return binary_cross_entropy_with_logits(
+        logits, present.to(logits.dtype), pos_weight=torch.tensor(POSITIVE_WEIGHT)
     )
-    whole = binary_cross_entropy_with_logits(whole_logits, signs.float(), pos_weight=positive)
-    return 4 * local + whole

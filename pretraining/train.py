@@ -15,12 +15,14 @@ from torch.nn.functional import normalize
 from transformers import CLIPModel
 
 from pretraining.corpus import Captions, Sentence
-from pretraining.model import SignHeads, normalise
-from pretraining.objective import contrastive_loss, pairwise_loss, sign_loss
+from pretraining.model import CONTEXT, SignHeads, normalise
+from pretraining.objective import contrastive_loss, pairwise_loss, present_loss
 from pretraining.pictures import Pictures
 from pretraining.tokens import DroppingEncoder
 
 FLIPS = ("brain", "oct")
+PATCH_WEIGHT = 4.0
+DROPPED_WORDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,11 @@ class Recipe:
         seed: of everything that is drawn.
     """
 
-    steps: int = 6000
-    batch: int = 64
-    learning_rate: float = 1.2e-3
-    sign_share: float = 0.25
-    compositions: int = 20
+    steps: int = 8500
+    batch: int = 48
+    learning_rate: float = 1.5e-3
+    sign_share: float = 0.15
+    compositions: int = 12
     strangers: int = 4
     average: float = 0.998
     seed: int = 0
@@ -64,6 +66,8 @@ class Trainer:
         self.heads = SignHeads({n: len(p.modality.signs) for n, p in pictures.items()})
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-3.0))
+        self.local_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.local_bias = nn.Parameter(torch.tensor(-3.0))
         self.rng = np.random.default_rng(recipe.seed)
         decay, plain = [], []
         for p in [*model.parameters(), *self.heads.parameters()]:
@@ -71,7 +75,16 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             [
                 {"params": decay, "weight_decay": 0.05},
-                {"params": [*plain, self.scale, self.bias], "weight_decay": 0.0},
+                {
+                    "params": [
+                        *plain,
+                        self.scale,
+                        self.bias,
+                        self.local_scale,
+                        self.local_bias,
+                    ],
+                    "weight_decay": 0.0,
+                },
             ],
             lr=recipe.learning_rate,
             betas=(0.9, 0.98),
@@ -95,7 +108,7 @@ class Trainer:
             said.append(stranger.sentence((sign,) if rng.random() < 0.8 else (), rng))
         return said
 
-    def truth(self, name: str, said: list[Sentence], shown: list[frozenset[str]]) -> Tensor:
+    def truth(self, said: list[Sentence], shown: list[frozenset[str]]) -> Tensor:
         """Which sentence is true of which image: boolean ``(images, sentences)``."""
         own = len(said) - self.recipe.strangers
         table = np.zeros((len(shown), len(said)), bool)
@@ -120,34 +133,51 @@ class Trainer:
     def loss(self, name: str, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch of a modality at a point of the run in [0, 1]."""
         pixels, signs, patches = self.batch(name)
-        columns = self.pictures[name].modality.signs
         with torch.autocast("cpu", torch.bfloat16):
             tokens = self.model.vision_model(pixels).last_hidden_state
         tokens = self.model.vision_model.post_layernorm(tokens.float())
-        on_signs = sign_loss(
-            self.heads.patch[name](tokens[:, 1:]),
-            self.heads.whole[name](tokens[:, 0]),
-            patches.flatten(1, 2),
-            torch.from_numpy(signs),
-        )
+        embedded = self.model.visual_projection(tokens)
+        places = patches.flatten(1, 2)
+        on_signs = PATCH_WEIGHT * present_loss(
+            self.heads.patch[name](tokens[:, 1:]), places
+        ) + present_loss(self.heads.whole[name](embedded[:, 0]), torch.from_numpy(signs))
         if progress < self.recipe.sign_share:
             return on_signs, {"signs": on_signs.item()}
+        columns = self.pictures[name].modality.signs
         shown = [frozenset(columns[i] for i in np.flatnonzero(row)) for row in signs]
         said = self.sentences(name, shown)
-        ids = self.encoder.encode([s.text for s in said], self.rng, 0.1, 48)
-        with torch.autocast("cpu", torch.bfloat16):
-            pooled = self.model.text_model(torch.from_numpy(ids)).pooler_output
-        text = normalize(self.model.text_projection(pooled.float()), dim=-1)
-        image = normalize(self.model.visual_projection(tokens[:, 0]), dim=-1)
-        logits = self.scale.clamp(max=math.log(40.0)).exp() * image @ text.T
-        truth = self.truth(name, said, shown)
+        text = self.embed_text(said)
+        embedded = normalize(embedded, dim=-1)
+        logits = self.scale.clamp(max=math.log(40.0)).exp() * embedded[:, 0] @ text.T
+        truth = self.truth(said, shown)
         contrast = contrastive_loss(logits, truth)
         pairs = pairwise_loss(logits + self.bias, truth)
+        local = self.local_loss(name, embedded[:, 1:], text, places)
         fade = 1 - 0.8 * (progress - self.recipe.sign_share) / (1 - self.recipe.sign_share)
-        total = contrast + pairs + fade * on_signs
-        return total, {
-            "signs": on_signs.item(), "contrast": contrast.item(), "pairs": pairs.item(),
-        }  # fmt: skip
+        total = contrast + pairs + PATCH_WEIGHT * local + fade * on_signs
+        parts = {"signs": on_signs, "contrast": contrast, "pairs": pairs, "local": local}
+        return total, {key: value.item() for key, value in parts.items()}
+
+    def embed_text(self, said: list[Sentence]) -> Tensor:
+        """Unit-length embeddings ``(S, D)``."""
+        ids = self.encoder.encode([s.text for s in said], self.rng, DROPPED_WORDS, CONTEXT)
+        with torch.autocast("cpu", torch.bfloat16):
+            pooled = self.model.text_model(torch.from_numpy(ids)).pooler_output
+        return normalize(self.model.text_projection(pooled.float()), dim=-1)
+
+    def local_loss(self, name: str, embedded: Tensor, text: Tensor, places: Tensor) -> Tensor:
+        """Where is what the sentence says? Patches against the sentences of single signs.
+
+        Args:
+            name: the modality.
+            embedded: unit-length patch embeddings, shape ``(n, T, D)``.
+            text: the batch's sentences; the first ones speak of one sign each.
+            places: which patch shows which sign, boolean, shape ``(n, T, P)``.
+        """
+        captions = self.captions[name]
+        columns = [self.pictures[name].modality.signs.index(sign) for sign in captions.signs]
+        logits = self.local_scale.exp() * embedded @ text[: len(columns)].T + self.local_bias
+        return present_loss(logits, places[:, :, columns])
 
     @torch.no_grad()
     def _average(self, step: int) -> None:
@@ -165,7 +195,9 @@ class Trainer:
             progress = step / recipe.steps
             warm = min(1.0, (step + 1) / 200)
             for group in self.optimiser.param_groups:
-                group["lr"] = recipe.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
+                group["lr"] = (
+                    recipe.learning_rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
+                )
             name = names[int(self.rng.choice(len(names), p=weights / weights.sum()))]
             loss, parts = self.loss(name, progress)
             self.optimiser.zero_grad()
@@ -173,7 +205,10 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
             self.optimiser.step()
             self._average(step)
-            recent[name] = parts
+            recent[name] = {
+                key: 0.95 * recent.get(name, parts).get(key, value) + 0.05 * value
+                for key, value in parts.items()
+            }
             if (step + 1) % 200 == 0:
                 seen = (step + 1) * recipe.batch
                 rate = seen / (time.monotonic() - start)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,8 +27,8 @@ from sdmad.patients import PatientHashes
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import (
-    EpochLog,
     SignTexts,
+    TextFeatures,
     build_adapters,
     frozen_images,
     train_adapters,
@@ -231,6 +233,26 @@ class SDMAD(Detector):
         return combined.scores.double() > torch.from_numpy(self.thresholds_).to(
             combined.scores.device
         )
+
+    def with_inference(self, **changes: Any) -> SDMAD:
+        """The same training, judged otherwise: another selection, pooling or decision rule.
+
+        Args:
+            changes: new values of ``selection``, ``pooling`` or ``decision``.
+
+        Raises:
+            InputError: if another setting is named, or a value is unknown.
+        """
+        other = set(changes) - {"selection", "pooling", "decision"}
+        if other:
+            raise InputError(f"{sorted(other)[0]} belongs to training; fit again to change it")
+        config = dataclasses.replace(self.config, **changes)
+        twin = copy.copy(self)
+        text = TextFeatures(self.scorer.signs, self.scorer.anchor)
+        twin.config = config
+        twin.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
+        twin.evidence_ = dataclasses.replace(self.evidence_, config=config)
+        return twin
 
     def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
         """Set a threshold a category at the false-positive rate of the ``fpr`` rule.

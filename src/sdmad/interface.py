@@ -48,6 +48,10 @@ class ImageScores:
     def __len__(self) -> int:
         return len(self.scores)
 
+    def rows(self, choice: NDArray[np.integer]) -> ImageScores:
+        """Some of the images."""
+        return ImageScores(*(getattr(self, f.name)[choice] for f in fields(self)))
+
     @classmethod
     def of(
         cls, combined: Combined, decisions: Tensor, similarity: Tensor, anchor: Tensor

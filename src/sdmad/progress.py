@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 PATIENCE = 1.0
 
 
-def track(items: Sequence[Item] | range, title: str | None) -> Iterator[Item]:
+def track(items: Sequence[Item], title: str | None) -> Iterator[Item]:
     """Go through ``items``, with a progress bar once it has taken more than a second.
 
     Args:

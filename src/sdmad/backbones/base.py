@@ -66,7 +66,11 @@ class Backbone(ABC):
 
     @abstractmethod
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
-        """Token ids ``(S, T)``, int64, cut to the context length and padded to the longest."""
+        """Token ids ``(S, T)``, int64, cut to the context length and padded to the longest.
+
+        Raises:
+            InputError: if there is no sentence, or a single one outside a list.
+        """
 
     @abstractmethod
     def token_counts(self, sentences: Sequence[str]) -> list[int]:
@@ -85,12 +89,24 @@ class Backbone(ABC):
 
     @torch.no_grad()
     def encode_image(self, pixel_values: Tensor) -> Tensor:
-        """Unit-length embeddings ``(n, D)`` of pixel values ``(n, 3, H, W)``."""
+        """Unit-length embeddings ``(n, D)`` of pixel values ``(n, 3, H, W)``.
+
+        Raises:
+            ValueError: if the shape is another.
+        """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
+            raise ValueError(
+                f"pixel_values must have shape (n, 3, H, W), got {tuple(pixel_values.shape)}"
+            )
         embeddings: Tensor = self.image(pixel_values.to(self.device))
         return embeddings
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
-        """Unit-length embeddings ``(S, D)`` of S sentences."""
+        """Unit-length embeddings ``(S, D)`` of S sentences.
+
+        Raises:
+            InputError: if there is no sentence, or a single one outside a list.
+        """
         embeddings: Tensor = self.text(self.tokenize(sentences).to(self.device))
         return embeddings

@@ -7,8 +7,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
@@ -16,11 +20,31 @@ from transformers.utils import logging as transformers_logging
 
 from sdmad.backbones.base import Backbone, Tower
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.errors import ModelError
+from sdmad.errors import InputError, ModelError
 
 # OpenAI's values, used when a checkpoint has no preprocessor_config.json.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+# OpenAI's configurations say so; their end-of-text token is the last of the vocabulary.
+LEGACY_END_TOKEN = 2
+# What the readers of configurations, weights and tokenizers raise on damaged files.
+DAMAGED = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+# What a download raises: its base is the error of whichever network library the client uses.
+NOT_FETCHED: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
+)
 
 
 class CLIPImageTower(Tower):
@@ -43,8 +67,9 @@ class CLIPImageTower(Tower):
         output: Tensor = self.vision.encoder.layers[index - 1](hidden, state)
         return output
 
-    def pool(self, hidden: Tensor, state: None) -> Tensor:  # noqa: ARG002
+    def pool(self, hidden: Tensor, state: None) -> Tensor:
         """Class token, final norm, projection, unit length: ``(n, D)``."""
+        del state  # the class token always comes first
         return normalize(self.projection(self.vision.post_layernorm(hidden[:, 0])), dim=-1)
 
 
@@ -76,8 +101,8 @@ class CLIPTextTower(Tower):
         hidden = self.transformer.embeddings(input_ids=inputs)
         length = inputs.shape[1]
         mask = torch.full((length, length), -torch.inf, device=inputs.device).triu(1)
-        # OpenAI's configurations say 2 while their vocabulary ends in the end-of-text token.
-        ends = inputs if self.end_token == 2 else (inputs == self.end_token).int()  # noqa: PLR2004
+        legacy = self.end_token == LEGACY_END_TOKEN
+        ends = inputs if legacy else (inputs == self.end_token).int()
         return hidden, TextState(mask[None, None], ends.argmax(dim=1))
 
     def block(self, index: int, hidden: Tensor, state: TextState) -> Tensor:
@@ -114,10 +139,17 @@ class CLIPBackbone(Backbone):
         self._tokenizer = tokenizer
 
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
-        """Token ids ``(S, T)``; what lies behind the end-of-text token changes nothing."""
+        """Token ids ``(S, T)``; what lies behind the end-of-text token changes nothing.
+
+        Raises:
+            InputError: if there is no sentence, or a single one outside a list.
+        """
+        if isinstance(sentences, str) or not sentences:
+            raise InputError("give a list of sentences, even for one sentence")
         encoded = self._tokenizer(
             list(sentences),
             padding="longest",
+            padding_side="right",
             truncation=True,
             max_length=self.context_length,
             return_tensors="pt",
@@ -127,7 +159,7 @@ class CLIPBackbone(Backbone):
 
     def token_counts(self, sentences: Sequence[str]) -> list[int]:
         """Tokens of each sentence before any cut, start and end included."""
-        return [len(self._tokenizer(sentence)["input_ids"]) for sentence in sentences]
+        return [len(self._tokenizer(s, verbose=False)["input_ids"]) for s in sentences]
 
 
 def hash_weights(model: torch.nn.Module) -> str:
@@ -140,47 +172,59 @@ def hash_weights(model: torch.nn.Module) -> str:
 
 
 def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
-    """Mean and deviation from ``preprocessor_config.json``; OpenAI's where there is none.
+    """Mean and deviation from the checkpoint's processor files; OpenAI's where there is none.
+
+    ``transformers`` 5 writes them into ``processor_config.json``, earlier ones into
+    ``preprocessor_config.json``; the former goes first, as there.
 
     Raises:
-        ModelError: if the file is not valid JSON or its values are not three numbers.
+        ModelError: if a file is not valid JSON or its values are not three usable numbers.
     """
-    path = folder / "preprocessor_config.json"
-    if not path.exists():
-        return Preprocessing(size=image_size, mean=CLIP_MEAN, std=CLIP_STD)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        r, g, b = (float(v) for v in values.get("image_mean", CLIP_MEAN))
-        sr, sg, sb = (float(v) for v in values.get("image_std", CLIP_STD))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not a usable preprocessor configuration ({error})") from error
-    return Preprocessing(size=image_size, mean=(r, g, b), std=(sr, sg, sb))
+    for name, part in (
+        ("processor_config.json", "image_processor"),
+        ("preprocessor_config.json", ""),
+    ):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if part and part not in values:
+                continue
+            values = values[part] if part else values
+            r, g, b = (float(v) for v in values.get("image_mean", CLIP_MEAN))
+            sr, sg, sb = (float(v) for v in values.get("image_std", CLIP_STD))
+            return Preprocessing(size=image_size, mean=(r, g, b), std=(sr, sg, sb))
+        except DAMAGED as error:
+            raise ModelError(f"{path}: not a usable image processor ({error})") from error
+    return Preprocessing(size=image_size, mean=CLIP_MEAN, std=CLIP_STD)
 
 
 def _resolve(name: str) -> Path:
     """The local folder of a checkpoint: given, or fetched from the hub into its cache."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    try:
+        folder = Path(name).expanduser()
+        found = folder.is_dir()
+    except (OSError, RuntimeError):  # too long a name, or the home of an unknown user
+        folder, found = Path(name), False
+    if found:
         return folder
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"no folder {folder}. Give the name of a packaged backbone (nano), a folder with "
+            f"no folder {name[:200]!r}. Give the name of a packaged backbone (nano), a folder with "
             "config.json, model.safetensors and the tokenizer files, or a hub name such as "
             "openai/clip-vit-large-patch14."
         )
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
         return Path(
             snapshot_download(name, allow_patterns=["*.json", "*.txt", "model*.safetensors"])
         )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub did not answer"
+    except NOT_FETCHED as error:
+        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub did not give it"
         raise ModelError(
-            f"{name}: not in the cache {constants.HF_HUB_CACHE}, and {offline} "
-            f"({type(error).__name__}). Download it where there is a network, or give the folder "
-            "it was saved in."
+            f"{name}: no such folder, not in the cache {constants.HF_HUB_CACHE}, and {offline} "
+            f"({type(error).__name__}). Check the name; download it where there is a network, or "
+            "give the folder it was saved in."
         ) from error
 
 
@@ -196,27 +240,68 @@ def load_clip(name: str, image_size: int | None = None) -> CLIPBackbone:
         ModelError: if files are missing or unreadable, are pickled, or do not fit together.
     """
     folder = _resolve(name)
-    missing = [f for f in ("config.json",) if not (folder / f).is_file()]
+    where = name if Path(name) == folder else f"{name} ({folder})"
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any(folder.glob("model*.safetensors")):
         missing.append("model.safetensors")
     if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
         missing.append("tokenizer.json (or vocab.json and merges.txt)")
     if missing:
         raise ModelError(
-            f"{name}: {folder} lacks {', '.join(missing)}. Pickled weights (.bin, .pt) are never "
-            "read; convert them with CLIPModel.save_pretrained."
+            f"{where} lacks {', '.join(missing)}. Pickled weights (.bin, .pt) are never read; "
+            "convert them with CLIPModel.save_pretrained."
         )
-    model, tokenizer = _read_checkpoint(name, folder)
-    size = image_size or model.config.vision_config.image_size
+    try:
+        _check_config(folder / "config.json")
+        _check_merges(folder)
+        model, tokenizer = _read_checkpoint(folder)
+        _check_tokenizer(model, tokenizer)
+    except ModelError as error:
+        raise ModelError(f"{where}: {error}") from error
+    size = model.config.vision_config.image_size if image_size is None else image_size
     if size < model.config.vision_config.patch_size:
-        raise ModelError(f"{name}: {size} px is less than one patch")
+        raise ModelError(f"{where}: {size} px is less than one patch")
     return CLIPBackbone(
         name, model, tokenizer, read_preprocessing(folder, size), hash_weights(model)
     )
 
 
-def _read_checkpoint(name: str, folder: Path) -> tuple[CLIPModel, CLIPTokenizer]:
+def _check_config(path: Path) -> None:
+    """Refuse another model's configuration, which would be read as if it were a CLIP's."""
+    try:
+        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+    except DAMAGED as error:
+        raise ModelError(f"{path.name} is not readable JSON ({error})") from error
+    if kind != "clip":
+        raise ModelError(f"{path.name} says model_type {kind!r}; only 'clip' can be read")
+
+
+def _check_merges(folder: Path) -> None:
+    """Refuse a tokenizer that is no BPE or whose merges lead out of its vocabulary."""
+    path = folder / "tokenizer.json"
+    try:
+        if path.is_file():
+            content = json.loads(path.read_text(encoding="utf-8"))["model"]
+            kind, vocabulary, merges = content["type"], content["vocab"], content["merges"]
+        else:
+            path = folder / "vocab.json"
+            kind, vocabulary = "BPE", json.loads(path.read_text(encoding="utf-8"))
+            path = folder / "merges.txt"
+            lines = path.read_text(encoding="utf-8").split("\n")
+            merges = [line for line in lines if line and not line.startswith("#version")]
+        pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]
+        lost = {part for a, b in pairs for part in (a, b, a + b)} - set(vocabulary)
+    except DAMAGED as error:
+        raise ModelError(f"{path.name} is no readable tokenizer file ({error})") from error
+    if kind != "BPE":
+        raise ModelError(f"{path.name} holds a tokenizer of type {kind}; CLIP's is BPE")
+    if lost:
+        raise ModelError(f"{path.name}: merges lead to {min(lost)!r}, not in the vocabulary")
+
+
+def _read_checkpoint(folder: Path) -> tuple[CLIPModel, CLIPTokenizer]:
     level = transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
@@ -227,23 +312,57 @@ def _read_checkpoint(name: str, folder: Path) -> tuple[CLIPModel, CLIPTokenizer]
             trust_remote_code=False,
             dtype=torch.float32,
             attn_implementation="sdpa",
+            ignore_mismatched_sizes=True,  # _check_weights complains more clearly
             output_loading_info=True,
         )
+        _check_weights(model, report)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    # Readers of damaged checkpoints raise many types; each becomes one readable error.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise ModelError(f"{name}: {folder} does not hold a readable CLIP ({error})") from error
+    except ModelError:
+        raise
+    except DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"not a readable CLIP ({type(error).__name__}: {reason})") from error
     finally:
         transformers_logging.set_verbosity(level)
-    lost = sorted(report["missing_keys"]) + [str(k) for k in report.get("mismatched_keys", [])]
+        if bar:
+            transformers_logging.enable_progress_bar()
+    return model, tokenizer
+
+
+def _check_weights(model: CLIPModel, report: dict[str, Any]) -> None:
+    """Refuse weights that do not fill the model exactly, or hold what is no number."""
+    lost = [f"{name} is missing" for name in sorted(report["missing_keys"])]
+    lost += [
+        f"{name} has shape {list(found)}, not {list(expected)}"
+        for name, found, expected in sorted(report["mismatched_keys"])
+    ]
+    lost += [
+        f"{name} is too much"
+        for name in sorted(report["unexpected_keys"])
+        if ".encoder.layers." in name
+    ]
     if lost:
         raise ModelError(
-            f"{name}: the weights do not fit the configuration, {len(lost)} tensors are missing "
-            f"or of another shape, first {lost[0]}"
+            f"the weights do not fit config.json in {len(lost)} tensors: {'; '.join(lost[:3])}"
         )
-    if len(tokenizer) > model.config.text_config.vocab_size:
+    broken = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
+    if broken:
+        raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
+
+
+def _check_tokenizer(model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+    """Refuse a tokenizer whose numbers mean something else to the text tower."""
+    text = model.config.text_config
+    if len(tokenizer) > text.vocab_size:
         raise ModelError(
-            f"{name}: the tokenizer has {len(tokenizer)} tokens, the text tower only "
-            f"{model.config.text_config.vocab_size}; they do not belong together"
+            f"the tokenizer has {len(tokenizer)} tokens, the text tower only {text.vocab_size}; "
+            "they do not belong together"
         )
-    return model, tokenizer
+    end = tokenizer.eos_token_id
+    last = max(tokenizer.get_vocab().values())
+    fits = end in (last, LEGACY_END_TOKEN)
+    if end != text.eos_token_id and not (text.eos_token_id == LEGACY_END_TOKEN and fits):
+        raise ModelError(
+            f"the tokenizer ends a text with token {end}, the text tower expects "
+            f"{text.eos_token_id} (eos_token_id in config.json); they do not belong together"
+        )

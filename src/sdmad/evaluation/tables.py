@@ -155,6 +155,35 @@ def protocol_tables(
     return (_general(named), _integrated(named), _category_wise(named), category_table(named))
 
 
+def summary_table(systems: Mapping[str, Evaluation], title: str) -> Table:
+    """One row a system with the headline figure of each protocol; fits a terminal.
+
+    Args:
+        systems: evaluations by the name of the system, all of them on the same images.
+        title: heading of the table.
+
+    Raises:
+        InputError: if there is no system, or the systems were judged on different images.
+    """
+    _check_comparable(systems)
+    any_one = _any(systems)
+    nothing = any_one.trivial["none"]
+    rows = [
+        (
+            "predict nothing",
+            "50.0",
+            "50.0",
+            percent(nothing["hamming_score"]),
+            percent(nothing["subset_accuracy"]),
+            percent(nothing["macro_f1"]),
+        )
+    ]
+    names = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
+    rows += [(system, *_cells(found, names)) for system, found in systems.items()]
+    header = ("System", "Mean AUROC", "Image AUROC", "Hamming", "Subset", "Macro F1")
+    return Table(title, header, tuple(rows), _intervals_caption(any_one))
+
+
 def _check_comparable(systems: Mapping[str, Evaluation]) -> None:
     if not systems:
         raise InputError("protocol tables: no system given")

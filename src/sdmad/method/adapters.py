@@ -60,6 +60,8 @@ class ShiftAdapter(nn.Module):
         activation: str = "leaky_relu",
     ) -> None:
         super().__init__()
+        if width < 1 or not bottleneck > 0:
+            raise ValueError(f"width and bottleneck must be positive, got {width}, {bottleneck}")
         if not 0 <= lam <= 1:
             raise ValueError(f"lam must lie in [0, 1], got {lam}")
         if activation not in ACTIVATIONS:
@@ -71,7 +73,16 @@ class ShiftAdapter(nn.Module):
         self.activation = ACTIVATIONS[activation]()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Shift block outputs of shape ``(..., W)``; the shape is kept."""
+        """Shift block outputs of shape ``(..., W)``; the shape is kept.
+
+        Raises:
+            ValueError: if the last dimension is not W.
+        """
+        width = self.down.in_features
+        if features.shape[-1:] != (width,):
+            raise ValueError(
+                f"features must have shape (..., {width}), got {tuple(features.shape)}"
+            )
         adapted = self.activation(self.up(self.activation(self.down(features))))
         return self.lam * features + (1 - self.lam) * adapted
 
@@ -90,8 +101,11 @@ def adapted_blocks(depth: int, blocks: Sequence[int] = PAPER_IMAGE_BLOCKS) -> tu
         blocks: ascending block numbers of a tower of 24 blocks, counted from 1.
 
     Raises:
-        ValueError: if the tower has fewer blocks than ``blocks``.
+        ValueError: if the tower has fewer blocks than ``blocks``, or these are not ascending
+            numbers from 1 to 24.
     """
+    if list(blocks) != sorted(set(blocks)) or not set(blocks) <= set(range(1, PAPER_DEPTH + 1)):
+        raise ValueError(f"blocks must ascend from 1 to {PAPER_DEPTH}, got {tuple(blocks)}")
     if depth < len(blocks):
         raise ValueError(f"a tower of {depth} blocks cannot hold {len(blocks)} adapters")
     placed = [max(1, int(block * depth / PAPER_DEPTH + 0.5)) for block in blocks]
@@ -111,6 +125,9 @@ class AdaptedTower(nn.Module):
     Args:
         tower: the frozen encoder.
         adapters: block number (from 1) to its adapter.
+
+    Raises:
+        ValueError: if the tower has no such block.
     """
 
     def __init__(self, tower: Tower, adapters: dict[int, ShiftAdapter]) -> None:

@@ -9,20 +9,26 @@ from torch import Tensor
 def _check(
     image_features: Tensor, text_features: Tensor, category: Tensor, anchor: Tensor, labels: Tensor
 ) -> None:
+    for name, tensor in {"image_features": image_features, "labels": labels}.items():
+        if tensor.ndim != 2 or 0 in tensor.shape:
+            raise ValueError(f"{name} must be a filled matrix, got shape {tuple(tensor.shape)}")
     n, dimension = image_features.shape
-    signs = len(text_features)
+    signs, categories = len(text_features), labels.shape[1]
     expected = {
         "text_features": (text_features, (signs, dimension)),
         "category": (category, (signs,)),
         "anchor": (anchor, (dimension,)),
-        "labels": (labels, (n, labels.shape[-1])),
+        "labels": (labels, (n, categories)),
     }
     for name, (tensor, shape) in expected.items():
         if tuple(tensor.shape) != shape:
             raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
-    if signs and int(category.max()) >= labels.shape[1]:
+    if category.dtype != torch.int64:
+        raise ValueError(f"category must be int64, got {category.dtype}")
+    if signs and not 0 <= int(category.min()) <= int(category.max()) < categories:
         raise ValueError(
-            f"category names column {int(category.max())}, labels has {labels.shape[1]} columns"
+            f"category must number the {categories} columns of labels from 0, got "
+            f"{int(category.min())} to {int(category.max())}"
         )
 
 

@@ -21,13 +21,18 @@ def pool_signs(similarity: Tensor, category: Tensor, keep: Tensor, pooling: str)
         Shape ``(n, K)`` with K the largest category index plus one.
 
     Raises:
-        ValueError: if a category keeps no sign, shapes disagree or ``pooling`` is unknown.
+        ValueError: if a category keeps no sign, shapes disagree, ``keep`` is not boolean or
+            ``pooling`` is unknown.
     """
-    if similarity.shape[1:] != category.shape or category.shape != keep.shape:
+    if similarity.ndim != 2 or not similarity.shape[1:] == category.shape == keep.shape:
         raise ValueError(
             "similarity must have shape (n, S), category and keep (S,), got "
             f"{tuple(similarity.shape)}, {tuple(category.shape)} and {tuple(keep.shape)}"
         )
+    if keep.dtype != torch.bool:
+        raise ValueError(f"keep must be boolean, got {keep.dtype}")
+    if len(category) == 0:
+        raise ValueError("there is no sign to score with")
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {POOLINGS}, got {pooling!r}")
     columns = []
@@ -37,6 +42,17 @@ def pool_signs(similarity: Tensor, category: Tensor, keep: Tensor, pooling: str)
             raise ValueError(f"category {index} keeps no sign")
         columns.append(mine.mean(dim=1) if pooling == "mean" else getattr(mine, f"a{pooling}")(1))
     return torch.stack(columns, dim=1)
+
+
+def _cosines(image_features: Tensor, text_features: Tensor) -> Tensor:
+    """Cosine of each image with each sign, ``(n, S)``."""
+    shapes = tuple(image_features.shape), tuple(text_features.shape)
+    if image_features.ndim != 2 or text_features.ndim != 2 or shapes[0][1] != shapes[1][1]:
+        raise ValueError(
+            "image_features must have shape (n, D), text_features (S, D), got "
+            f"{shapes[0]} and {shapes[1]}"
+        )
+    return image_features @ text_features.T
 
 
 def category_scores(
@@ -61,7 +77,7 @@ def category_scores(
     Raises:
         ValueError: if shapes disagree or a category keeps no sign.
     """
-    return pool_signs(image_features @ text_features.T, category, keep, pooling)
+    return pool_signs(_cosines(image_features, text_features), category, keep, pooling)
 
 
 def binary_predictions(
@@ -90,7 +106,12 @@ def binary_predictions(
     Raises:
         ValueError: if shapes disagree or a category keeps no sign.
     """
-    pooled = pool_signs(image_features @ text_features.T, category, keep, pooling)
+    similarity = _cosines(image_features, text_features)
+    if anchor.shape != image_features.shape[1:]:
+        raise ValueError(
+            f"anchor must have shape {tuple(image_features.shape[1:])}, got {tuple(anchor.shape)}"
+        )
+    pooled = pool_signs(similarity, category, keep, pooling)
     return pooled > (image_features @ anchor).unsqueeze(1)
 
 
@@ -103,7 +124,15 @@ def abnormality(scores: Tensor, anchor_similarity: Tensor) -> Tensor:
 
     Returns:
         Shape ``(n,)``; larger is more abnormal.
+
+    Raises:
+        ValueError: if shapes disagree.
     """
+    if scores.ndim != 2 or anchor_similarity.shape != scores.shape[:1]:
+        raise ValueError(
+            "scores must have shape (n, K), anchor_similarity (n,), got "
+            f"{tuple(scores.shape)} and {tuple(anchor_similarity.shape)}"
+        )
     return scores.amax(dim=1) - anchor_similarity
 
 
@@ -115,5 +144,12 @@ def normal_anchor(normal_features: Tensor) -> Tensor:
 
     Returns:
         Shape ``(D,)``.
+
+    Raises:
+        ValueError: if there is no sentence or the shape is another.
     """
+    if normal_features.ndim != 2 or len(normal_features) == 0:
+        raise ValueError(
+            f"normal_features must have shape (m, D), m > 0, got {tuple(normal_features.shape)}"
+        )
     return torch.nn.functional.normalize(normal_features.mean(dim=0), dim=0)

@@ -39,7 +39,7 @@ def sign_margins(text_features: Tensor, category: Tensor) -> SignMargins:
         category: index of each sign's category, shape ``(S,)``, int64.
 
     Raises:
-        ValueError: if the shapes disagree or there is no sign.
+        ValueError: if the shapes disagree, there is no sign or a category is negative.
     """
     if text_features.ndim != 2 or category.shape != text_features.shape[:1]:
         raise ValueError(
@@ -48,10 +48,12 @@ def sign_margins(text_features: Tensor, category: Tensor) -> SignMargins:
         )
     if len(category) == 0:
         raise ValueError("there is no sign to select from")
+    if int(category.min()) < 0:
+        raise ValueError(f"category must count from 0, got {int(category.min())}")
     distance = (1 - text_features @ text_features.T).clamp(min=0)
     # Identical sentences are at distance 0 exactly, whatever rounding made of their product.
-    same_text = (text_features.unsqueeze(0) == text_features.unsqueeze(1)).all(dim=-1)
-    distance = torch.where(same_text, 0, distance)
+    _, text = torch.unique(text_features.detach(), dim=0, return_inverse=True)
+    distance = torch.where(text.unsqueeze(0) == text.unsqueeze(1), 0, distance)
     same = category.unsqueeze(0) == category.unsqueeze(1)
     itself = torch.eye(len(category), dtype=torch.bool, device=category.device)
     own = distance.masked_fill(~same | itself, torch.inf).min(dim=1).values

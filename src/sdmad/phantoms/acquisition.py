@@ -90,11 +90,24 @@ def _warp(
     warped = ndimage.affine_transform(
         image, matrix, offset, order=1, mode="constant", cval=background
     )
-    moved = {
-        name: ndimage.affine_transform(mask.astype(np.uint8), matrix, offset, order=0) > 0
-        for name, mask in masks.items()
-    }
+    moved = _warp_masks(masks, matrix, offset, size)
     return warped, moved
+
+
+def _warp_masks(
+    masks: dict[str, Mask], matrix: NDArray[np.float64], offset: NDArray[np.float64], size: int
+) -> dict[str, Mask]:
+    """Move masks by the nearest source pixel, which is found once for all of them."""
+    if not masks:
+        return {}
+    axis = np.arange(size)
+    sources = [
+        np.rint(matrix[k, 0] * axis[:, None] + matrix[k, 1] * axis + offset[k]).astype(np.intp)
+        for k in range(2)
+    ]
+    inside = np.logical_and.reduce([(s >= 0) & (s < size) for s in sources])
+    row, column = (np.clip(s, 0, size - 1) for s in sources)
+    return {name: mask[row, column] & inside for name, mask in masks.items()}
 
 
 def _degrade(image: Image, rng: np.random.Generator, style: AcquisitionStyle) -> Image:

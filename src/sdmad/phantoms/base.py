@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+Image = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Render = Callable[[np.random.Generator, Sequence[str], int, str], tuple[Image, dict[str, Mask]]]
 

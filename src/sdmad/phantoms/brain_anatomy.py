@@ -352,6 +352,18 @@ def cortex(scene: Scene, medial: Field | None) -> None:
     scene.image += scene.brain * (tissue - scene.image)
 
 
+def _draw_folds(rng: np.random.Generator, across: Field, down: Field) -> Image:
+    """One of the fold patterns, mirrored or not, at the given columns and rows of the head."""
+    pool = _fold_pool(len(down))
+    side = pool.shape[1]
+    pattern = pool[int(rng.integers(len(pool)))]
+    rows = ((down / 2.2 + 0.5) * side).astype(np.intp)
+    columns = ((across / 2.2 + 0.5) * side).astype(np.intp)
+    if rng.random() < 0.5:
+        columns = columns[::-1]
+    return pattern.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
+
+
 def start(
     rng: np.random.Generator,
     size: int,
@@ -385,14 +397,7 @@ def start(
         across = u0 * ((1 + egg * v0) / narrow)
         radius = across * across + v0 * v0
     radius = np.sqrt(radius) + wobble
-    pool = _fold_pool(size)
-    side = pool.shape[1]
-    pattern = pool[int(rng.integers(len(pool)))]
-    rows = ((v0[:, 0] / 2.2 + 0.5) * side).astype(np.intp)
-    columns = ((u0[0] / narrow / 2.2 + 0.5) * side).astype(np.intp)
-    if rng.random() < 0.5:
-        columns = columns[::-1]
-    folds = pattern.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
+    folds = _draw_folds(rng, u0[0] / narrow, v0[:, 0])
     scalp = 1 - rng.uniform(0.035, 0.1)
     inner = scalp - rng.uniform(0.055, 0.1)
     scene = Scene(

@@ -110,11 +110,13 @@ def wide_sulci(scene: Scene, rng: Rng) -> None:
     shrunk = unit((0.015 + 0.03 * amount - reach) / (2 * scene.pixel) + 0.5)
     cover = inside * np.maximum(sulci, shrunk) * (reach < 0.34) * (reach > -0.07)
     cover *= unit(scene.brain * 3 + (reach < 0.06))
+    paired = scene.level not in ("midline", "lateral")
+    if not paired:  # from the side, brainstem and cerebellum lie below the hemisphere
+        cover *= scene.v < 0.27
     scene.image += cover * (scene.tissue["csf"] - scene.image)
     scene.opaque = np.maximum(scene.opaque, cover)
     scene.brain = scene.brain * (1 - cover)
     scene.white = scene.white * (1 - cover)
-    paired = scene.level not in ("midline", "lateral")
     for points in scene.fissures:
         window, distance = chain(scene, points, 0.018 + 0.025 * amount, paired)
         wider = ramp(distance, scene.pixel) * unit((scene.inner - scene.radius[window]) * 40)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.resources
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -52,6 +55,17 @@ def load_modality(name: str) -> Modality:
     return modality
 
 
+def load_wordings(name: str) -> dict[str, Any]:
+    """The wordings that speak of a modality: its names, views, normal state and signs.
+
+    Args:
+        name: a phantom modality.
+    """
+    resource = importlib.resources.files("sdmad.phantoms") / "wordings" / f"{name}.yaml"
+    words: dict[str, Any] = yaml.safe_load(resource.read_text(encoding="utf-8"))
+    return words
+
+
 def draw_categories(modality: Modality, rng: np.random.Generator) -> tuple[str, ...]:
     """Draw the categories of one image; none means a normal image."""
     counts = CATEGORY_COUNTS if modality.multi_label else (0.25, 0.75)
@@ -63,22 +77,30 @@ def draw_categories(modality: Modality, rng: np.random.Generator) -> tuple[str, 
 def draw_signs(
     modality: Modality, categories: Sequence[str], rng: np.random.Generator
 ) -> tuple[str, ...]:
-    """Draw the signs that the given categories show: at least one of each one's own."""
+    """Draw the signs that the given categories show: at least one of each one's own.
+
+    Raises:
+        ValueError: if the modality's excluded pairs leave a category without any own sign.
+    """
     chosen: list[str] = []
 
-    def add(sign: str) -> None:
-        clashes = any(frozenset((sign, other)) in modality.excludes for other in chosen)
-        if sign not in chosen and not clashes:
-            chosen.append(sign)
+    def fits(sign: str) -> bool:
+        return not any(frozenset((sign, other)) in modality.excludes for other in chosen)
 
     for name in categories:
-        own = modality.categories[name].own
-        for sign in rng.permutation(own)[: rng.integers(1, len(own) + 1)]:
-            add(str(sign))
+        own = [str(sign) for sign in rng.permutation(modality.categories[name].own)]
+        wanted = int(rng.integers(1, len(own) + 1))
+        added = 0
+        for sign in own:
+            if added < wanted and fits(sign):
+                chosen.append(sign)
+                added += 1
+        if added == 0:
+            raise ValueError(f"{name} cannot show any own sign beside {chosen}")
     for name in categories:
         for sign in modality.categories[name].shared:
-            if rng.random() < SHARED_SIGN_PROBABILITY:
-                add(sign)
+            if rng.random() < SHARED_SIGN_PROBABILITY and sign not in chosen and fits(sign):
+                chosen.append(sign)
     return tuple(sorted(chosen))
 
 
@@ -134,6 +156,18 @@ def draw_cases(
         yield from _draw(modality, images, (seed, list(STYLES).index(style)), style, size)
 
 
+def _draw_findings(
+    modality: Modality, rng: np.random.Generator
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Categories and signs; drawn again where excluded pairs leave a category without its own."""
+    while True:
+        categories = draw_categories(modality, rng)
+        try:
+            return categories, draw_signs(modality, categories, rng)
+        except ValueError:
+            continue
+
+
 def _draw(
     modality: Modality, images: int, seeds: tuple[int, int], style: str, size: int
 ) -> Iterator[Case]:
@@ -143,9 +177,7 @@ def _draw(
         again = previous is not None and rng.random() < TWO_IMAGES
         if not again or previous is None:
             patient += 1
-            categories = draw_categories(modality, rng)
-            signs = draw_signs(modality, categories, rng)
-            previous = (categories, signs, int(rng.integers(2**31)))
+            previous = (*_draw_findings(modality, rng), int(rng.integers(2**31)))
             second = False
         else:
             second = True

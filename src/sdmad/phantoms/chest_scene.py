@@ -9,6 +9,7 @@ most shapes are arrays of one dimension.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sdmad.phantoms.base import Image
 from sdmad.phantoms.chest_textures import texture
 
-Row = NDArray[np.float32]
+Row = NDArray[np.floating[Any]]
 Window = tuple[slice, slice]
 Change = tuple[Window, Image]
 WHOLE = (slice(None), slice(None))

@@ -270,7 +270,7 @@ def render(
     surface = retina.edges()[0]
     hyaloid = retina.bruch - retina.pitless.sum(0) - height, bright
     gain = _depth_gain(anatomy, retina)
-    picture = _fill(retina, hyaloid) * gain
+    picture: Image = _fill(retina, hyaloid) * gain
     masks: dict[str, Mask] = {}
     for index, (name, sign) in enumerate(SIGNS.items()):
         if name in signs:

@@ -7,7 +7,7 @@ every complaint names the line.
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +15,21 @@ from types import MappingProxyType
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from sdmad.data.labels import NORMAL_NAMES, canonical_name
 from sdmad.errors import InputError
 
 MAX_BYTES = 2_000_000
 MAX_SENTENCE = 1_000
+YAML_TAG = "tag:yaml.org,2002:"
+NOT_TEXT = {
+    "null": "nothing",
+    "bool": "a truth value",
+    "int": "a number",
+    "float": "a number",
+    "timestamp": "a date",
+    "merge": "a merge key",
+    "value": "a value key",
+}
 EXAMPLE = """a bank looks like this:
   modality: brain MRI
   normal: [a normal brain MRI]
@@ -30,11 +41,16 @@ EXAMPLE = """a bank looks like this:
 class SignBank:
     """The sentences that describe the normal state and each category's signs.
 
+    Every text is one line: runs of white space become one space.
+
     Attributes:
         name: the bank's file name without its ending.
         modality: what the images are, such as ``"brain MRI"``.
         normal: sentences for a normal image, at least one.
         categories: category name to its signs; order is the order of every label matrix.
+
+    Raises:
+        InputError: if a part is missing or empty, a text is not text, or one stands twice.
     """
 
     name: str
@@ -43,14 +59,27 @@ class SignBank:
     categories: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
+        where = f"bank {self.name!r}"
         if not self.normal:
-            raise InputError(f"bank {self.name!r} has no normal sentence; the anchor needs one")
-        if not self.categories:
-            raise InputError(f"bank {self.name!r} has no category")
-        empty = [category for category, signs in self.categories.items() if not signs]
-        if empty:
-            raise InputError(f"bank {self.name!r}: category {empty[0]!r} has no sign")
-        object.__setattr__(self, "categories", MappingProxyType(dict(self.categories)))
+            raise InputError(f"{where} has no normal sentence; the anchor needs one")
+        if not isinstance(self.categories, Mapping) or not self.categories:
+            raise InputError(f"{where} has no category")
+        earlier: dict[str, str] = {}
+        categories: dict[str, tuple[str, ...]] = {}
+        try:
+            for name, signs in self.categories.items():
+                if not signs:
+                    raise InputError(f"category {name!r} has no sign")
+                label = _category_name(name, earlier)
+                categories[label] = _sentences(signs, f"the signs of {label!r}")
+            object.__setattr__(self, "modality", _one_line(self.modality, "'modality'"))
+            object.__setattr__(self, "normal", _sentences(self.normal, "'normal'"))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error
+        object.__setattr__(self, "categories", MappingProxyType(categories))
+
+    def __reduce__(self) -> tuple[type[SignBank], tuple[object, ...]]:
+        return SignBank, (self.name, self.modality, self.normal, dict(self.categories))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,18 +107,22 @@ class SignBank:
         if name in list_banks():
             resource = importlib.resources.files("sdmad.signs") / "banks" / f"{name}.yaml"
             return cls.parse(resource.read_text(encoding="utf-8"), name, f"bank {name}")
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"no sign bank {name!r}: neither a file nor one of the packaged banks "
-                f"({', '.join(list_banks())})"
-            )
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes, not a sign bank")
+        path = Path(source)
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            path = path.expanduser()
+            if not path.is_file():
+                raise InputError(
+                    f"no sign bank {name!r}: neither a file nor one of the packaged banks "
+                    f"({', '.join(list_banks())})"
+                )
+            if path.stat().st_size > MAX_BYTES:
+                raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes, not a sign bank")
+            text = path.read_bytes().decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise InputError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~user of an unknown user
+            raise InputError(f"sign bank {name[:200]!r} cannot be read ({error})") from error
         return cls.parse(text, path.stem, str(path))
 
     @classmethod
@@ -105,13 +138,24 @@ class SignBank:
             InputError: naming ``where`` and the line.
         """
         try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            loader = _PlainLoader(text)
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise InputError(
+                f"{where}, line {line}: character {error.character:#x} is not allowed in YAML"
+            ) from error
+        try:
+            root = loader.get_single_node()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise InputError(f"{where}, line {line}: not valid YAML ({error.problem})") from error
-        except (yaml.YAMLError, RecursionError) as error:
-            raise InputError(f"{where}: not valid YAML ({error})") from error
+            raise InputError(f"{where}, line {line}: not usable YAML ({error.problem})") from error
+        # PyYAML lets these escape on escapes such as "\U00110000" and on thousands of brackets.
+        except (ValueError, RecursionError) as error:
+            line = loader.line + 1
+            raise InputError(f"{where}, line {line}: not usable YAML ({error})") from error
+        finally:
+            loader.dispose()
         return _Reader(where).bank(root, name)
 
     def to_yaml(self) -> str:
@@ -125,51 +169,105 @@ class SignBank:
         return text
 
 
+def _one_line(value: object, what: str) -> str:
+    """A text with single spaces; complains about anything that is no sentence or name."""
+    if not isinstance(value, str):
+        raise InputError(f"{what} must be text, got {type(value).__name__}")
+    text = " ".join(value.split())
+    if not text:
+        raise InputError(f"{what} is empty")
+    if len(text) > MAX_SENTENCE:
+        raise InputError(f"{what} is longer than {MAX_SENTENCE} characters")
+    if not text.isprintable():
+        raise InputError(f"{what} holds characters that cannot be printed")
+    return text
+
+
+def _sentences(values: Sequence[str], what: str) -> tuple[str, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InputError(f"{what} must be a list of sentences, got {type(values).__name__}")
+    found = tuple(_one_line(value, f"a sentence of {what}") for value in values)
+    seen: set[str] = set()
+    for sentence in found:
+        if sentence in seen:
+            raise InputError(f"{sentence!r} stands in {what} twice")
+        seen.add(sentence)
+    return found
+
+
+def _category_name(value: object, earlier: dict[str, str]) -> str:
+    """A category's name, told apart from the normal class and from the names before it.
+
+    ``earlier`` holds those by what label tables compare (case, spaces, underscores do not count).
+    """
+    name = _one_line(value, "a category's name")
+    key = canonical_name(name)
+    if key in NORMAL_NAMES:
+        raise InputError(f"category {name!r}: this name means the normal class; rename it")
+    if key in earlier:
+        raise InputError(f"categories {earlier[key]!r} and {name!r} are the same name; rename one")
+    earlier[key] = name
+    return name
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Parses YAML without aliases, which a small file can multiply without end."""
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed in a bank",
+                problem_mark=self.peek_event().start_mark,
+            )
+        return super().compose_node(parent, index)
+
+
 class _Reader:
     """Turns YAML nodes into a bank, with the line in every complaint."""
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self.seen: set[int] = set()
 
     def fail(self, node: Node | None, message: str) -> InputError:
         line = node.start_mark.line + 1 if node is not None else 1
         return InputError(f"{self.where}, line {line}: {message}")
 
+    def _plain(self, node: Node, kind: str) -> None:
+        """No tag: nothing but text, lists and mappings."""
+        if node.tag == YAML_TAG + kind:
+            return
+        read_as = NOT_TEXT.get(node.tag.removeprefix(YAML_TAG))
+        if read_as is None:
+            raise self.fail(node, f"tags are not allowed in a bank, here {node.tag!r}")
+        raise self.fail(node, f"{node.value!r} is read as {read_as}; text must stand in quotes")
+
     def mapping(self, node: Node | None, what: str) -> Iterator[tuple[ScalarNode, Node]]:
         if not isinstance(node, MappingNode):
             raise self.fail(node, f"{what} must be a mapping; {EXAMPLE}")
-        self._no_alias(node)
+        self._plain(node, "map")
         known: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 raise self.fail(key, f"{what}: a key must be plain text")
+            self._plain(key, "str")
             if key.value in known:
                 raise self.fail(key, f"{what}: {key.value!r} stands here twice")
             known.add(key.value)
             yield key, value
 
-    def _no_alias(self, node: Node) -> None:
-        if id(node) in self.seen:
-            raise self.fail(node, "aliases (*name) are not allowed in a bank")
-        self.seen.add(id(node))
-
     def text(self, node: Node, what: str) -> str:
-        if not isinstance(node, ScalarNode) or node.tag.endswith((":null", ":binary")):
+        if not isinstance(node, ScalarNode):
             raise self.fail(node, f"{what} must be text")
-        value = " ".join(node.value.split())
-        if not value:
-            raise self.fail(node, f"{what} is empty")
-        if len(value) > MAX_SENTENCE:
-            raise self.fail(node, f"{what} is longer than {MAX_SENTENCE} characters")
-        if not value.isprintable():
-            raise self.fail(node, f"{what} holds characters that cannot be printed")
-        return value
+        self._plain(node, "str")
+        try:
+            return _one_line(node.value, what)
+        except InputError as error:
+            raise self.fail(node, str(error)) from error
 
     def sentences(self, node: Node, what: str) -> tuple[str, ...]:
         if not isinstance(node, SequenceNode) or not node.value:
             raise self.fail(node, f"{what} must be a list of at least one sentence")
-        self._no_alias(node)
+        self._plain(node, "seq")
         found: dict[str, Node] = {}
         for item in node.value:
             sentence = self.text(item, f"a sentence of {what}")
@@ -178,6 +276,29 @@ class _Reader:
                 raise self.fail(item, f"{sentence!r} stands in {what} twice, first in line {first}")
             found[sentence] = item
         return tuple(found)
+
+    def signs(self, node: Node, label: str) -> tuple[str, ...]:
+        signs = None
+        for key, value in self.mapping(node, f"category {label!r}"):
+            if key.value != "signs":
+                raise self.fail(key, f"category {label!r} holds 'signs' only, not {key.value!r}")
+            signs = self.sentences(value, f"the signs of {label!r}")
+        if signs is None:
+            raise self.fail(node, f"category {label!r} has no 'signs'")
+        return signs
+
+    def categories(self, node: Node) -> dict[str, tuple[str, ...]]:
+        earlier: dict[str, str] = {}
+        found: dict[str, tuple[str, ...]] = {}
+        for key, value in self.mapping(node, "'categories'"):
+            try:
+                label = _category_name(key.value, earlier)
+            except InputError as error:
+                raise self.fail(key, str(error)) from error
+            found[label] = self.signs(value, label)
+        if not found:
+            raise self.fail(node, "there is no category")
+        return found
 
     def bank(self, root: Node | None, name: str) -> SignBank:
         parts: dict[str, Node] = {}
@@ -188,20 +309,11 @@ class _Reader:
         for needed in ("modality", "normal", "categories"):
             if needed not in parts:
                 raise self.fail(root, f"{needed!r} is missing; {EXAMPLE}")
-        categories: dict[str, tuple[str, ...]] = {}
-        for key, value in self.mapping(parts["categories"], "'categories'"):
-            label = self.text(key, "a category's name")
-            inner = {k.value: v for k, v in self.mapping(value, f"category {label!r}")}
-            if set(inner) != {"signs"}:
-                raise self.fail(key, f"category {label!r} must hold 'signs' and nothing else")
-            categories[label] = self.sentences(inner["signs"], f"the signs of {label!r}")
-        if not categories:
-            raise self.fail(parts["categories"], "there is no category")
         return SignBank(
             name,
             self.text(parts["modality"], "'modality'"),
             self.sentences(parts["normal"], "'normal'"),
-            categories,
+            self.categories(parts["categories"]),
         )
 
 

@@ -1,0 +1,48 @@
+# Everything on a fresh machine that has Python 3.11 or later, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO ?= brain
+REALDATA ?= ../shared/realdata
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format nano results realdata bench clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct)
+	$(BIN)/sdmad demo --modality $(DEMO) --out demo --force
+
+test: $(VENV)/installed  ## lint, types, tests and doctests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed  ## ruff and mypy only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+nano: $(VENV)/installed  ## pretrain the nano backbone again (about 40 minutes)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pretraining --out src/sdmad/backbones/nano
+
+results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
+	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md
+
+realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDATA=DIR)
+	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) demo out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,123 @@
+"""``docs/results.md``: phantoms of the test style, three modalities, all systems, five draws.
+
+Run ``make results``. Nothing was chosen on these images; settings come from
+``benchmarks/choose.py`` on validation phantoms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.noise import noisy_bank
+from benchmarks.study import Setting, category_table, differences, read_draws, run_draw, summary
+from sdmad.backbones import load_backbone
+from sdmad.data.table import read_label_table
+from sdmad.evaluation.scored import ScoredImages
+from sdmad.evaluation.tables import Table
+from sdmad.experiment import RECOMMENDED, SYSTEMS, prepare
+from sdmad.output import write_text
+from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.dataset import write_phantoms
+from sdmad.signs import SignBank
+
+IMAGES, PHANTOM_SEED = 500, 1000
+SHOTS, DRAWS = (1, 4), 5
+HEAD = """# Results on phantoms
+Written by `make results`; do not edit by hand. {images} phantoms a modality in the *test* style,
+about three patients in ten the pool of the support sets, the others judged; {draws} draws; nano
+backbone. Each cell is the mean over the draws ± their standard deviation, in percent, with a 95%
+interval in brackets from a bootstrap that resamples draws and patients together. "Noisy banks" add
+one vague and one wrong sign to each category. Names: category names were not seen in pretraining.
+Categories marked * rest on signs that pretraining never drew: they are the truly few-shot ones.
+
+"""
+
+
+def settings(folder: Path, modality: str) -> tuple[list[Setting], list[Setting]]:
+    """The clean and the noisy settings of one modality, its phantoms drawn if need be."""
+    kind = load_modality(modality)
+    target = folder / f"phantoms-{modality}"
+    if not (target / "labels.csv").exists():
+        write_phantoms(kind, target, IMAGES, PHANTOM_SEED)
+    bank = SignBank.load(modality)
+    table = read_label_table(target / "labels.csv", bank.names)
+    noisy = noisy_bank(bank, kind)
+    return (
+        [Setting(f"{modality}-clean", bank, table, shots) for shots in SHOTS],
+        [Setting(f"{modality}-noisy", noisy, table, shots) for shots in SHOTS],
+    )
+
+
+def run(folder: Path) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]]:
+    """Run what is missing; returns every draw by modality, bank and shots."""
+    backbone = load_backbone("nano")
+    found = {}
+    for modality in MODALITIES:
+        clean, noisy = settings(folder, modality)
+        pixels = prepare(backbone, clean[0].table.files)
+        for kind, setting in [("clean", s) for s in clean] + [("noisy", s) for s in noisy]:
+            for seed in range(DRAWS):
+                run_draw(setting, seed, backbone, lambda rows: pixels[rows], folder / "draws")  # noqa: B023
+            draws = read_draws(setting, range(DRAWS), folder / "draws")
+            found[modality, kind, setting.shots] = (setting, draws)
+    return found
+
+
+def mean_over_modalities(
+    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]],
+) -> Table:
+    """The table to look at first: mean of the three modalities, AUROC / Hamming / subset."""
+    from benchmarks.study import METRICS, TRIVIAL, trivial_draws
+    from sdmad.evaluation.intervals import summarise_draws
+
+    columns = list(itertools.product(("clean", "noisy"), SHOTS))
+    rows = []
+    for name in [*TRIVIAL.values(), *SYSTEMS]:
+        cells = []
+        for kind, shots in columns:
+            values = []
+            for modality in MODALITIES:
+                _, draws = found[modality, kind, shots]
+                key = next((k for k, v in TRIVIAL.items() if v == name), None)
+                scored = trivial_draws(draws[RECOMMENDED], key) if key else draws[name]
+                values.append(summarise_draws(scored, resamples=0))
+            means = [100 * np.mean([v[m].mean for v in values]) for m in METRICS[:1] + METRICS[2:4]]
+            cells.append(" / ".join(f"{m:.1f}" for m in means))
+        rows.append((name, *cells))
+    header = (
+        "System",
+        *(f"{kind} bank, {shots} shot{'s' * (shots > 1)}" for kind, shots in columns),
+    )
+    return Table(
+        "Mean of the three modalities: mean AUROC / Hamming / subset", header, tuple(rows), ""
+    )
+
+
+def main() -> None:
+    """Run the study and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/results"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
+    options = parser.parse_args()
+    found = run(options.out)
+    parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
+    for (modality, kind, shots), (setting, draws) in found.items():
+        title = f"{load_modality(modality).title}, {kind} bank, {shots} shot{'s' * (shots > 1)}"
+        marked = load_modality(modality).unseen_categories()
+        parts.append(summary(title, draws, "").markdown())
+        if kind == "clean":
+            parts.append(category_table(f"{title}: AUROC by category", draws,
+                                        setting.bank.names, marked).markdown())  # fmt: skip
+        if kind == "clean" and shots == max(SHOTS):
+            parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
+    remarks = Path(__file__).with_name("results_remarks.md")
+    parts.append(remarks.read_text(encoding="utf-8") if remarks.exists() else "")
+    write_text(options.docs, "\n".join(part for part in parts if part))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""``sdmad demo``: everything once, on phantoms."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import Force, Seed, Shots, notes, readable_warnings, say, show
+
+
+def command(
+    modality: Annotated[str, typer.Option("--modality", help="brain, chest or oct.")] = "brain",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")] = Path("demo"),
+    shots: Shots = 4,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Draw phantoms, fit, compare, judge and explain: one command, nothing to download.
+
+    Example: `sdmad demo --modality brain --out demo`
+    """
+    from sdmad.demonstration import run_demo
+    from sdmad.output import check_output
+
+    check_output(out, force)
+    start = time.monotonic()
+    with readable_warnings():
+        demo = run_demo(modality, out, shots, seed, force, say)
+    notes(demo.notes)
+    show([demo.table])
+    typer.echo(f"finished in {time.monotonic() - start:.0f} s\nreport: {out / 'report.html'}")

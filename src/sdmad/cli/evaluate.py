@@ -1,0 +1,60 @@
+"""``sdmad evaluate``: judge a model by the three protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import (
+    Decision,
+    Device,
+    Force,
+    Normals,
+    Out,
+    Unreadable,
+    notes,
+    readable_warnings,
+    show,
+)
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
+    labels: Annotated[Path, typer.Argument(help="LABELS.csv; the support set is left out.")],
+    out: Out,
+    decision: Decision = None,
+    normals: Normals = None,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the patients.")
+    ] = 1000,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="Where the base weights are here.")
+    ] = None,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Judge a model: metrics.json, tables, scores.csv and a self-contained report.html.
+
+    Example: `sdmad evaluate model LABELS.csv --out results`
+    """
+    from sdmad.data.table import read_label_table
+    from sdmad.evaluation.tables import protocol_tables
+    from sdmad.judgement import judge, write_judgement
+    from sdmad.output import check_output, output_directory
+    from sdmad.workflow import load_with_decision
+
+    check_output(out, force)
+    with readable_warnings():
+        detector = load_with_decision(model, decision, normals, backbone, device)
+        table = read_label_table(labels, detector.categories)
+        unreadable = Unreadable()
+        judgement = judge(detector, table, unreadable, resamples)
+        tables = protocol_tables(judgement.evaluation)
+        with output_directory(out, force) as work:
+            write_judgement(judgement, work, tables, f"SD-MAD on {labels.name}")
+    notes([*table.notes, *judgement.notes])
+    show(tables)
+    typer.echo(f"report: {out / 'report.html'}")
+    unreadable.exit_if_any(len(table))

@@ -1,0 +1,65 @@
+"""``sdmad fit``: draw a support set, train, save."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import (
+    BackboneName,
+    Decision,
+    Device,
+    Force,
+    Normals,
+    Out,
+    Seed,
+    Shots,
+    notes,
+    readable_warnings,
+    say,
+)
+
+
+def command(
+    labels: Annotated[Path, typer.Argument(help="LABELS.csv: file, patient, split, labels.")],
+    signs: Annotated[str, typer.Option("--signs", help="A sign bank: brain, chest, oct, or YAML.")],
+    out: Out,
+    shots: Shots = 4,
+    seed: Seed = 0,
+    backbone: BackboneName = "nano",
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", min=1, help="Input side in pixels.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="recommended, or paper (to the letter).")
+    ] = "recommended",
+    support: Annotated[
+        Path | None, typer.Option("--support", help="A support.json of an earlier draw.")
+    ] = None,
+    decision: Decision = None,
+    normals: Normals = None,
+    device: Device = "auto",
+    force: Force = False,
+) -> None:
+    """Learn from a few images a category and save the detector.
+
+    The drawn support set is written to OUT.support.json beside the model.
+
+    Example: `sdmad fit LABELS.csv --signs brain --shots 4 --seed 0 --out model`
+    """
+    from sdmad.output import check_output
+    from sdmad.workflow import FitRequest, fit_on_table
+
+    check_output(out, force)
+    request = FitRequest(
+        labels, signs, shots, seed, backbone, image_size, preset, decision, normals, support, device
+    )
+    with readable_warnings():
+        fitted = fit_on_table(request)
+    fitted.detector.save(out, force)
+    listing = fitted.write_support(out)
+    notes(fitted.notes)
+    say(f"fitted on {len(fitted.support.indices)} images in {fitted.seconds:.1f} s")
+    typer.echo(f"model: {out}\nsupport set: {listing}")

@@ -1,0 +1,60 @@
+"""The ``sdmad`` command."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sdmad._version import __version__
+from sdmad.cli import demo, evaluate, explain, fit, phantom, predict, signs
+from sdmad.cli.common import USER_ERROR, complain
+from sdmad.errors import SDMADError
+
+app = typer.Typer(
+    name="sdmad",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Few-shot detection of several anomalies in one medical image, explained by signs. "
+    "For research; not a medical device. Begin with **sdmad demo**.",
+)
+app.command("demo")(demo.command)
+app.command("phantom")(phantom.command)
+app.add_typer(signs.app, name="signs")
+app.command("fit")(fit.command)
+app.command("evaluate")(evaluate.command)
+app.command("predict")(predict.command)
+app.command("explain")(explain.command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+def run() -> None:
+    """Run the command line; a user's mistake ends in one readable line and status 2."""
+    try:
+        app()
+    except SDMADError as error:
+        complain(str(error))
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        complain("interrupted; nothing was left half-written")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

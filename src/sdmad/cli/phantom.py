@@ -1,0 +1,31 @@
+"""``sdmad phantom``: write phantom images, masks and their label table."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import Force, Out, Seed
+
+
+def command(
+    modality: Annotated[str, typer.Argument(help="brain, chest or oct.")],
+    out: Out,
+    images: Annotated[int, typer.Option("--images", min=1, help="How many.")] = 400,
+    seed: Seed = 0,
+    style: Annotated[
+        str, typer.Option("--style", help="Acquisition: pretraining, validation or test.")
+    ] = "test",
+    size: Annotated[int, typer.Option("--size", min=96, help="Side in pixels.")] = 128,
+    force: Force = False,
+) -> None:
+    """Draw phantoms: PNG files, a mask a sign, and labels.csv, like anybody's data.
+
+    Example: `sdmad phantom brain --images 400 --seed 1 --out phantoms`
+    """
+    from sdmad.phantoms.cases import load_modality
+    from sdmad.phantoms.dataset import write_phantoms
+
+    written = write_phantoms(load_modality(modality), out, images, seed, style, size, force)
+    typer.echo(f"{written}")

@@ -1,0 +1,78 @@
+"""Phantoms on disk, in the form that any user's data has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from sdmad.output import output_directory, write_csv
+from sdmad.phantoms.base import Modality
+from sdmad.phantoms.cases import Case, draw_cases
+from sdmad.progress import track
+
+TRAIN_SHARE = 0.3
+
+
+def write_phantoms(
+    modality: Modality,
+    folder: Path,
+    images: int,
+    seed: int,
+    style: str = "test",
+    size: int = 128,
+    force: bool = False,
+) -> Path:
+    """Write ``images/*.png``, ``masks/<image>/<sign>.png`` and ``labels.csv``.
+
+    The table's columns are ``file``, ``patient``, ``split`` (about three patients in ten are
+    ``train``), ``labels`` (separated by ``|``, ``normal`` where there is none) and ``signs``.
+
+    Args:
+        modality: what to draw.
+        folder: where to; written under a temporary name and renamed.
+        images: how many.
+        seed: any integer from 0.
+        style: an acquisition style.
+        size: side in pixels.
+        force: replace what the folder holds.
+
+    Returns:
+        The path of ``labels.csv``.
+
+    Raises:
+        InputError: if a value is out of range, or the folder holds something.
+        SDMADError: if it cannot be written.
+    """
+    cases = draw_cases(modality, images, seed, style, size)
+    with output_directory(folder, force) as work:
+        (work / "images").mkdir()
+        (work / "masks").mkdir()
+        rows = [_write_case(work, index, case) for index, case in _numbered(cases, images)]
+        write_csv(work / "labels.csv", ["file", "patient", "split", "labels", "signs"], rows)
+    return folder / "labels.csv"
+
+
+def _numbered(cases: Iterator[Case], images: int) -> Iterator[tuple[int, Case]]:
+    for index in track(range(images), "drawing phantoms"):
+        yield index, next(cases)
+
+
+def _write_case(work: Path, index: int, case: Case) -> list[object]:
+    name = f"{index:06d}"
+    Image.fromarray(case.image).save(work / "images" / f"{name}.png")
+    if case.masks:
+        (work / "masks" / name).mkdir()
+    for sign, mask in case.masks.items():
+        picture = Image.fromarray(mask.astype(np.uint8) * 255)
+        picture.convert("1").save(work / "masks" / name / f"{sign}.png")
+    split = "train" if _share(case.patient) < TRAIN_SHARE else "test"
+    labels = "|".join(case.categories) or "normal"
+    return [f"images/{name}.png", f"P{case.patient:06d}", split, labels, "|".join(case.signs)]
+
+
+def _share(patient: int) -> float:
+    """A fixed pseudo-random number in [0, 1) for each patient."""
+    return float(np.random.default_rng([patient, 20261]).random())

@@ -1,0 +1,89 @@
+"""What ``sdmad predict`` writes: one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdmad.detector import SDMAD, CategoryFinding, Explanation
+from sdmad.interface import ImageScores
+from sdmad.output import csv_text, json_text
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's file and what the detector says of it."""
+
+    file: Path
+    explanation: Explanation
+
+    @property
+    def findings(self) -> tuple[CategoryFinding, ...]:
+        """The categories that were found."""
+        return tuple(c for c in self.explanation.categories if c.found)
+
+
+def prediction_rows(
+    detector: SDMAD, files: Sequence[Path], scored: ImageScores, skipped: set[int]
+) -> list[Prediction]:
+    """Pair files with their explanations, without the images that could not be read.
+
+    Args:
+        detector: what scored them.
+        files: n files.
+        scored: n images' scores.
+        skipped: positions of unreadable images.
+    """
+    explanations = detector.explanations(scored)
+    return [
+        Prediction(file, explanation)
+        for i, (file, explanation) in enumerate(zip(files, explanations, strict=True))
+        if i not in skipped
+    ]
+
+
+def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
+    """CSV: file, abnormality, findings with their top signs, then score and decision a category.
+
+    Cells that a spreadsheet would take for a formula are guarded.
+    """
+    header = ["file", "abnormality", "findings", "top_signs"]
+    header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
+    lines = []
+    for row in rows:
+        entries = row.explanation.categories
+        lines.append(
+            [
+                str(row.file),
+                round(row.explanation.abnormality, 6),
+                "|".join(f.category for f in row.findings),
+                "|".join(f.deciding_sign.sentence for f in row.findings),
+                *(round(e.score, 6) for e in entries),
+                *(int(e.found) for e in entries),
+            ]
+        )
+    return csv_text(header, lines)
+
+
+def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
+    """JSON lines: one object an image, with every category's score, decision and top sign."""
+    del categories
+    lines = []
+    for row in rows:
+        content = {
+            "file": str(row.file),
+            "abnormality": row.explanation.abnormality,
+            "anchor_similarity": row.explanation.anchor_similarity,
+            "categories": {
+                e.category: {
+                    "score": e.score,
+                    "found": e.found,
+                    "top_sign": e.deciding_sign.sentence,
+                    "similarity": e.deciding_sign.similarity,
+                }
+                for e in row.explanation.categories
+            },
+        }
+        lines.append(json_text(content, indent=None))
+    return "\n".join(lines) + "\n"
