@@ -6,7 +6,7 @@ DEMO ?= brain
 REALDATA ?= ../shared/realdata
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format nano results realdata bench clean
+.PHONY: help demo test lint format nano settings picture results realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -37,6 +37,12 @@ format: $(VENV)/installed  ## let ruff mend what it can
 
 nano: $(VENV)/installed  ## pretrain the nano backbone again (about 40 minutes)
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pretraining --out src/sdmad/backbones/nano
+
+settings: $(VENV)/installed  ## run the choice of settings on validation phantoms again
+	$(BIN)/python -m benchmarks.choose --out out/settings --docs docs/settings.md
+
+picture: $(VENV)/installed  ## make docs/overview.png again
+	$(BIN)/python -m benchmarks.overview --out docs/overview.png
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
 	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.resources
-
-import yaml
-
 from sdmad.phantoms.base import Modality
+from sdmad.phantoms.cases import load_wordings
 from sdmad.signs import SignBank
 
 VAGUE = (
@@ -34,8 +31,7 @@ def noisy_bank(bank: SignBank, modality: Modality) -> SignBank:
         bank: the clean bank.
         modality: whose held-out wordings speak of the wrong signs.
     """
-    resource = importlib.resources.files("sdmad.phantoms") / "wordings" / f"{modality.name}.yaml"
-    wordings = yaml.safe_load(resource.read_text(encoding="utf-8"))["signs"]
+    wordings = load_wordings(modality.name)["signs"]
     used: set[str] = set()
     categories = {}
     for position, (name, signs) in enumerate(bank.categories.items()):

@@ -10,7 +10,15 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.study import Setting, category_table, differences, read_draws, run_draw, summary
+from benchmarks.study import (
+    Setting,
+    category_table,
+    differences,
+    plural,
+    read_draws,
+    run_draw,
+    summary,
+)
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
 from sdmad.experiment import RECOMMENDED, prepare
@@ -18,8 +26,9 @@ from sdmad.output import write_text
 from sdmad.signs import SignBank
 
 HEAD = """# Small real sets
-Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a real
-image, and nothing was chosen on these: they show that the program runs on real files as they lie,
+Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
+real image, and nothing was chosen on these: they show that the program runs on real files as they
+lie,
 and how far a backbone trained on phantoms carries over. They are no evidence about the method on
 a real backbone. Cells are as in [results.md](results.md): mean ± deviation over the draws,
 [95% interval over draws and patients].
@@ -71,9 +80,9 @@ def main() -> None:
         for shots in real.shots:
             setting = Setting(real.folder, bank, table, shots)
             for seed in range(real.draws):
-                run_draw(setting, seed, backbone, lambda rows, p=pixels: p[rows], options.out)
+                run_draw(setting, seed, backbone, pixels, options.out)
             draws = read_draws(setting, range(real.draws), options.out)
-            title = f"{real.title}, {shots} shot{'s' * (shots > 1)}, {real.draws} draws"
+            title = f"{real.title}, {plural(shots)}, {real.draws} draws"
             parts.append(summary(title, draws, "").markdown())
             parts.append(category_table(f"{title}: AUROC by category", draws,
                                         bank.names).markdown())  # fmt: skip

@@ -13,9 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.noise import noisy_bank
-from benchmarks.study import Setting, category_table, differences, read_draws, run_draw, summary
+from benchmarks.study import (
+    METRICS,
+    TRIVIAL,
+    Setting,
+    category_table,
+    differences,
+    plural,
+    read_draws,
+    run_draw,
+    summary,
+    trivial_draws,
+)
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
+from sdmad.evaluation.intervals import summarise_draws
 from sdmad.evaluation.scored import ScoredImages
 from sdmad.evaluation.tables import Table
 from sdmad.experiment import RECOMMENDED, SYSTEMS, prepare
@@ -61,7 +73,7 @@ def run(folder: Path) -> dict[tuple[str, str, int], tuple[Setting, dict[str, lis
         pixels = prepare(backbone, clean[0].table.files)
         for kind, setting in [("clean", s) for s in clean] + [("noisy", s) for s in noisy]:
             for seed in range(DRAWS):
-                run_draw(setting, seed, backbone, lambda rows: pixels[rows], folder / "draws")  # noqa: B023
+                run_draw(setting, seed, backbone, pixels, folder / "draws")
             draws = read_draws(setting, range(DRAWS), folder / "draws")
             found[modality, kind, setting.shots] = (setting, draws)
     return found
@@ -71,9 +83,6 @@ def mean_over_modalities(
     found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]],
 ) -> Table:
     """The table to look at first: mean of the three modalities, AUROC / Hamming / subset."""
-    from benchmarks.study import METRICS, TRIVIAL, trivial_draws
-    from sdmad.evaluation.intervals import summarise_draws
-
     columns = list(itertools.product(("clean", "noisy"), SHOTS))
     rows = []
     for name in [*TRIVIAL.values(), *SYSTEMS]:
@@ -88,13 +97,9 @@ def mean_over_modalities(
             means = [100 * np.mean([v[m].mean for v in values]) for m in METRICS[:1] + METRICS[2:4]]
             cells.append(" / ".join(f"{m:.1f}" for m in means))
         rows.append((name, *cells))
-    header = (
-        "System",
-        *(f"{kind} bank, {shots} shot{'s' * (shots > 1)}" for kind, shots in columns),
-    )
-    return Table(
-        "Mean of the three modalities: mean AUROC / Hamming / subset", header, tuple(rows), ""
-    )
+    header = ("System", *(f"{kind}, {plural(shots)}" for kind, shots in columns))
+    title = "Mean of the three modalities: mean AUROC / Hamming / subset"
+    return Table(title, header, tuple(rows), "")
 
 
 def main() -> None:
@@ -106,7 +111,7 @@ def main() -> None:
     found = run(options.out)
     parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
     for (modality, kind, shots), (setting, draws) in found.items():
-        title = f"{load_modality(modality).title}, {kind} bank, {shots} shot{'s' * (shots > 1)}"
+        title = f"{load_modality(modality).title}, {kind} bank, {plural(shots)}"
         marked = load_modality(modality).unseen_categories()
         parts.append(summary(title, draws, "").markdown())
         if kind == "clean":

@@ -6,11 +6,12 @@ Each draw is one file, written when it is done: an interrupted study goes on whe
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.data.fewshot import draw_support
@@ -43,7 +44,7 @@ def run_draw(
     setting: Setting,
     seed: int,
     backbone: Backbone,
-    prepare_rows: Callable[[np.ndarray], object],
+    pixels: Tensor,
     folder: Path,
     systems: Sequence[str] = SYSTEMS,
 ) -> None:
@@ -53,7 +54,7 @@ def run_draw(
         setting: data, bank and shots.
         seed: of the draw and of the training.
         backbone: the frozen model.
-        prepare_rows: gives the preprocessed pixels of some rows of the table.
+        pixels: the table's preprocessed images, ``(n, 3, H, W)``.
         folder: where the draws are kept.
         systems: which systems.
     """
@@ -67,7 +68,7 @@ def run_draw(
     # Rows shift between draws: an image without a patient is known by its file.
     patients = rest.patients or tuple(str(f) for f in rest.files)
     episode = Episode(
-        setting.bank, drawn.files, drawn.labels, prepare_rows(rows), rest.labels, rest.normal,
+        setting.bank, drawn.files, drawn.labels, pixels[rows], rest.labels, rest.normal,
         patients, seed,
     )  # fmt: skip
     stored: dict[str, np.ndarray] = {"patients": np.array(patients)}
@@ -124,7 +125,7 @@ def cell(summary: DrawSummary) -> str:
 def summary(
     title: str, draws: Mapping[str, Sequence[ScoredImages]], caption: str, resamples: int = 500
 ) -> Table:
-    """One row a system: mean ± deviation over the draws, and an interval over draws and patients."""
+    """One row a system: mean ± deviation over the draws, interval over draws and patients."""
     first = next(iter(draws.values()))
     everything = {TRIVIAL[name]: trivial_draws(first, name) for name in TRIVIAL} | dict(draws)
     rows = []
@@ -181,3 +182,8 @@ def category_table(
         for k, name in enumerate(categories)
     ]
     return Table(title, ("Category", "Positives (first draw)", *means), tuple(rows), "")
+
+
+def plural(shots: int) -> str:
+    """1 shot, 4 shots."""
+    return f"{shots} shot{'s' * (shots > 1)}"

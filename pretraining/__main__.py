@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pretraining.card import write_card
 from pretraining.corpus import NORMAL, ONE_SIGN, TWO_SIGNS, training_captions
 from pretraining.measure import report
 from pretraining.model import CONTEXT, MEAN, STD, build_model, set_positions, whiten_patches
@@ -68,6 +69,7 @@ def main() -> None:
     for style in ("validation", "test"):
         figures[style] = report(backbone, style)
     (options.out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    write_card(options.out)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ sentence has a known answer and no true pair is ever pushed apart.
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
-import yaml
 
 from sdmad.phantoms.base import Modality
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import MODALITIES, load_modality, load_wordings
 
 HELD_OUT_PAIRS = 0.12
 ONE_SIGN = (
@@ -50,11 +48,8 @@ class Captions:
     """
 
     def __init__(self, modality: Modality, held_out: bool = False) -> None:
-        resource = (
-            importlib.resources.files("sdmad.phantoms") / "wordings" / f"{modality.name}.yaml"
-        )
         self.modality = modality
-        words = yaml.safe_load(resource.read_text(encoding="utf-8"))
+        words = load_wordings(modality.name)
         part = "held_out" if held_out else "train"
         self.names: list[str] = list(words["modality"][part])
         self.views: dict[str, list[str]] = words["views"]

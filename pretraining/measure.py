@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from pretraining.corpus import Captions
 from sdmad.backbones import Backbone
 from sdmad.phantoms.base import Modality
-from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
+from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality, load_wordings
 
 
 def sign_sentences(modality: Modality, held_out: bool) -> dict[str, list[str]]:
@@ -20,13 +20,8 @@ def sign_sentences(modality: Modality, held_out: bool) -> dict[str, list[str]]:
     read = Captions(modality, held_out=False).signs
     if not held_out:
         return read
-    import importlib.resources
-
-    import yaml
-
-    resource = importlib.resources.files("sdmad.phantoms") / "wordings" / f"{modality.name}.yaml"
-    words = yaml.safe_load(resource.read_text(encoding="utf-8"))
-    return {sign: wordings["held_out"] for sign, wordings in words["signs"].items()}
+    words = load_wordings(modality.name)["signs"]
+    return {sign: wordings["held_out"] for sign, wordings in words.items()}
 
 
 def zero_shot_aurocs(

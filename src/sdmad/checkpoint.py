@@ -2,17 +2,18 @@
 
 | file | holds |
 | --- | --- |
-| ``config.json`` | settings, seed, backbone's name, input size and weights' hash |
+| ``config.json`` | settings, seed, names of the bank and the backbone |
 | ``bank.yaml`` | the sign bank |
 | ``adapters.safetensors`` | adapter weights, text features, kept marks, evidence constants |
 | ``preprocessing.json`` | how an image becomes pixel values |
-| ``support.json`` | content hashes of the support images, salted hashes of their patients |
+| ``support.json`` | content hashes of the support and threshold images, salted ones of patients |
 | ``training.json`` | loss and sign cosine an epoch, notes |
-| ``manifest.json`` | SHA-256 of every other file |
+| ``manifest.json`` | SHA-256 of every other file and of the base weights |
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from dataclasses import asdict
@@ -28,7 +29,7 @@ from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.config import SDMADConfig
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import ModelError
 from sdmad.evidence import SignAndImageEvidence
 from sdmad.output import output_directory, write_json, write_text
 from sdmad.patients import PatientHashes
@@ -80,7 +81,7 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
                 "settings": detector.config.to_dict(),
                 "seed": detector.seed,
                 "bank": detector.bank.name,
-                "backbone": {"name": backbone.name, "weights_sha256": backbone.weights_hash},
+                "backbone": backbone.name,
             },
         )
         write_text(work / "bank.yaml", detector.bank.to_yaml())
@@ -89,6 +90,7 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
             work / "support.json",
             {
                 "images_sha256": list(detector.support_hashes_),
+                "threshold_images_sha256": list(detector.threshold_hashes_),
                 "patients": asdict(detector.support_patients_),
             },
         )
@@ -96,14 +98,20 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
             work / "training.json",
             {"notes": list(detector.notes_), "epochs": [asdict(e) for e in detector.log_]},
         )
-        write_json(work / MANIFEST, {name: _hash(work / name) for name in FILES})
+        write_json(
+            work / MANIFEST,
+            {
+                "files": {name: _hash(work / name) for name in FILES},
+                "base_weights_sha256": backbone.weights_hash,
+            },
+        )
 
 
 def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: str) -> SDMAD:
     """Read a saved detector; see :meth:`sdmad.SDMAD.load`."""
     from sdmad.detector import SDMAD
 
-    verify(folder)
+    expected = verify(folder)
     config = _read_json(folder / "config.json")
     if config.get("format") != FORMAT:
         raise ModelError(
@@ -115,17 +123,17 @@ def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: 
         preprocessing = Preprocessing.from_dict(_read_json(folder / "preprocessing.json"))
         bank = SignBank.load(folder / "bank.yaml")
         bank = SignBank(str(config["bank"]), bank.modality, bank.normal, bank.categories)
-        name, expected = config["backbone"]["name"], config["backbone"]["weights_sha256"]
-        seed = int(config["seed"])
-    except (KeyError, TypeError, InputError) as error:
+        name, seed = str(config["backbone"]), int(config["seed"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: not a usable model directory ({error})") from error
     base = _load_base(folder, backbone if backbone is not None else name, preprocessing.size)
     if base.weights_hash != expected:
         raise ModelError(
-            f"{folder} was fitted on {name} with weights {expected[:12]}..., but {base.name} has "
-            f"{base.weights_hash[:12]}.... Give the folder of the right weights as the backbone, "
-            "or fit again."
+            f"{folder} was fitted on {name} with weights {expected[:12]}... ({MANIFEST}), but "
+            f"{base.name} has {base.weights_hash[:12]}.... Give the folder of the right weights as "
+            "the backbone, or fit again."
         )
+    base = copy.copy(base)  # the caller's own keeps its preprocessing
     base.preprocessing = preprocessing
     detector = SDMAD(bank, base, settings, seed, device)
     _restore(detector, folder)
@@ -147,18 +155,13 @@ def _restore(detector: SDMAD, folder: Path) -> None:
     path = folder / "adapters.safetensors"
     device = detector.backbone.device
     try:
-        tensors = load_file(path, device=str(device))
+        # A copy lies at an aligned address, as after training; elsewhere last bits may differ.
+        tensors = {n: t.clone() for n, t in load_file(path, device=str(device)).items()}
         image, text = build_adapters(detector.backbone, detector.config, detector.seed)
         image.adapters.load_state_dict(_part(tensors, IMAGE))
         text.adapters.load_state_dict(_part(tensors, TEXT))
         detector.set_towers(image, SignTexts(detector.bank, detector.backbone, text))
-        detector.scorer_ = SignScorer(
-            tensors[SCORER + "signs"],
-            tensors[SCORER + "anchor"],
-            torch.tensor(detector.bank.category_index, device=device),
-            tensors[SCORER + "keep"],
-            detector.config.pooling,
-        )
+        detector.scorer_ = _scorer(detector, tensors)
         detector.evidence_ = SignAndImageEvidence.from_tensors(
             _part(tensors, EVIDENCE), detector.config
         )
@@ -166,21 +169,33 @@ def _restore(detector: SDMAD, folder: Path) -> None:
         detector.thresholds_ = None if thresholds is None else thresholds.cpu().numpy()
         support = _read_json(folder / "support.json")
         detector.support_hashes_ = tuple(support["images_sha256"])
+        detector.threshold_hashes_ = tuple(support["threshold_images_sha256"])
         patients = support["patients"]
         detector.support_patients_ = PatientHashes(patients["salt"], tuple(patients["hashes"]))
         training = _read_json(folder / "training.json")
         detector.notes_ = tuple(training["notes"])
         detector.log_ = [EpochLog(e["loss"], e["sign_cosine"]) for e in training["epochs"]]
-    except (SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
+
+
+def _scorer(detector: SDMAD, tensors: dict[str, Tensor]) -> SignScorer:
+    signs, anchor, keep = (tensors[SCORER + name] for name in ("signs", "anchor", "keep"))
+    category = torch.tensor(detector.bank.category_index, device=signs.device)
+    if signs.shape != (len(category), len(anchor)) or keep.shape != category.shape:
+        raise ValueError(f"bank.yaml has {len(category)} signs, the tensors {len(signs)}")
+    return SignScorer(signs, anchor, category, keep, detector.config.pooling)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def verify(folder: Path) -> None:
+def verify(folder: Path) -> str:
     """Check every file of a model directory against its manifest.
+
+    Returns:
+        SHA-256 of the base weights that the model was fitted on.
 
     Raises:
         ModelError: naming what is missing, truncated or altered.
@@ -190,16 +205,20 @@ def verify(folder: Path) -> None:
     if not (folder / MANIFEST).is_file():
         raise ModelError(f"{folder} is not a model directory: it has no {MANIFEST}")
     manifest = _read_json(folder / MANIFEST)
+    files, base = manifest.get("files"), manifest.get("base_weights_sha256")
+    if not isinstance(files, dict) or not isinstance(base, str):
+        raise ModelError(f"{folder}: {MANIFEST} was altered; copy the whole directory again")
     for name in FILES:
-        if name not in manifest:
+        if name not in files:
             raise ModelError(f"{folder}: {MANIFEST} does not list {name}")
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: {name} is missing; copy the whole directory again")
-        if _hash(folder / name) != manifest[name]:
+        if _hash(folder / name) != files[name]:
             raise ModelError(
                 f"{folder}: {name} is truncated or was altered since it was written (its SHA-256 "
                 f"is not the one in {MANIFEST}); copy the directory again or fit again"
             )
+    return base
 
 
 def _hash(path: Path) -> str:

@@ -71,7 +71,7 @@ def run_demo(
                 detector = system
         assert detector is not None
         drawn = table.subset(support.indices)
-        detector.support_patients_ = detector.support_patients_.of(drawn.patient_keys())
+        detector.support_patients_ = detector.support_patients_.of(drawn.patients or ())
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
         tables = (summary, *protocol_tables(evaluations))

@@ -19,7 +19,7 @@ from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores, check_labels
+from sdmad.interface import Detector, ImageScores, check_images, check_labels
 from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.operating_point import thresholds_at
@@ -105,6 +105,7 @@ class SDMAD(Detector):
         support_hashes_: SHA-256 of each support image's content.
         support_patients_: salted hashes of the support patients; no id is kept.
         thresholds_: a threshold a category for the ``fpr`` rule, or None.
+        threshold_hashes_: SHA-256 of each normal image behind the thresholds.
     """
 
     def __init__(
@@ -120,16 +121,17 @@ class SDMAD(Detector):
         self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
         self.backbone.to(choose_device(device))
         self.config = config or SDMADConfig()
-        self.seed = seed
+        self.seed = _check_seed(seed)
         self.device = device
         self.scorer_: SignScorer | None = None
         self.thresholds_: NDArray[np.float64] | None = None
+        self.threshold_hashes_: tuple[str, ...] = ()
 
     def fit(
         self,
         images: Sequence[ImageSource],
         labels: NDArray[np.float64],
-        patients: Sequence[str] | None = None,
+        patients: Sequence[object] | None = None,
         progress: str | None = None,
     ) -> Self:
         """Train the adapters on the support set, select signs and fix the constants.
@@ -138,7 +140,7 @@ class SDMAD(Detector):
             images: n paths, Pillow images or arrays.
             labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)`` in the bank's order; an
                 all-zero row is a normal image.
-            patients: whose image each is; only salted hashes are kept.
+            patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept.
             progress: what to call the work on a progress bar; none when not given.
 
         Returns:
@@ -148,6 +150,7 @@ class SDMAD(Detector):
             ImageError: if an image cannot be read.
             InputError: if shapes disagree, there is no image, or no label is known.
         """
+        check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to fit on")
         values = check_labels(labels, len(images), len(self.categories))
@@ -157,13 +160,13 @@ class SDMAD(Detector):
             raise InputError(f"{len(patients)} patients for {len(images)} images")
         pixels = self.backbone.preprocessing(images)
         self.support_hashes_ = tuple(sorted({content_hash(image) for image in images}))
-        self.support_patients_ = PatientHashes.of(patients or ())
+        self.support_patients_ = PatientHashes.of(() if patients is None else patients)
         self.notes_ = tuple(
             f"{name}: no positive in the support set"
             for k, name in enumerate(self.categories)
             if not (values[:, k] == 1).any()
         )
-        self.thresholds_ = None
+        self.thresholds_, self.threshold_hashes_ = None, ()
         self._train(pixels, values, progress)
         return self
 
@@ -237,13 +240,17 @@ class SDMAD(Detector):
     def with_inference(self, **changes: Any) -> SDMAD:
         """The same training, judged otherwise: another selection, pooling or decision rule.
 
+        Thresholds of the ``fpr`` rule belong to one rule and one way of scoring; where either
+        changes, the copy has none until ``fit_thresholds``.
+
         Args:
-            changes: new values of ``selection``, ``pooling`` or ``decision``.
+            changes: new values of ``selection``, ``pooling``, ``decision`` or
+                ``evidence_weight``.
 
         Raises:
             InputError: if another setting is named, or a value is unknown.
         """
-        other = set(changes) - {"selection", "pooling", "decision"}
+        other = set(changes) - {"selection", "pooling", "decision", "evidence_weight"}
         if other:
             raise InputError(f"{sorted(other)[0]} belongs to training; fit again to change it")
         config = dataclasses.replace(self.config, **changes)
@@ -252,6 +259,8 @@ class SDMAD(Detector):
         twin.config = config
         twin.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
         twin.evidence_ = dataclasses.replace(self.evidence_, config=config)
+        if config != self.config:
+            twin.thresholds_, twin.threshold_hashes_ = None, ()
         return twin
 
     def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
@@ -266,8 +275,9 @@ class SDMAD(Detector):
         kind, rate = parse_decision(self.config.decision)
         if kind != "fpr" or rate is None:
             raise InputError(f"thresholds belong to the rule fpr:RATE, not {self.config.decision}")
-        self.thresholds_ = np.full(len(self.categories), np.inf)
-        self.thresholds_ = thresholds_at(self.score(normals).scores, rate)
+        undecided = self.with_inference(decision="mean")
+        self.thresholds_ = thresholds_at(undecided.score(normals).scores, rate)
+        self.threshold_hashes_ = tuple(sorted({content_hash(image) for image in normals}))
         return self
 
     @property
@@ -379,7 +389,13 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"no device {name!r} here; auto, cpu or cuda") from error
     return device
+
+
+def _check_seed(seed: int) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
+    return seed

@@ -72,7 +72,7 @@ class ImageScores:
 
 
 def _array(tensor: Tensor) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = tensor.double().cpu().numpy()
+    values: NDArray[np.float64] = tensor.cpu().double().numpy()
     return values
 
 
@@ -123,9 +123,10 @@ class Detector(ABC):
 
         Raises:
             ImageError: if an image cannot be read and there is no ``on_error``.
-            InputError: if the detector is not fitted or there is no image.
+            InputError: if the detector is not fitted, there is no image, or no list of them.
         """
         self.check_fitted()
+        check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to score")
         starts = range(0, len(images), BATCH_SIZE)
@@ -182,13 +183,29 @@ def _spread(found: ImageScores, rows: list[int], total: int) -> ImageScores:
     return ImageScores(**spread)
 
 
+def check_images(images: Sequence[ImageSource]) -> None:
+    """Refuse what would be taken apart as if it were a list of images.
+
+    Raises:
+        InputError: if it is one image, a stack of images in one array, or no sequence.
+    """
+    if isinstance(images, str) or not isinstance(images, Sequence):
+        raise InputError(
+            f"give a list of images, even for one image; got {type(images).__name__}"
+            + (" (list(stack) makes a list of it)" if isinstance(images, np.ndarray) else "")
+        )
+
+
 def check_labels(labels: NDArray[np.float64], images: int, categories: int) -> NDArray[np.float64]:
     """Labels as float64 ``(n, K)`` of 1, 0 and NaN.
 
     Raises:
         InputError: naming the expected shape or the first value that is none of the three.
     """
-    values = np.asarray(labels, dtype=np.float64)
+    try:
+        values = np.asarray(labels, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"labels must be a matrix of 1, 0 or NaN ({error})") from error
     if values.shape != (images, categories):
         raise InputError(
             f"labels must have shape ({images}, {categories}) for {images} images and "

@@ -30,6 +30,7 @@ from sdmad.evaluation.report import (
 from sdmad.evaluation.tables import Table, protocol_tables
 from sdmad.interface import ImageScores, OnError
 from sdmad.output import write_csv, write_json, write_text
+from sdmad.progress import track
 
 HEATMAP_IMAGES = 200
 EXAMPLES = 4
@@ -58,33 +59,37 @@ class Judgement:
 
 
 def rows_to_judge(detector: SDMAD, table: LabelTable) -> tuple[LabelTable, tuple[str, ...]]:
-    """Leave out the support images, their patients, and rows of the training splits.
+    """Leave out what the model has seen: support images, their patients, training splits.
+
+    Normal images that set thresholds are left out too.
 
     Args:
-        detector: knows content hashes and salted patient hashes of its support set.
+        detector: knows content hashes of its images and salted hashes of its support patients.
         table: the whole table.
 
     Raises:
         InputError: if nothing is left.
     """
     _, evaluation, notes = table.pools()
-    patients = np.array(detector.support_patients_.contain(table.patient_keys()))
-    rows = np.flatnonzero(evaluation & ~patients).tolist()
-    support = set(detector.support_hashes_)
-    same = {row for row in rows if _hash_or_none(table.files[row]) in support}
-    left = [row for row in rows if row not in same]
+    rows = np.flatnonzero(evaluation).tolist()
+    ids = table.patients or ("",) * len(table)
+    drawn = detector.support_patients_.contain([ids[row] for row in rows])
+    others = [row for row, known in zip(rows, drawn, strict=True) if not known]
+    seen = {*detector.support_hashes_, *detector.threshold_hashes_}
+    hashed = track(others, "looking for support images")
+    left = [row for row in hashed if _hash_or_none(table.files[row]) not in seen]
     if len(left) == 0:
         raise InputError(
             f"{table.path}: no image is left to judge on; all belong to the support set, to its "
             "patients or to a training split"
         )
-    told = []
-    if patients.any() or same:
-        told.append(
-            f"{int((evaluation & patients).sum())} images of support patients and {len(same)} "
-            "more that equal a support image byte by byte were left out"
+    if len(left) < len(rows):
+        told = (
+            f"{len(rows) - len(others)} images of support patients and {len(others) - len(left)} "
+            "more that equal a support or threshold image byte by byte were left out"
         )
-    return table.subset(left), (*notes, *told)
+        notes = (*notes, told)
+    return table.subset(left), notes
 
 
 def _hash_or_none(path: Path) -> str | None:
@@ -116,11 +121,11 @@ def judge(
         on_error(position, error)
 
     scores = detector.score(rows.files, skip, "scoring")
-    readable = [row for row in range(len(rows)) if row not in set(skipped)]
+    readable = np.delete(np.arange(len(rows)), skipped)
     if len(readable) == 0:
         raise InputError(f"{table.path}: none of the {len(rows)} images could be read")
     if skipped:
-        rows, scores = rows.subset(readable), scores.rows(np.array(readable))
+        rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
     evaluation = evaluate(
         rows.labels,

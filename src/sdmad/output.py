@@ -73,8 +73,26 @@ def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
         raise InputError(f"{target}: a file is in the way; choose another folder")
 
 
+def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None:
+    """Refuse an output file that cannot be written or is there already, before any work is done.
+
+    Raises:
+        InputError: if the path is a folder, lies in none, or is a file without `force`.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{target}: a folder is in the way; give the name of a file")
+    if not target.absolute().parent.is_dir():
+        raise InputError(f"{target}: there is no folder {target.absolute().parent}; make it first")
+    if not force and (target.exists() or target.is_symlink()):
+        raise InputError(f"{target}: exists already; choose another name, or replace it (--force)")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8, whole or not at all.
+
+    What UTF-8 cannot hold, such as a byte of a file name in another encoding, is written as an
+    escape (`\\udcff`).
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
@@ -85,7 +103,9 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         with _writing(target):
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
             work = Path(name)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            with os.fdopen(
+                handle, "w", encoding="utf-8", errors="backslashreplace", newline=""
+            ) as file:
                 file.write(text)
             work.chmod(0o666 & ~_umask())
             work.replace(target)

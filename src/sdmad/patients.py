@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from sdmad.progress import track
+
 ROUNDS = 2_000
 
 
@@ -24,17 +26,21 @@ class PatientHashes:
     hashes: tuple[str, ...]
 
     @classmethod
-    def of(cls, patients: Iterable[str]) -> Self:
-        """Hash ids under a fresh salt."""
+    def of(cls, patients: Iterable[object]) -> Self:
+        """Hash ids, as text, under a fresh salt; an empty id is nobody's."""
         salt = secrets.token_hex(16)
-        return cls(salt, tuple(sorted({_hash(p, salt) for p in set(patients)})))
+        ids = {str(patient) for patient in patients} - {""}
+        return cls(salt, tuple(sorted(_hash(patient, salt) for patient in ids)))
 
-    def contain(self, patients: Sequence[str]) -> list[bool]:
+    def contain(self, patients: Sequence[object]) -> list[bool]:
         """Which of the given ids were hashed."""
         if not self.hashes:
             return [False] * len(patients)
-        known = {p: _hash(p, self.salt) in self.hashes for p in set(patients)}
-        return [known[p] for p in patients]
+        ids = [str(patient) for patient in patients]
+        distinct = sorted(set(ids) - {""})
+        hashed = track(distinct, "looking for the support set's patients")
+        known = {patient for patient in hashed if _hash(patient, self.salt) in self.hashes}
+        return [patient in known for patient in ids]
 
 
 def _hash(patient: str, salt: str) -> str:

@@ -85,5 +85,5 @@ def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) ->
                 for e in row.explanation.categories
             },
         }
-        lines.append(json_text(content, indent=None))
-    return "\n".join(lines) + "\n"
+        lines.append(json_text(content, indent=None) + "\n")
+    return "".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -152,11 +153,14 @@ def train_adapters(
 
     Returns:
         One entry an epoch. A warning is given if the signs' embeddings end up collapsed.
+
+    Raises:
+        InputError: if the loss is no longer finite.
     """
     adapters = nn.ModuleList([image.adapters, texts.tower.adapters])
     optimiser = torch.optim.Adam(adapters.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
     order = torch.Generator().manual_seed(seed)
-    log = []
+    log: list[EpochLog] = []
     for _ in track(range(config.epochs), progress):
         total, cosine = 0.0, 0.0
         batches = torch.randperm(len(frozen), generator=order).split(config.batch_size)
@@ -176,12 +180,18 @@ def train_adapters(
             optimiser.step()
             total += float(loss.detach())
             cosine = mean_sign_cosine(text.signs.detach())
+        if not math.isfinite(total):
+            raise InputError(
+                f"training diverged in epoch {len(log) + 1}: the loss is no number any more; "
+                f"use a smaller learning_rate than {config.learning_rate:g}"
+            )
         log.append(EpochLog(total / len(batches), cosine))
     if log and log[-1].sign_cosine > COLLAPSED:
         warnings.warn(
-            f"the signs' embeddings have collapsed (mean cosine {log[-1].sign_cosine:.3f}): Eq. 5 "
-            "is smallest when all are equal. A margin of .2 to .3 and a small weight of Eq. 3 "
-            "stop it (SDMADConfig's defaults).",
+            f"the signs' embeddings have collapsed (mean cosine {log[-1].sign_cosine:.3f}): the "
+            "pull of Eq. 3 is strongest when all are equal. A larger margin (now "
+            f"{config.margin:g}), a smaller image_text_weight (now {config.image_text_weight:g}) "
+            "or fewer epochs stop it; so do more images.",
             stacklevel=2,
         )
     return log

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,9 +65,19 @@ class Fitted:
 
     def write_support(self, model: Path) -> Path:
         """Write the list of drawn files beside the model; it never travels inside it."""
-        path = model.with_name(f"{model.name}.support.json")
+        path = support_path(model)
         write_support(path, self.support, self.table)
         return path
+
+
+def support_path(model: Path) -> Path:
+    """Where the list of drawn files goes: beside the model's directory."""
+    whole = model.resolve()
+    return (
+        model.parent / f"{whole.name}.support.json"
+        if model.name
+        else (whole.with_name(f"{whole.name}.support.json"))
+    )
 
 
 def make_config(preset: str, decision: str | None) -> SDMADConfig:
@@ -101,7 +110,7 @@ def fit_on_table(request: FitRequest) -> Fitted:
     detector = SDMAD(bank, backbone, config, request.seed, request.device)
     drawn = table.subset(support.indices)
     start = time.monotonic()
-    detector.fit(drawn.files, drawn.labels, drawn.patient_keys(), "training")
+    detector.fit(drawn.files, drawn.labels, drawn.patients, "training")
     seconds = time.monotonic() - start
     if request.normals is not None:
         detector.fit_thresholds(list_images([request.normals]))
@@ -130,7 +139,7 @@ def load_with_decision(
     """
     detector = SDMAD.load(model, backbone, device)
     if decision is not None:
-        detector.config = dataclasses.replace(detector.config, decision=decision)
+        detector = detector.with_inference(decision=decision)
     if normals is not None:
         _check_normals(detector.config, normals)
         detector.fit_thresholds(list_images([normals]))

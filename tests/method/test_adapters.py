@@ -230,8 +230,9 @@ def test_each_adapter_works_on_its_own_block_by_hand():
 
     tower = AdaptedTower(CountingTower(), {3: doubling(), 1: doubling()})
     hidden = torch.tensor([[[1.0, -1.0]]])
-    frozen = tower.frozen_part(hidden, 0.0)
+    frozen = tower.frozen_part(hidden.requires_grad_(), 0.0)
     torch.testing.assert_close(frozen, torch.tensor([[[2.0, -2.0]]]))
+    assert not frozen.requires_grad
     assert tower.tower.runs == [1]
     torch.testing.assert_close(tower(frozen, 0.0), torch.tensor([[96.0, -96.0]]))
     assert tower.tower.runs == [1, 2, 3]

@@ -49,10 +49,12 @@ def command(
 
     Example: `sdmad fit LABELS.csv --signs brain --shots 4 --seed 0 --out model`
     """
-    from sdmad.output import check_output
-    from sdmad.workflow import FitRequest, fit_on_table
+    from sdmad.output import check_output, check_output_file
+    from sdmad.workflow import FitRequest, fit_on_table, support_path
 
     check_output(out, force)
+    if support_path(out).parent.is_dir():
+        check_output_file(support_path(out), force)
     request = FitRequest(
         labels, signs, shots, seed, backbone, image_size, preset, decision, normals, support, device
     )

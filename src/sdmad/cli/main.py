@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -47,6 +48,9 @@ def options(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one readable line and status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
     try:
         app()
     except SDMADError as error:

@@ -38,13 +38,12 @@ def command(
     Example: `sdmad predict model images/ --format jsonl --out scores.jsonl`
     """
     from sdmad.data.images import list_images
-    from sdmad.errors import InputError
-    from sdmad.output import write_text
+    from sdmad.output import check_output_file, write_text
     from sdmad.predictions import prediction_rows, rows_as_csv, rows_as_json_lines
     from sdmad.workflow import load_with_decision
 
-    if out is not None and out.exists() and not force:
-        raise InputError(f"{out} exists already; --force replaces it")
+    if out is not None:
+        check_output_file(out, force)
     with readable_warnings():
         detector = load_with_decision(model, decision, normals, backbone, device)
         files = list_images(paths)

@@ -168,7 +168,7 @@ def summary_table(systems: Mapping[str, Evaluation], title: str) -> Table:
     _check_comparable(systems)
     any_one = _any(systems)
     nothing = any_one.trivial["none"]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             "predict nothing",
             "50.0",

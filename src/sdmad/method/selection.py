@@ -91,8 +91,7 @@ def select_signs(text_features: Tensor, category: Tensor) -> Tensor:
         if len(mine) == 0:
             raise ValueError(f"category {index} has no sign")
         if not keep[mine].any():
-            margin = margins.margin[mine].nan_to_num(nan=0.0)
-            keep[mine[margin.argmax()]] = True
+            keep[mine[margins.margin[mine].argmax()]] = True
     return keep
 
 

@@ -1,0 +1,81 @@
+"""``docs/overview.png``: what the program does, in one picture made by the program.
+
+Run ``make picture``: three phantoms of the test style, the detector fitted on 4 shots of others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sdmad.backbones import load_backbone
+from sdmad.detector import SDMAD, Explanation
+from sdmad.phantoms.cases import MODALITIES, Case, draw_cases, load_modality
+from sdmad.signs import SignBank
+
+INK, MUTED, FOUND, OTHER = "#1b1f24", "#6b7280", "#0f766e", "#cbd5e1"
+POOL, SHOTS, SHOWN = 260, 4, 4
+
+
+def support_of(cases: list[Case], names: tuple[str, ...]) -> list[int]:
+    """The first few cases of each category and of normal images."""
+    chosen: set[int] = set()
+    for name in names:
+        chosen |= set([i for i, c in enumerate(cases) if name in c.categories][:SHOTS])
+    return sorted(chosen | set([i for i, c in enumerate(cases) if not c.categories][:SHOTS]))
+
+
+def draw_panel(picture: Axes, bars: Axes, case: Case, found: Explanation) -> None:
+    """One image with its true categories, and the signs that decided as bars."""
+    picture.imshow(case.image, cmap="gray", vmin=0, vmax=255)
+    picture.axis("off")
+    picture.set_title("true: " + (", ".join(case.categories) or "normal"), color=MUTED, fontsize=9)
+    entries = sorted(found.categories, key=lambda c: -c.score)[:SHOWN]
+    for row, entry in enumerate(entries):
+        above = entry.deciding_sign.similarity - found.anchor_similarity
+        bars.barh(-row, above, height=0.34, color=FOUND if entry.found else OTHER)
+        mark = "found: " if entry.found else ""
+        name = textwrap.shorten(entry.category, 44, placeholder="...")
+        sign = textwrap.shorten(entry.deciding_sign.sentence, 62, placeholder="...")
+        bars.text(
+            0, -row + 0.46, f"{mark}{name}", fontsize=9, color=INK, weight="bold", va="center"
+        )
+        bars.text(0, -row + 0.27, sign, fontsize=7.5, color=MUTED, va="center")
+    bars.axvline(0, color=INK, linewidth=0.8)
+    bars.set_ylim(-SHOWN + 0.6, 0.75)
+    bars.set_yticks([])
+    bars.spines[["top", "right", "left"]].set_visible(False)
+    bars.tick_params(labelsize=7, colors=MUTED)
+    bars.set_xlabel("cosine of the deciding sign above the normal anchor", fontsize=7, color=MUTED)
+
+
+def main() -> None:
+    """Fit, explain and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/overview.png"))
+    options = parser.parse_args()
+    backbone = load_backbone("nano")
+    figure = Figure(figsize=(12, 7.6), dpi=110, facecolor="white", layout="constrained")
+    grid = figure.subplots(2, 3, height_ratios=(1.15, 1))
+    for column, name in enumerate(MODALITIES):
+        bank = SignBank.load(name)
+        cases = list(draw_cases(load_modality(name), POOL, 77))
+        chosen = support_of(cases[: POOL // 2], bank.names)
+        labels = np.array([[float(n in cases[i].categories) for n in bank.names] for i in chosen])
+        detector = SDMAD(bank, backbone).fit([cases[i].image for i in chosen], labels)
+        shown = next(c for c in cases[POOL // 2 :] if c.categories)  # the first, not the best
+        explanation = detector.explain(shown.image)
+        draw_panel(grid[0, column], grid[1, column], shown, explanation)
+    figure.savefig(options.out)
+
+
+if __name__ == "__main__":
+    main()
