@@ -10,7 +10,7 @@ import argparse
 import itertools
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,12 @@ def run_cell(
             )
 
 
-def run(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
+def run(
+    folder: Path, modalities: Sequence[str] = MODALITIES
+) -> dict[str, dict[str, dict[str, float]]]:
     """Run what is missing; a file a draw."""
     backbone, cells = load_backbone("nano"), {}
-    for modality in MODALITIES:
+    for modality in modalities:
         target = folder / f"phantoms-{modality}"
         if not (target / "labels.csv").exists():
             write_phantoms(load_modality(modality), target, IMAGES, PHANTOM_SEED, "validation")
@@ -125,8 +127,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/settings"))
     parser.add_argument("--docs", type=Path, default=Path("docs/settings.md"))
+    parser.add_argument("--modality", action="append", help="run these only, write no page")
     options = parser.parse_args()
-    page = table_of(run(options.out)).markdown()
+    cells = run(options.out, options.modality or MODALITIES)
+    if options.modality:
+        return
+    page = table_of(cells).markdown()
     write_text(options.docs, HEAD.format(images=IMAGES, draws=DRAWS) + page)
 
 

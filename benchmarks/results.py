@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,13 @@ def settings(folder: Path, modality: str) -> tuple[list[Setting], list[Setting]]
     )
 
 
-def run(folder: Path) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]]:
+def run(
+    folder: Path, modalities: Sequence[str] = MODALITIES
+) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]]:
     """Run what is missing; returns every draw by modality, bank and shots."""
     backbone = load_backbone("nano")
     found = {}
-    for modality in MODALITIES:
+    for modality in modalities:
         clean, noisy = settings(folder, modality)
         pixels = prepare(backbone, clean[0].table.files)
         for kind, setting in [("clean", s) for s in clean] + [("noisy", s) for s in noisy]:
@@ -107,8 +110,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/results"))
     parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--modality", action="append", help="run these only, write no page")
     options = parser.parse_args()
-    found = run(options.out)
+    found = run(options.out, options.modality or MODALITIES)
+    if options.modality:
+        return
     parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
     for (modality, kind, shots), (setting, draws) in found.items():
         title = f"{load_modality(modality).title}, {kind} bank, {plural(shots)}"

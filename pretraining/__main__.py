@@ -20,7 +20,7 @@ from pretraining.tokens import DroppingEncoder, learn_tokenizer
 from pretraining.train import Recipe, Trainer
 from sdmad.backbones import load_backbone
 
-PICTURES = {"brain": 18_000, "chest": 22_000, "oct": 14_000}
+PICTURES = {"brain": 16_000, "chest": 18_000, "oct": 12_000}
 MERGES = 3000
 
 

@@ -33,9 +33,10 @@ NORMAL = ("{s}", "{m}: {s}", "{m}, {s}", "{s} on {m}", "{s}, {m}")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence and the signs that it claims; no sign claims a normal image."""
+    """A sentence, its modality, and the signs that it claims; no sign claims a normal image."""
 
     text: str
+    modality: str
     signs: frozenset[str]
 
 
@@ -74,7 +75,7 @@ class Captions:
         fill = {"m": name, "s": said[0] if said else pick(self.normal)}
         if len(said) == 2:
             fill["t"] = said[1]
-        return Sentence(pick(templates).format(**fill), frozenset(signs))
+        return Sentence(pick(templates).format(**fill), self.modality.name, frozenset(signs))
 
     def all_texts(self) -> list[str]:
         """Every wording, without templates."""

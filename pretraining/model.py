@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pretraining.pictures import SIZE
@@ -87,9 +88,44 @@ def set_positions(model: CLIPModel) -> None:
 
 
 class SignHeads(nn.Module):
-    """Linear read-outs of each modality's signs from patch and class tokens, for pretraining."""
+    """What each sign, and the normal state, look like in the embedding space: for pretraining.
+
+    A prototype is the direction that the embedding of an image with the sign should have, and of
+    a sentence that claims it; so the image tower and the text tower learn towards the same place
+    before they are set against each other.
+
+    Args:
+        signs: number of signs of each modality.
+    """
 
     def __init__(self, signs: dict[str, int]) -> None:
         super().__init__()
         self.patch = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in signs.items()})
-        self.whole = nn.ModuleDict({name: nn.Linear(WIDTH, n) for name, n in signs.items()})
+        self.prototypes = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.randn(n + 1, WIDTH) * WIDTH**-0.5)
+                for name, n in signs.items()
+            }
+        )
+        self.whole_bias = nn.ParameterDict(
+            {name: nn.Parameter(torch.full((n + 1,), -2.0)) for name, n in signs.items()}
+        )
+        self.local_bias = nn.ParameterDict(
+            {name: nn.Parameter(torch.full((n,), -3.0)) for name, n in signs.items()}
+        )
+        self.whole_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.local_scale = nn.Parameter(torch.tensor(10.0).log())
+
+    def directions(self, name: str) -> Tensor:
+        """Unit-length prototypes ``(P + 1, D)`` of a modality, the normal state last."""
+        return normalize(self.prototypes[name], dim=-1)
+
+    def whole(self, name: str, embedded: Tensor) -> Tensor:
+        """Logits ``(n, P + 1)`` of unit-length image embeddings ``(n, D)``."""
+        cosine = embedded @ self.directions(name).T
+        return self.whole_scale.exp() * cosine + self.whole_bias[name]
+
+    def local(self, name: str, embedded: Tensor) -> Tensor:
+        """Logits ``(n, T, P)`` of unit-length patch embeddings ``(n, T, D)``."""
+        cosine = embedded @ self.directions(name)[:-1].T
+        return self.local_scale.exp() * cosine + self.local_bias[name]

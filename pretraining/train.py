@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 from transformers import CLIPModel
 
 from pretraining.corpus import Captions, Sentence
@@ -21,7 +21,8 @@ from pretraining.pictures import Pictures
 from pretraining.tokens import DroppingEncoder
 
 FLIPS = ("brain", "oct")
-PATCH_WEIGHT = 4.0
+PATCH_WEIGHT, LOCAL_WEIGHT = 4.0, 2.0
+TEXT_SCALE = 15.0
 DROPPED_WORDS = 0.1
 
 
@@ -34,18 +35,21 @@ class Recipe:
         batch: images a step, all of one modality.
         learning_rate: peak of the cosine schedule of everything but the blocks' matrices.
         matrix_rate: peak of the schedule of the blocks' matrices.
-        sign_share: share of the steps that train on signs of patches alone.
+        sign_share: share of the steps in which both towers learn towards the prototypes alone,
+            before they are set against each other.
+        early: sentences a step until then.
         compositions: sentences a step that claim what some image of the batch shows.
         strangers: sentences a step that speak of other modalities.
         average: decay of the running average of the weights, which is what is saved.
         seed: of everything that is drawn.
     """
 
-    steps: int = 4600
+    steps: int = 3400
     batch: int = 64
-    learning_rate: float = 1.2e-3
+    learning_rate: float = 1.5e-3
     matrix_rate: float = 0.02
-    sign_share: float = 0.12
+    sign_share: float = 0.7
+    early: int = 22
     compositions: int = 12
     strangers: int = 4
     average: float = 0.998
@@ -65,31 +69,33 @@ class Trainer:
     ) -> None:
         self.model, self.pictures, self.captions = model, pictures, captions
         self.encoder, self.recipe = encoder, recipe
-        self.heads = SignHeads({n: len(p.modality.signs) for n, p in pictures.items()})
+        self.columns = {
+            name: [p.modality.signs.index(sign) for sign in captions[name].signs]
+            for name, p in pictures.items()
+        }
+        self.heads = SignHeads({name: len(columns) for name, columns in self.columns.items()})
         self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
         self.bias = nn.Parameter(torch.tensor(-3.0))
-        self.local_scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.local_bias = nn.Parameter(torch.tensor(-3.0))
         self.rng = np.random.default_rng(recipe.seed)
         self.optimisers = self._optimisers()
         self.averaged = copy.deepcopy(model)
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
-        """Muon for the blocks' matrices, AdamW for everything else.
+        """Muon for the image blocks' matrices, AdamW for everything else.
 
         Muon (Jordan et al. 2024) needs about a third of the images that AdamW needs here.
         """
         recipe = self.recipe
         matrices = {
             name: p
-            for name, p in self.model.named_parameters()
-            if p.ndim == 2 and ".layers." in name
+            for name, p in self.model.vision_model.named_parameters()
+            if p.ndim == 2 and ".layers." in f".{name}"
         }
-        others = [p for name, p in self.model.named_parameters() if name not in matrices]
-        scales = [self.scale, self.bias, self.local_scale, self.local_bias]
-        plain = [p for p in others if p.ndim < 2] + scales
-        decayed = [p for p in [*others, *self.heads.parameters()] if p.ndim > 1]
-        plain += [p for p in self.heads.parameters() if p.ndim < 2]
+        taken = {id(p) for p in matrices.values()}
+        others = [*self.model.parameters(), *self.heads.parameters(), self.scale, self.bias]
+        others = [p for p in others if id(p) not in taken]
+        decayed = [p for p in others if p.ndim > 1]
+        plain = [p for p in others if p.ndim < 2]
         return [
             torch.optim.Muon(
                 matrices.values(),
@@ -123,7 +129,7 @@ class Trainer:
         claims: list[tuple[str, ...]] = [(sign,) for sign in captions.signs]
         claims += [()] * 3
         for index in rng.integers(len(shown), size=self.recipe.compositions):
-            signs = sorted(shown[index] & set(captions.signs))
+            signs = sorted(shown[index])
             count = min(len(signs), int(rng.integers(1, 3)))
             claims.append(tuple(rng.permutation(signs)[:count].tolist()))
         said = [captions.sentence(claim, rng) for claim in claims]
@@ -162,26 +168,31 @@ class Trainer:
         with torch.autocast("cpu", torch.bfloat16):
             tokens = self.model.vision_model(pixels).last_hidden_state
         tokens = self.model.vision_model.post_layernorm(tokens.float())
-        embedded = self.model.visual_projection(tokens)
-        places = patches.flatten(1, 2)
-        on_signs = PATCH_WEIGHT * present_loss(
-            self.heads.patch[name](tokens[:, 1:]), places
-        ) + present_loss(self.heads.whole[name](embedded[:, 0]), torch.from_numpy(signs))
-        if progress < self.recipe.sign_share:
-            return on_signs, {"signs": on_signs.item()}
-        columns = self.pictures[name].modality.signs
-        shown = [frozenset(columns[i] for i in np.flatnonzero(row)) for row in signs]
+        embedded = normalize(self.model.visual_projection(tokens), dim=-1)
+        signs = signs[:, self.columns[name]]
+        places = patches.flatten(1, 2)[:, :, self.columns[name]]
+        states = torch.from_numpy(np.hstack([signs, ~signs.any(axis=1, keepdims=True)]))
+        heads = self.heads
+        parts = {
+            "patch": PATCH_WEIGHT * present_loss(heads.patch[name](tokens[:, 1:]), places),
+            "local": LOCAL_WEIGHT * present_loss(heads.local(name, embedded[:, 1:]), places),
+            "whole": present_loss(heads.whole(name, embedded[:, 0]), states),
+        }
+        names = list(self.captions[name].signs)
+        shown = [frozenset(names[i] for i in np.flatnonzero(row)) for row in signs]
         said = self.sentences(name, shown)
+        joint = progress >= self.recipe.sign_share
+        if not joint:
+            said = [said[i] for i in self.rng.choice(len(said), self.recipe.early, replace=False)]
         text = self.embed_text(said)
-        embedded = normalize(embedded, dim=-1)
-        logits = self.scale.clamp(max=math.log(40.0)).exp() * embedded[:, 0] @ text.T
-        truth = self.truth(said, shown)
-        contrast = contrastive_loss(logits, truth)
-        pairs = pairwise_loss(logits + self.bias, truth)
-        local = self.local_loss(name, embedded[:, 1:], text, places)
-        fade = 1 - 0.8 * (progress - self.recipe.sign_share) / (1 - self.recipe.sign_share)
-        total = contrast + pairs + PATCH_WEIGHT * local + fade * on_signs
-        parts = {"signs": on_signs, "contrast": contrast, "pairs": pairs, "local": local}
+        parts["text"] = self.text_loss(said, text)
+        if joint:
+            cosine = embedded[:, 0] @ text.T
+            logits = self.scale.clamp(max=math.log(40.0)).exp() * cosine
+            truth = self.truth(said, shown)
+            parts["contrast"] = 0.5 * contrastive_loss(logits, truth)
+            parts["pairs"] = 0.5 * pairwise_loss(logits + self.bias, truth)
+        total = torch.stack(list(parts.values())).sum()
         return total, {key: value.item() for key, value in parts.items()}
 
     def embed_text(self, said: list[Sentence]) -> Tensor:
@@ -191,19 +202,24 @@ class Trainer:
             pooled = self.model.text_model(torch.from_numpy(ids)).pooler_output
         return normalize(self.model.text_projection(pooled.float()), dim=-1)
 
-    def local_loss(self, name: str, embedded: Tensor, text: Tensor, places: Tensor) -> Tensor:
-        """Where is what the sentence says? Patches against the sentences of single signs.
+    def text_loss(self, said: list[Sentence], text: Tensor) -> Tensor:
+        """Bring each sentence to the prototypes of what it claims, among those of all modalities.
 
         Args:
-            name: the modality.
-            embedded: unit-length patch embeddings, shape ``(n, T, D)``.
-            text: the batch's sentences; the first ones speak of one sign each.
-            places: which patch shows which sign, boolean, shape ``(n, T, P)``.
+            said: the sentences.
+            text: their unit-length embeddings, shape ``(S, D)``.
         """
-        captions = self.captions[name]
-        columns = [self.pictures[name].modality.signs.index(sign) for sign in captions.signs]
-        logits = self.local_scale.exp() * embedded @ text[: len(columns)].T + self.local_bias
-        return present_loss(logits, places[:, :, columns])
+        directions = torch.cat([self.heads.directions(n) for n in self.captions]).detach()
+        target = torch.zeros(len(said), len(directions))
+        start = 0
+        for other, captions in self.captions.items():
+            names = list(captions.signs)
+            for row, sentence in enumerate(said):
+                if sentence.modality == other:
+                    claimed = [names.index(s) for s in sentence.signs] or [len(names)]
+                    target[row, [start + c for c in claimed]] = 1 / len(claimed)
+            start += len(names) + 1
+        return cross_entropy(TEXT_SCALE * text @ directions.T, target)
 
     @torch.no_grad()
     def _average(self, step: int) -> None:

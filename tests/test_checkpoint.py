@@ -255,7 +255,7 @@ def test_a_folder_that_holds_something_is_kept_unless_forced(fitted, tmp_path):
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["save_file", "write_json", "write_text"])
+@pytest.mark.parametrize("step", ["save", "write_json", "write_text"])
 def test_a_full_disk_and_ctrl_c_leave_nothing_behind(fitted, tmp_path, monkeypatch, error, step):
     def fail(*_):
         raise error

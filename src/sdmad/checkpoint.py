@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from sdmad._version import __version__
@@ -69,10 +69,8 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
         tensors["thresholds"] = torch.from_numpy(detector.thresholds_)
     backbone = detector.backbone
     with output_directory(folder, force) as work:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            work / "adapters.safetensors",
-        )
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        (work / "adapters.safetensors").write_bytes(save(plain))
         write_json(
             work / "config.json",
             {

@@ -214,15 +214,20 @@ def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, 
     """The images that the model ranked best and worst, with the signs that decided.
 
     An image's goodness is its lowest score of a present category less its highest of an absent
-    one, in units of each category's spread over the judged images.
+    one, in units of each category's spread over the judged images. Where no image has both (one
+    category only), the side that an image lacks counts as 0, the mean over the images.
     """
     scores, labels = judgement.scores.scores, judgement.table.labels
     spread = scores.std(axis=0)
     standard = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)
     present = np.where(labels == 1, standard, np.inf).min(axis=1)
     absent = np.where(labels == 0, standard, -np.inf).max(axis=1)
-    usable = np.flatnonzero(np.isfinite(present) & np.isfinite(absent))
-    order = usable[np.argsort((absent - present)[usable], kind="stable")]
+    both = np.isfinite(present) & np.isfinite(absent)
+    if not both.any():
+        both = np.isfinite(present) | np.isfinite(absent)
+        present, absent = (np.where(np.isfinite(side), side, 0) for side in (present, absent))
+    usable = np.flatnonzero(both)
+    order = usable[np.argsort(absent[usable] - present[usable], kind="stable")]
     count = min(EXAMPLES, len(order) // 2)
     chosen = [*order[:count], *order[len(order) - count :][::-1]]
     explained = judgement.detector.explanations(judgement.scores.rows(np.array(chosen, dtype=int)))

@@ -56,13 +56,30 @@ def output_directory(path: str | os.PathLike[str], force: bool = False) -> Itera
         shutil.rmtree(work, ignore_errors=True)
 
 
-def check_output(path: str | os.PathLike[str], force: bool = False) -> None:
+def check_output(
+    path: str | os.PathLike[str],
+    force: bool = False,
+    inputs: Iterable[str | os.PathLike[str] | None] = (),
+) -> None:
     """Refuse an output folder that holds something, before any work is done.
 
+    Args:
+        path: the wanted folder.
+        force: whether what it holds may be replaced.
+        inputs: files and folders that are read and must not be replaced with it; None is skipped.
+
     Raises:
-        InputError: if the path is a file, or a folder that holds something without `force`.
+        InputError: if the path is a file, a folder that holds something without `force`, or one
+            that holds an input or the current folder.
     """
     target = Path(path)
+    whole = target.resolve()
+    for needed in (Path.cwd(), *(Path(read) for read in inputs if read is not None)):
+        if _lies_in(needed, whole):
+            raise InputError(
+                f"{target}: this folder is or holds {needed}, which would be lost when it is "
+                "replaced; choose a folder of its own"
+            )
     if target.is_dir():
         if not force and any(target.iterdir()):
             raise InputError(
@@ -92,7 +109,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8, whole or not at all.
 
     What UTF-8 cannot hold, such as a byte of a file name in another encoding, is written as an
-    escape (`\\udcff`).
+    escape (backslash, u, four digits).
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
@@ -170,6 +187,13 @@ def json_text(content: object, indent: int | None = 2) -> str:
         TypeError: if the content holds something that JSON cannot.
     """
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    try:
+        return path.exists() and path.resolve().is_relative_to(folder)
+    except OSError:  # a hub name or a bank's name that no file can have
+        return False
 
 
 def _cell(value: object) -> object:

@@ -72,12 +72,8 @@ class Fitted:
 
 def support_path(model: Path) -> Path:
     """Where the list of drawn files goes: beside the model's directory."""
-    whole = model.resolve()
-    return (
-        model.parent / f"{whole.name}.support.json"
-        if model.name
-        else (whole.with_name(f"{whole.name}.support.json"))
-    )
+    folder = model.resolve()
+    return folder.with_name(f"{folder.name}.support.json")
 
 
 def make_config(preset: str, decision: str | None) -> SDMADConfig:

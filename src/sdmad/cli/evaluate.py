@@ -45,7 +45,7 @@ def command(
     from sdmad.output import check_output, output_directory
     from sdmad.workflow import load_with_decision
 
-    check_output(out, force)
+    check_output(out, force, (model, labels, normals, backbone))
     with readable_warnings():
         detector = load_with_decision(model, decision, normals, backbone, device)
         table = read_label_table(labels, detector.categories)

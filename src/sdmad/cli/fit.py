@@ -52,7 +52,7 @@ def command(
     from sdmad.output import check_output, check_output_file
     from sdmad.workflow import FitRequest, fit_on_table, support_path
 
-    check_output(out, force)
+    check_output(out, force, (labels, signs, normals, support, backbone))
     if support_path(out).parent.is_dir():
         check_output_file(support_path(out), force)
     request = FitRequest(

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+from PIL import Image
+
+from sdmad import SDMAD
+from sdmad.explaining import explanation_table
+
+
+@pytest.fixture
+def image_path(pictures, tmp_path):
+    path = tmp_path / "[red]picture.png"
+    Image.fromarray(pictures[0][0]).save(path)
+    return path
+
+
+def test_the_table_shows_every_sign_and_marks_the_deciding_ones(sdmad, model_folder, image_path):
+    done = sdmad("explain", model_folder, image_path)
+    assert done.status == 0, done.err
+    model = SDMAD.load(model_folder)
+    explanation = model.explain(image_path)
+    for sentence in model.bank.sentences:
+        assert sentence in done.out
+    assert "[red]picture.png" in done.out
+    assert f"{explanation.anchor_similarity:.3f}" in done.out
+    table = explanation_table(explanation, "x")
+    decided = [row[3] for row in table.rows if row[-1] == "decided"]
+    assert sorted(decided) == sorted(
+        entry.deciding_sign.sentence for entry in explanation.categories
+    )
+    for row in table.rows:
+        entry = next(e for e in explanation.categories if e.category == row[0])
+        sign = next(s for s in entry.signs if s.sentence == row[3])
+        assert float(row[4]) == pytest.approx(sign.similarity, abs=6e-4)
+        above = sign.similarity - explanation.anchor_similarity
+        assert float(row[5]) == pytest.approx(above, abs=6e-4)
+        assert (row[-1] == "discarded") == (not sign.kept)
+
+
+def test_found_categories_come_first(model_folder, image_path):
+    explanation = SDMAD.load(model_folder).explain(image_path)
+    order = [row[1] for row in explanation_table(explanation, "x").rows]
+    assert order == sorted(order, key=lambda word: word != "found")
+
+
+def test_json_holds_the_whole_explanation(sdmad, model_folder, image_path):
+    done = sdmad("explain", model_folder, image_path, "--json")
+    assert done.status == 0, done.err
+    content = json.loads(done.out)
+    explanation = SDMAD.load(model_folder).explain(image_path)
+    assert content["anchor_similarity"] == explanation.anchor_similarity
+    assert [c["category"] for c in content["categories"]] == ["Ring", "Bar", "Dots"]
+    first = content["categories"][0]
+    assert first["deciding_sign"]["sentence"] == explanation.categories[0].deciding_sign.sentence
+    assert len(first["signs"]) == 2
+
+
+def test_an_image_that_is_none_is_named(sdmad, model_folder, tmp_path):
+    (tmp_path / "x.png").write_text("no image")
+    for name, said in (("x.png", "not an image"), ("y.png", "no such file"), (".", "a folder")):
+        done = sdmad("explain", model_folder, tmp_path / name)
+        assert done.status == 2
+        assert said in done.err

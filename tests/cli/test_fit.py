@@ -1,0 +1,174 @@
+import json
+
+import pytest
+
+from sdmad import SDMAD
+from sdmad.data.table import read_label_table
+
+
+def test_fit_writes_a_model_and_the_list_of_its_support(sdmad, fit_arguments, tmp_path, data):
+    done = sdmad(*fit_arguments, "--seed", 3, "--out", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert f"model: {tmp_path / 'model'}" in done.out
+    assert "fitted on" in done.err
+    model = SDMAD.load(tmp_path / "model")
+    assert model.categories == ("Ring", "Bar", "Dots")
+    assert model.seed == 3
+    listing = json.loads((tmp_path / "model.support.json").read_text(encoding="utf-8"))
+    drawn = {name for names in listing["served"].values() for name in names}
+    assert drawn <= {file.name for file in read_label_table(data).files}
+    assert len(model.support_hashes_) == len(drawn)
+
+
+def test_the_same_command_twice_gives_the_same_files(sdmad, fit_arguments, tmp_path):
+    for name in ("one", "two"):
+        assert sdmad(*fit_arguments, "--out", tmp_path / name).status == 0
+    for name in ("config.json", "bank.yaml", "adapters.safetensors", "training.json"):
+        first, second = ((tmp_path / model / name).read_bytes() for model in ("one", "two"))
+        assert first == second, name
+
+
+def test_preset_and_decision_are_taken(sdmad, fit_arguments, tmp_path):
+    done = sdmad(*fit_arguments, "--preset", "paper", "--decision", "mean", "-o", tmp_path / "m")
+    assert done.status == 0, done.err
+    config = SDMAD.load(tmp_path / "m").config
+    assert (config.margin, config.decision, config.image_evidence) == (0.0, "mean", "none")
+
+
+def test_a_support_of_an_earlier_draw_is_taken(sdmad, fit_arguments, tmp_path):
+    sdmad(*fit_arguments, "--out", tmp_path / "one")
+    listing = tmp_path / "one.support.json"
+    done = sdmad(*fit_arguments, "--seed", 8, "--support", listing, "--out", tmp_path / "two")
+    assert done.status == 0, done.err
+    one, two = SDMAD.load(tmp_path / "one"), SDMAD.load(tmp_path / "two")
+    assert one.support_hashes_ == two.support_hashes_
+
+
+def test_the_image_size_is_taken(sdmad, fit_arguments, tmp_path):
+    done = sdmad(*fit_arguments, "--image-size", 48, "--out", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert SDMAD.load(tmp_path / "model").backbone.preprocessing.size == 48
+    done = sdmad(*fit_arguments, "--image-size", 3, "--out", tmp_path / "small")
+    assert done.status == 2
+    assert "less than one patch" in done.err
+
+
+def test_notes_are_told(sdmad, fit_arguments, tmp_path, data):
+    data.write_text(data.read_text().replace("Ring|Bar", "Ring").replace("Bar", ""))
+    done = sdmad(*fit_arguments, "--out", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert "note: Bar: no positive in the support set" in done.err
+
+
+# Output
+
+
+def test_nothing_is_replaced_without_force(sdmad, fit_arguments, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.txt").write_text("years")
+    done = sdmad(*fit_arguments, "--out", tmp_path / "model")
+    assert done.status == 2
+    assert "--force" in done.err
+    assert (tmp_path / "model" / "thesis.txt").read_text() == "years"
+    (tmp_path / "other.support.json").write_text("precious")
+    done = sdmad(*fit_arguments, "--out", tmp_path / "other")
+    assert done.status == 2
+    assert "other.support.json" in done.err
+    assert not (tmp_path / "other").exists()
+    assert sdmad(*fit_arguments, "--out", tmp_path / "other", "--force").status == 0
+    assert (tmp_path / "other.support.json").read_text() != "precious"
+
+
+@pytest.mark.parametrize("out", ["data", ".", "data/.."])
+def test_force_never_replaces_the_data_or_the_current_folder(
+    sdmad, fit_arguments, tmp_path, data, monkeypatch, out
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    done = sdmad(*fit_arguments, "--out", out, "--force")
+    assert done.status == 2
+    assert "would be lost" in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)]
+)
+@pytest.mark.parametrize(
+    "step", ["sdmad.training.inter_anomaly_loss", "sdmad.checkpoint.write_json"]
+)
+def test_an_error_midway_leaves_nothing_behind(
+    sdmad, fit_arguments, tmp_path, monkeypatch, error, status, step
+):
+    def fail(*_):
+        raise error
+
+    if isinstance(error, OSError) and "training" in step:
+        pytest.skip("training does not write")
+    monkeypatch.setattr(step, fail)
+    before = sorted(tmp_path.rglob("*"))
+    done = sdmad(*fit_arguments, "--out", tmp_path / "model")
+    assert done.status == status
+    assert "Traceback" not in done.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("labels\n", "label s\n", "labels"),
+        ("003.png,person1,Ring|Bar", "003.png,person1,Rung|Bar", "row 5, column labels.*'Rung'"),
+        ("003.png,person1,Ring|Bar", "003.png,person1", "row 5: 2 fields"),
+        ("003.png,person1,Ring|Bar", ",person1,Ring|Bar", "row 5, column file"),
+        ("003.png,person1,Ring|Bar", "002.png,person1,Ring|Bar", "rows 4 and 5"),
+        ("003.png,person1,Ring|Bar", "003.png,person1,Ring|normal", "row 5, column labels"),
+        ("file,", "picture,", "no column named file"),
+    ],
+)
+def test_a_wrong_table_stops_with_row_and_column(
+    sdmad, fit_arguments, tmp_path, data, old, new, said
+):
+    import re
+
+    text = data.read_text()
+    assert old in text
+    data.write_text(text.replace(old, new, 1))
+    done = sdmad(*fit_arguments, "--out", tmp_path / "model")
+    assert done.status == 2
+    assert len(done.err.strip().splitlines()) == 1
+    assert "labels.csv" in done.err
+    assert re.search(said, done.err)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--signs", "lungs"], "no sign bank 'lungs'"),
+        (["--backbone", "nowhere"], "no folder 'nowhere'"),
+        (["--preset", "best"], "no preset 'best'"),
+        (["--decision", "fpr:2"], "decision rule must be"),
+        (["--decision", "fpr:0.05"], "--normals FOLDER"),
+        (["--normals", "."], "--normals goes with"),
+        (["--support", "nowhere.json"], "nowhere.json"),
+        (["--device", "abacus"], "no device 'abacus'"),
+        (["--seed", str(2**70)], "seed"),
+    ],
+)
+def test_other_mistakes_are_one_line(sdmad, fit_arguments, tmp_path, extra, said):
+    done = sdmad(*fit_arguments, *extra, "--out", tmp_path / "model")
+    assert done.status == 2
+    assert said in done.err
+    assert "Traceback" not in done.err
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_bank_without_a_normal_sentence_names_its_line(sdmad, fit_arguments, tmp_path):
+    bank = tmp_path / "bank.yaml"
+    bank.write_text("modality: x\nnormal: []\ncategories:\n  Ring: {signs: [a ring]}\n")
+    done = sdmad(*fit_arguments, "--signs", bank, "--out", tmp_path / "model")
+    assert done.status == 2
+    assert "bank.yaml, line 2" in done.err

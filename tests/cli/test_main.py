@@ -1,0 +1,97 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from sdmad import __version__
+from sdmad.cli import main
+
+COMMANDS = (
+    ("demo",),
+    ("phantom",),
+    ("signs", "show"),
+    ("signs", "check"),
+    ("fit",),
+    ("evaluate",),
+    ("predict",),
+    ("explain",),
+)
+
+
+def plain(text: str) -> str:
+    """Help without colours and without the breaks of lines."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_each_commands_help_shows_an_example(command):
+    result = CliRunner().invoke(main.app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: sdmad {' '.join(command)} " in plain(result.output)
+
+
+def test_the_help_names_every_command_and_what_this_is_not():
+    result = CliRunner().invoke(main.app, ["--help"])
+    for command in ("demo", "phantom", "signs", "fit", "evaluate", "predict", "explain"):
+        assert re.search(rf"\b{command}\b", result.output)
+    assert "not a medical device" in plain(result.output)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_the_example_of_the_help_can_be_parsed(command):
+    """Every option of the example is an option of the command."""
+    help_text = plain(CliRunner().invoke(main.app, [*command, "--help"]).output)
+    example = re.search(r"Example: (sdmad .*?) (?:[╭│]|Usage|Options)", help_text)
+    assert example
+    options = re.findall(r"--[a-z-]+", example[1])
+    described = help_text[example.end() :]
+    assert all(option in described for option in options)
+
+
+def test_the_version_is_shown():
+    assert CliRunner().invoke(main.app, ["--version"]).output.strip() == __version__
+
+
+def test_the_library_and_the_help_come_without_torch():
+    code = (
+        "import sys, sdmad\n"
+        "assert 'torch' not in sys.modules, 'import sdmad'\n"
+        "from sdmad.cli.main import run\n"
+        "sys.argv = ['sdmad', '--help']\n"
+        "try:\n    run()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'transformers', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Usage" in result.stdout
+
+
+def test_a_users_mistake_is_one_line_and_status_two(sdmad):
+    done = sdmad("explain", "nowhere", "image.png")
+    assert done.status == 2
+    assert done.out == ""
+    assert done.err.splitlines() == ["error: no model directory nowhere; sdmad fit writes one"]
+
+
+@pytest.mark.parametrize("arguments", [("fit",), ("bake",), ("phantom", "brain", "--seed", "-1")])
+def test_wrong_usage_is_status_two(sdmad, arguments):
+    done = sdmad(*arguments)
+    assert done.status == 2
+    assert "Usage" in done.err
+
+
+def test_ctrl_c_is_status_130_and_one_line(sdmad, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sdmad.signs.SignBank.load", interrupted)
+    done = sdmad("signs", "show", "brain")
+    assert done.status == 130
+    assert "interrupted" in done.err
+    assert "Traceback" not in done.err

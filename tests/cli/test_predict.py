@@ -1,0 +1,185 @@
+import csv
+import io
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdmad import SDMAD
+from sdmad.predictions import rows_as_csv, rows_as_json_lines
+
+
+@pytest.fixture
+def images(tmp_path, make_data):
+    """A folder of six pictures, one of them in a folder of its own."""
+    folder = make_data(tmp_path / "images", 6).parent
+    (folder / "labels.csv").unlink()
+    (folder / "more").mkdir()
+    (folder / "005.png").rename(folder / "more" / "005.png")
+    return folder
+
+
+def read(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_has_a_row_an_image_with_scores_decisions_and_top_signs(sdmad, model_folder, images):
+    done = sdmad("predict", model_folder, images, images / "000.png")
+    assert done.status == 0, done.err
+    rows = read(done.out)
+    expected = [images / f"{i:03d}.png" for i in range(5)] + [images / "more" / "005.png"]
+    assert [row["file"] for row in rows] == [str(path) for path in expected]
+    model = SDMAD.load(model_folder)
+    scored = model.score(expected)
+    for i, (row, path) in enumerate(zip(rows, expected, strict=True)):
+        found = [e for e in model.explain(path).categories if e.found]
+        assert row["findings"] == "|".join(e.category for e in found)
+        assert row["top_signs"] == "|".join(e.deciding_sign.sentence for e in found)
+        for k, name in enumerate(model.categories):
+            assert float(row[f"score:{name}"]) == pytest.approx(scored.scores[i, k], abs=2e-5)
+            assert row[f"found:{name}"] == str(int(scored.decisions[i, k]))
+
+
+def test_json_lines_say_the_same(sdmad, model_folder, images):
+    rows = read(sdmad("predict", model_folder, images).out)
+    done = sdmad("predict", model_folder, images, "--format", "jsonl")
+    assert done.status == 0, done.err
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [line["file"] for line in lines] == [row["file"] for row in rows]
+    for line, row in zip(lines, rows, strict=True):
+        assert list(line["categories"]) == ["Ring", "Bar", "Dots"]
+        for name, entry in line["categories"].items():
+            assert str(int(entry["found"])) == row[f"found:{name}"]
+            assert entry["score"] == pytest.approx(float(row[f"score:{name}"]), abs=1e-5)
+            assert set(entry) == {"score", "found", "top_sign", "similarity"}
+
+
+def test_output_to_a_file_is_the_same_and_nothing_is_replaced_without_force(
+    sdmad, model_folder, images, tmp_path
+):
+    expected = sdmad("predict", model_folder, images).out
+    out = tmp_path / "scores.csv"
+    done = sdmad("predict", model_folder, images, "--out", out)
+    assert (done.status, done.out) == (0, "")
+    assert out.read_text(encoding="utf-8") == expected
+    out.write_text("years of work")
+    done = sdmad("predict", model_folder, images, "--out", out)
+    assert done.status == 2
+    assert "--force" in done.err
+    assert out.read_text() == "years of work"
+    assert sdmad("predict", model_folder, images, "--out", out, "--force").status == 0
+    assert out.read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize("out", ["nowhere/scores.csv", "images"])
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    sdmad, model_folder, images, tmp_path, monkeypatch, out
+):
+    def never(*_):
+        raise AssertionError("scored before the output was checked")
+
+    monkeypatch.setattr(SDMAD, "score", never)
+    done = sdmad("predict", model_folder, images, "--out", tmp_path / out, "--force")
+    assert done.status == 2
+    assert str(tmp_path / out) in done.err
+
+
+@pytest.mark.parametrize("layout", ["csv", "jsonl"])
+def test_unreadable_images_are_named_and_skipped_with_status_three(
+    sdmad, model_folder, images, layout
+):
+    (images / "001.png").write_bytes(b"")
+    (images / "002.png").write_bytes((images / "003.png").read_bytes()[:60])
+    (images / "004.png").write_text("not an image")
+    Image.new("L", (1, 1)).save(images / "dot.png")
+    done = sdmad("predict", model_folder, images, "--format", layout)
+    assert done.status == 3
+    for name in ("001.png", "002.png", "004.png", "dot.png"):
+        assert any(
+            line.startswith(f"error: {images / name}: ") for line in done.err.splitlines()
+        ), name
+    assert "4 of 7 images could not be read and were skipped" in done.err
+    rows = done.out.splitlines()[1:] if layout == "csv" else done.out.splitlines()
+    assert len(rows) == 3
+
+
+def test_nothing_readable_gives_no_row(sdmad, model_folder, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"")
+    done = sdmad("predict", model_folder, bad)
+    assert done.status == 3
+    assert len(done.out.splitlines()) == 1
+    done = sdmad("predict", model_folder, bad, "--format", "jsonl")
+    assert (done.status, done.out) == (3, "")
+
+
+def test_a_path_that_is_not_there_and_an_empty_folder_stop(sdmad, model_folder, tmp_path):
+    done = sdmad("predict", model_folder, tmp_path / "nowhere")
+    assert done.status == 2
+    assert "no such file or folder" in done.err
+    (tmp_path / "empty").mkdir()
+    done = sdmad("predict", model_folder, tmp_path / "empty")
+    assert done.status == 2
+    assert "no image in this folder" in done.err
+
+
+def test_deep_colour_palette_and_transparent_images_are_read(sdmad, model_folder, tmp_path):
+    folder = tmp_path / "kinds"
+    folder.mkdir()
+    ramp = np.linspace(0, 1, 40 * 40).reshape(40, 40)
+    Image.fromarray((ramp * 4095).astype(np.uint16)).save(folder / "deep.png")
+    grey = Image.fromarray((ramp * 255).astype(np.uint8))
+    grey.save(folder / "grey.png")
+    grey.convert("RGBA").save(folder / "rgba.png")
+    grey.convert("P").save(folder / "palette.png")
+    rows = {row["file"]: row for row in read(sdmad("predict", model_folder, folder).out)}
+    assert len(rows) == 4
+    expected = float(rows[str(folder / "grey.png")]["score:Ring"])
+    for name in ("deep", "rgba", "palette"):
+        score = float(rows[str(folder / f"{name}.png")]["score:Ring"])
+        assert score == pytest.approx(expected, abs=0.05), name
+
+
+def test_formulas_in_file_names_are_guarded(sdmad, model_folder, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    for name in ("=1+1.png", "@x.png", "+y.png"):
+        shutil.copy("000.png", name)
+    rows = read(sdmad("predict", model_folder, "=1+1.png", "@x.png", "+y.png").out)
+    assert [row["file"] for row in rows] == ["'=1+1.png", "'@x.png", "'+y.png"]
+
+
+def test_a_file_name_in_another_encoding_does_no_harm(sdmad, model_folder, images, tmp_path):
+    odd = os.fsdecode(os.fsencode(images) + b"/na\xefve.png")
+    try:
+        shutil.copy(images / "000.png", odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    for layout in ("csv", "jsonl"):
+        out = tmp_path / f"scores.{layout}"
+        done = sdmad("predict", model_folder, odd, "--format", layout, "--out", out)
+        assert done.status == 0, done.err
+        assert "na\\udcefve.png" in out.read_text(encoding="utf-8")
+
+
+def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
+    sdmad, model_folder, images, tmp_path, monkeypatch
+):
+    for error, status in ((OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr("sdmad.output.os.fdopen", fail)
+        before = sorted(tmp_path.rglob("*"))
+        done = sdmad("predict", model_folder, images, "--out", tmp_path / "scores.csv")
+        assert done.status == status
+        assert "Traceback" not in done.err
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_rows_are_a_header_or_nothing():
+    assert rows_as_csv(["A"], []) == "file,abnormality,findings,top_signs,score:A,found:A\n"
+    assert rows_as_json_lines(["A"], []) == ""
