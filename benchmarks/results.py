@@ -23,6 +23,7 @@ from benchmarks.study import (
     plural,
     read_draws,
     run_draw,
+    shown_name,
     summary,
     trivial_draws,
 )
@@ -44,7 +45,7 @@ Written by `make results`; do not edit by hand. {images} phantoms a modality in 
 about three patients in ten the pool of the support sets, the others judged; {draws} draws; nano
 backbone. Each cell is the mean over the draws ± their standard deviation, in percent, with a 95%
 interval in brackets from a bootstrap that resamples draws and patients together. "Noisy banks" add
-one vague and one wrong sign to each category. Names: category names were not seen in pretraining.
+one vague and one wrong sign to each category.
 Categories marked * rest on signs that pretraining never drew: they are the truly few-shot ones.
 
 """
@@ -99,7 +100,7 @@ def mean_over_modalities(
                 values.append(summarise_draws(scored, resamples=0))
             means = [100 * np.mean([v[m].mean for v in values]) for m in METRICS[:1] + METRICS[2:4]]
             cells.append(" / ".join(f"{m:.1f}" for m in means))
-        rows.append((name, *cells))
+        rows.append((shown_name(name), *cells))
     header = ("System", *(f"{kind}, {plural(shots)}" for kind, shots in columns))
     title = "Mean of the three modalities: mean AUROC / Hamming / subset"
     return Table(title, header, tuple(rows), "")

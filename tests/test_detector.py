@@ -9,9 +9,7 @@ from PIL import Image
 from sdmad import SDMAD, SDMADConfig, SignBank
 from sdmad.data.images import ImageError
 from sdmad.errors import InputError
-from sdmad.evidence import LinearProbe, SignAndImageEvidence
 from sdmad.method.scoring import binary_predictions, category_scores
-from sdmad.operating_point import thresholds_at
 from sdmad.patients import PatientHashes
 
 QUICK = SDMADConfig(epochs=1)
@@ -270,10 +268,20 @@ def test_a_training_that_diverges_says_so(small_bank, tiny_backbone, pictures, m
         fit(small_bank, tiny_backbone, pictures)
 
 
-def test_collapsed_signs_are_warned_of(tiny_backbone, pictures):
+def test_a_collapse_in_training_is_warned_of(small_bank, tiny_backbone, pictures, monkeypatch):
+    monkeypatch.setattr("sdmad.training.COLLAPSED", 0.9)
+    told = iter([0.2, 0.95, 0.95])
+    monkeypatch.setattr("sdmad.training.mean_sign_cosine", lambda signs: next(told))
+    with pytest.warns(
+        UserWarning, match=r"collapsed \(mean cosine 0\.200 .* 0\.950 after\).*now 0"
+    ):
+        fit(small_bank, tiny_backbone, pictures)
+
+
+def test_signs_that_the_backbone_cannot_tell_apart_are_warned_of(tiny_backbone, pictures):
     images, labels = pictures
     bank = SignBank("x", "picture", ("plain",), {"Ring": ("a ring",), "Bar": ("a ring",)})
-    with pytest.warns(UserWarning, match="collapsed"):
+    with pytest.warns(UserWarning, match=r"hardly tells the signs apart \(mean cosine 1\.000"):
         fit(bank, tiny_backbone, (images, labels[:, :2]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -291,9 +299,9 @@ def test_an_emptied_category_is_noted_and_keeps_one_sign(tiny_backbone, pictures
     for k, name in enumerate(bank.names):
         own = kept[detector.scorer.category == k]
         assert own.any()
-        if any(note.startswith(name) for note in emptied):
+        if any(name in note for note in emptied):
             assert own.sum() == 1
-    assert not kept[0] or any(note.startswith("Ring") for note in emptied)
+    assert not kept[0] or any("Ring" in note for note in emptied)
 
 
 # Decision rules
@@ -310,22 +318,6 @@ def test_thresholds_are_exceeded_by_at_most_the_rate(small_bank, tiny_backbone, 
     assert (detector.predict(normals).mean(axis=0) <= 0.1).all()
     scores = detector.decision_function(images)
     assert np.array_equal(detector.predict(images), (scores > detector.thresholds_).astype(int))
-
-
-@pytest.mark.parametrize(
-    ("count", "rate", "exceeding"),
-    [(20, 0.05, 1), (20, 0.1, 2), (39, 0.05, 1), (100, 0.29, 29), (10, 0.1, 1), (3, 0.5, 1)],
-)
-def test_the_threshold_is_the_least_that_keeps_the_rate(count, rate, exceeding):
-    scores = np.random.default_rng(count).permutation(np.arange(float(count)))[:, None]
-    threshold = thresholds_at(scores, rate)
-    assert (scores > threshold).sum() == exceeding
-    assert exceeding <= rate * count + 1e-9
-    assert (scores > threshold - 1).sum() > rate * count
-
-
-def test_ties_never_exceed_the_rate():
-    assert (np.ones((20, 2)) > thresholds_at(np.ones((20, 2)), 0.1)).sum() == 0
 
 
 def test_too_few_normal_images_are_refused_and_set_nothing(small_bank, tiny_backbone, pictures):
@@ -436,45 +428,3 @@ def test_support_images_are_remembered_by_content_and_patients_by_salted_hash(
     assert hashes.contain(["p3", "p12", "p0"]) == [True, False, True]
     again = PatientHashes.of(people)
     assert not set(again.hashes) & set(hashes.hashes)  # another salt
-
-
-def test_patients_may_be_numbers_and_an_empty_id_is_nobody():
-    hashes = PatientHashes.of([7, 8, ""])
-    assert len(hashes.hashes) == 2
-    assert hashes.contain(["7", 8, "", "9"]) == [True, True, False, False]
-
-
-# The evidence beside the signs
-
-
-def test_the_probe_leaves_unknown_labels_out_and_marks_what_it_cannot_learn():
-    features = torch.nn.functional.normalize(torch.randn(8, 5, generator=torch.manual_seed(0)))
-    labels = np.zeros((8, 3))
-    labels[:4, 0] = 1
-    labels[:, 1] = np.nan
-    labels[:2, 1] = 1
-    probe = LinearProbe.fit(features, labels)
-    assert probe.learnt.tolist() == [True, False, False]
-    odds = probe(features)
-    assert odds.shape == (8, 3)
-    assert odds[:4, 0].min() > odds[4:, 0].max()
-    assert (odds[:, 2] == odds[0, 2]).all()
-    shuffled = LinearProbe.fit(
-        torch.cat([features, features[:3]]), np.vstack([labels, np.full((3, 3), np.nan)])
-    )
-    torch.testing.assert_close(shuffled.weights, probe.weights)
-
-
-def test_evidence_survives_its_tensors(fitted, pictures):
-    config = fitted.config
-    again = SignAndImageEvidence.from_tensors(fitted.evidence_.tensors(), config)
-    scored = fitted.score(pictures[0][:3])
-    similarity = torch.tensor(scored.similarity, dtype=torch.float32)
-    anchor = torch.tensor(scored.anchor_similarity, dtype=torch.float32)
-    frozen = fitted.backbone.encode_image(fitted.backbone.preprocessing(pictures[0][:3]))
-    for one, other in zip(
-        vars(fitted.evidence_(fitted.scorer, similarity, anchor, frozen)).values(),
-        vars(again(fitted.scorer, similarity, anchor, frozen)).values(),
-        strict=True,
-    ):
-        assert torch.equal(one, other)

@@ -13,6 +13,7 @@ from sdmad.detector import SDMAD
 from sdmad.evaluation.protocols import evaluate_scored
 from sdmad.evaluation.tables import Table, protocol_tables, summary_table
 from sdmad.experiment import (
+    NAMES,
     RECOMMENDED,
     SYSTEMS,
     fit_systems,
@@ -66,7 +67,8 @@ def run_demo(
         for name, system in fit_systems(episode, backbone, SYSTEMS):
             say(f"judging: {name}")
             scored = judged(episode, score_prepared(system, episode.pixels))
-            evaluations[name] = evaluate_scored(scored, bank.names, RESAMPLES)
+            shown = f"{name} (names not seen in pretraining)" if name == NAMES else name
+            evaluations[shown] = evaluate_scored(scored, bank.names, RESAMPLES)
             if name == RECOMMENDED and isinstance(system, SDMAD):
                 detector = system
         assert detector is not None
@@ -80,5 +82,4 @@ def run_demo(
         write_judgement(judgement, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
     notes = [f"categories that rest on signs never seen in pretraining: {unseen}"] if unseen else []
-    notes.append("names not seen in pretraining: the zero-shot row with category names")
     return Demo(summary, (*support.notes, *notes))

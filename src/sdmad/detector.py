@@ -186,11 +186,12 @@ class SDMAD(Detector):
             features = torch.cat([self._image(part, None) for part in frozen.split(32)])
         self.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
         if config.selection == "paper":
-            self.notes_ += tuple(
-                f"{self.categories[k]}: selection discarded every sign; the one with the largest "
-                "margin is kept"
-                for k in emptied_categories(text.signs, category)
-            )
+            emptied = [self.categories[k] for k in emptied_categories(text.signs, category)]
+            if emptied:
+                self.notes_ += (
+                    f"selection discarded every sign of {', '.join(emptied)}; of each the one "
+                    "with the largest margin is kept",
+                )
         self.evidence_ = SignAndImageEvidence.fit(
             self.scorer_, features, self._frozen_features(pixels), labels, config
         )

@@ -161,6 +161,8 @@ def train_adapters(
     optimiser = torch.optim.Adam(adapters.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
     order = torch.Generator().manual_seed(seed)
     log: list[EpochLog] = []
+    with torch.no_grad():
+        start = mean_sign_cosine(texts().signs)
     for _ in track(range(config.epochs), progress):
         total, cosine = 0.0, 0.0
         batches = torch.randperm(len(frozen), generator=order).split(config.batch_size)
@@ -187,11 +189,20 @@ def train_adapters(
             )
         log.append(EpochLog(total / len(batches), cosine))
     if log and log[-1].sign_cosine > COLLAPSED:
-        warnings.warn(
-            f"the signs' embeddings have collapsed (mean cosine {log[-1].sign_cosine:.3f}): the "
-            "pull of Eq. 3 is strongest when all are equal. A larger margin (now "
-            f"{config.margin:g}), a smaller image_text_weight (now {config.image_text_weight:g}) "
-            "or fewer epochs stop it; so do more images.",
-            stacklevel=2,
-        )
+        warnings.warn(_collapse(start, log[-1].sign_cosine, config), stacklevel=2)
     return log
+
+
+def _collapse(before: float, after: float, config: SDMADConfig) -> str:
+    if before > COLLAPSED:
+        return (
+            f"the backbone hardly tells the signs apart (mean cosine {before:.3f} before training, "
+            f"{after:.3f} after); word them in terms that it knows (sdmad signs check), or take "
+            "another backbone"
+        )
+    return (
+        f"the signs' embeddings have collapsed (mean cosine {before:.3f} before training, "
+        f"{after:.3f} after): the pull of Eq. 3 is strongest when all are equal. A larger margin "
+        f"(now {config.margin:g}), a smaller image_text_weight (now {config.image_text_weight:g}) "
+        "or fewer epochs stop it; so do more images"
+    )

@@ -169,7 +169,7 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 ):
     for error, status in ((OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)):
 
-        def fail(*_, error=error):
+        def fail(*_, error=error, **__):
             raise error
 
         monkeypatch.setattr("sdmad.output.os.fdopen", fail)

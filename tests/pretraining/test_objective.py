@@ -10,7 +10,9 @@ def test_contrast_of_one_true_and_one_false_pair_by_hand():
     # Each column holds one pair: nothing to contrast with, so the way back gives 0.
     logits = torch.tensor([[2.0, 1.0]])
     truth = torch.tensor([[True, False]])
-    assert torch.isclose(contrastive_loss(logits, truth), torch.tensor(math.log1p(math.exp(-1)) / 2))
+    assert torch.isclose(
+        contrastive_loss(logits, truth), torch.tensor(math.log1p(math.exp(-1)) / 2)
+    )
 
 
 def test_true_pairs_never_compete():

@@ -14,7 +14,7 @@ from sdmad.backbones import Backbone
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, LinearProbe
-from sdmad.interface import Detector, ImageScores, check_labels
+from sdmad.interface import Detector, ImageScores, check_images, check_labels
 
 
 class LinearProbeDetector(Detector):
@@ -38,7 +38,14 @@ class LinearProbeDetector(Detector):
         Args:
             images: n paths, Pillow images or arrays.
             labels: 1, 0 or NaN, shape ``(n, K)``.
+
+        Raises:
+            ImageError: if an image cannot be read.
+            InputError: if shapes disagree or there is no image.
         """
+        check_images(images)
+        if len(images) == 0:
+            raise InputError("there is no image to fit on")
         values = check_labels(labels, len(images), len(self.categories))
         pixels = self.backbone.preprocessing(images)
         features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])

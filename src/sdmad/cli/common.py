@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 SOME_UNREADABLE = 3
+INTERRUPTED = 130
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what the directory holds.")]

@@ -10,7 +10,7 @@ import typer
 
 from sdmad._version import __version__
 from sdmad.cli import demo, evaluate, explain, fit, phantom, predict, signs
-from sdmad.cli.common import USER_ERROR, complain
+from sdmad.cli.common import INTERRUPTED, USER_ERROR, complain
 from sdmad.errors import SDMADError
 
 app = typer.Typer(
@@ -56,9 +56,10 @@ def run() -> None:
     except SDMADError as error:
         complain(str(error))
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        complain("interrupted; nothing was left half-written")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer's own, for Ctrl-C
+            complain("interrupted; nothing was left half-written")
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

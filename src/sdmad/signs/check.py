@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import torch
@@ -65,12 +64,14 @@ def _structure(bank: SignBank) -> list[Complaint]:
                 Complaint("one sign", name, signs[0], "the category's only sign; it is always kept")
             )
         for sign in signs:
+            if name in owners.get(sign.casefold(), ()):
+                found.append(Complaint("duplicate", name, sign, "stands in this category twice"))
             owners.setdefault(sign.casefold(), []).append(name)
             if sign.casefold() in {normal.casefold() for normal in bank.normal}:
                 found.append(Complaint("duplicate", name, sign, "also a normal sentence"))
     for name, signs in bank.categories.items():
         for sign in signs:
-            others = [o for o in owners[sign.casefold()] if o != name]
+            others = list(dict.fromkeys(o for o in owners[sign.casefold()] if o != name))
             if others:
                 message = f"also a sign of {', '.join(others)}; selection drops it from all"
                 found.append(Complaint("duplicate", name, sign, message))
@@ -94,15 +95,20 @@ def _lengths(bank: SignBank, backbone: Backbone) -> list[Complaint]:
 
 
 def _near(bank: SignBank, features: torch.Tensor) -> list[Complaint]:
-    cosine = features @ features.T
+    cosine = (features @ features.T).tolist()
     found = []
-    for a, b in combinations(range(len(bank.sentences)), 2):
-        same_words = bank.sentences[a].casefold() == bank.sentences[b].casefold()
-        if float(cosine[a, b]) >= NEAR_DUPLICATE and not same_words:
-            message = (
-                f"cosine {float(cosine[a, b]):.3f} with {bank.sentences[b]!r} of {_owner(bank, b)}"
-            )
-            found.append(Complaint("near-duplicate", _owner(bank, a), bank.sentences[a], message))
+    for a, sentence in enumerate(bank.sentences):
+        near = [
+            b
+            for b in range(a + 1, len(bank.sentences))
+            if cosine[a][b] >= NEAR_DUPLICATE
+            and sentence.casefold() != bank.sentences[b].casefold()
+        ]
+        if near:
+            b = max(near, key=lambda other: cosine[a][other])
+            message = f"cosine {cosine[a][b]:.3f} with {bank.sentences[b]!r} of {_owner(bank, b)}"
+            message += f" and as near to {len(near) - 1} more" if len(near) > 1 else ""
+            found.append(Complaint("near-duplicate", _owner(bank, a), sentence, message))
     return found
 
 
