@@ -15,6 +15,7 @@ from sdmad.config import SDMADConfig
 from sdmad.sign_scorer import SignScorer
 
 MAX_ITERATIONS = 1000
+LEAST_SPREAD = 0.02
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,9 @@ class Combined:
 class SignAndImageEvidence:
     """The signs' evidence, alone or beside a linear probe's.
 
+    In a category that the probe could not learn, for want of a positive or a negative image, the
+    signs speak alone.
+
     Attributes:
         config: says which evidence counts, how much, and how a decision is made.
         probe: None where the signs speak alone.
@@ -135,7 +139,8 @@ class SignAndImageEvidence:
         scores = scorer.scores(similarity)
         if self.probe is None:
             return Combined(scores, margins, scorer.abnormality(similarity, anchor))
-        odds = self.probe(frozen_features) * (self.config.evidence_weight / self.probe_scale)
+        odds = self.probe(frozen_features) * self.probe.learnt
+        odds = odds * (self.config.evidence_weight / self.probe_scale)
         return Combined(
             scores / self.sign_scale + odds,
             margins / self.sign_scale + odds,
@@ -164,8 +169,10 @@ class SignAndImageEvidence:
 
 
 def _spread(values: Tensor) -> float:
-    """Deviation within a category, pooled over the categories; 1 where there is none."""
+    """Deviation within a category, pooled over the categories; 1 where there is none.
+
+    Never below a floor: collapsed signs, all at nearly the same cosine, must not be blown up.
+    """
     if values.numel() == 0 or len(values) < 2:
         return 1.0
-    spread = float(values.double().var(dim=0).mean().sqrt())
-    return spread if spread > 1e-8 else 1.0
+    return max(float(values.double().var(dim=0).mean().sqrt()), LEAST_SPREAD)

@@ -1,5 +1,6 @@
 """Tables of an evaluation, for the terminal, Markdown, CSV and the report."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
@@ -38,6 +39,7 @@ TRIVIAL_TITLES = {
 }
 """How the trivial predictors are called in tables."""
 
+_NUMBERS = re.compile(r"[-+±\d.,\[\]% ]*|n/a")
 _MARKDOWN_MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\|`*_<>[]#$~!&"})
 
 
@@ -96,7 +98,8 @@ class Table:
             caption_justify="left",
         )
         for number, name in enumerate(self.header):
-            table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+            numbers = all(_NUMBERS.fullmatch(row[number]) for row in self.rows)
+            table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*[Text(cell) for cell in row])
         return table
