@@ -70,13 +70,13 @@ class SDMADConfig:
     bottleneck: float = 0.75
     lam: float = 0.8
     activation: str = "leaky_relu"
-    margin: float = 0.3
+    margin: float = 0.2
     image_text_weight: float = 0.1
     learning_rate: float = 1e-3
     batch_size: int = 8
-    epochs: int = 50
+    epochs: int = 20
     selection: str = "paper"
-    pooling: str = "max"
+    pooling: str = "mean"
     decision: str = "mean"
     image_evidence: str = "probe"
     evidence_weight: float = 1.0
@@ -126,6 +126,7 @@ class SDMADConfig:
         values: dict[str, Any] = {
             "margin": 0.0,
             "image_text_weight": 1.0,
+            "epochs": 50,
             "selection": "paper",
             "pooling": "max",
             "decision": "paper",
