@@ -37,24 +37,26 @@ def draw_panel(picture: Axes, bars: Axes, case: Case, found: Explanation) -> Non
     """One image with its true categories, and the signs that decided as bars."""
     picture.imshow(case.image, cmap="gray", vmin=0, vmax=255)
     picture.axis("off")
-    picture.set_title("true: " + (", ".join(case.categories) or "normal"), color=MUTED, fontsize=9)
+    truth = "\n".join(textwrap.wrap("true: " + (", ".join(case.categories) or "normal"), 44))
+    picture.set_title(truth, color=INK, fontsize=11)
     entries = sorted(found.categories, key=lambda c: -c.score)[:SHOWN]
     for row, entry in enumerate(entries):
         above = entry.deciding_sign.similarity - found.anchor_similarity
-        bars.barh(-row, above, height=0.34, color=FOUND if entry.found else OTHER)
-        mark = "found: " if entry.found else ""
-        name = textwrap.shorten(entry.category, 44, placeholder="...")
-        sign = textwrap.shorten(entry.deciding_sign.sentence, 62, placeholder="...")
-        bars.text(
-            0, -row + 0.46, f"{mark}{name}", fontsize=9, color=INK, weight="bold", va="center"
-        )
-        bars.text(0, -row + 0.27, sign, fontsize=7.5, color=MUTED, va="center")
-    bars.axvline(0, color=INK, linewidth=0.8)
-    bars.set_ylim(-SHOWN + 0.6, 0.75)
+        bars.barh(-row, above, height=0.2, color=FOUND if entry.found else OTHER)
+        name = textwrap.shorten(entry.category, 40, placeholder="...")
+        sign = textwrap.shorten(entry.deciding_sign.sentence, 58, placeholder="...")
+        mark, colour = ("found: ", FOUND) if entry.found else ("", MUTED)
+        where = {"transform": bars.get_yaxis_transform(), "va": "center"}
+        bars.text(0, -row + 0.47, mark + name, fontsize=10, color=colour, weight="bold", **where)
+        bars.text(0, -row + 0.25, sign, fontsize=8.5, color=INK, **where)
+    bars.axvline(0, color=OTHER, linewidth=0.8, zorder=0)
+    reach = max(0.05, *(abs(x) for x in bars.get_xlim()))
+    bars.set_xlim(-reach, reach)
+    bars.set_ylim(-SHOWN + 0.7, 0.7)
     bars.set_yticks([])
     bars.spines[["top", "right", "left"]].set_visible(False)
-    bars.tick_params(labelsize=7, colors=MUTED)
-    bars.set_xlabel("cosine of the deciding sign above the normal anchor", fontsize=7, color=MUTED)
+    bars.tick_params(labelsize=8, colors=MUTED)
+    bars.set_xlabel("cosine of the best sign above the normal anchor", fontsize=9, color=MUTED)
 
 
 def main() -> None:
@@ -63,8 +65,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/overview.png"))
     options = parser.parse_args()
     backbone = load_backbone("nano")
-    figure = Figure(figsize=(12, 7.6), dpi=110, facecolor="white", layout="constrained")
-    grid = figure.subplots(2, 3, height_ratios=(1.15, 1))
+    figure = Figure(figsize=(13, 8), dpi=100, facecolor="white")
+    grid = figure.subplots(
+        2, 3, height_ratios=(1.1, 1),
+        gridspec_kw={"left": 0.03, "right": 0.97, "top": 0.92, "bottom": 0.08, "hspace": 0.08},
+    )  # fmt: skip
     for column, name in enumerate(MODALITIES):
         bank = SignBank.load(name)
         cases = list(draw_cases(load_modality(name), POOL, 77))

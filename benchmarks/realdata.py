@@ -66,10 +66,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
     parser.add_argument("--out", type=Path, default=Path("out/realdata"))
     parser.add_argument("--docs", type=Path, default=Path("docs/realdata.md"))
+    parser.add_argument("--set", action="append", help="run these folders only, write no page")
     options = parser.parse_args()
     backbone = load_backbone("nano")
     parts = [HEAD]
-    for real in SETS:
+    for real in [s for s in SETS if not options.set or s.folder in options.set]:
         labels = options.data / real.folder / "labels.csv"
         if not labels.exists():
             print(f"{real.title}: no {labels}; left out")
@@ -81,13 +82,16 @@ def main() -> None:
             setting = Setting(real.folder, bank, table, shots)
             for seed in range(real.draws):
                 run_draw(setting, seed, backbone, pixels, options.out)
+            if options.set:
+                continue
             draws = read_draws(setting, range(real.draws), options.out)
             title = f"{real.title}, {plural(shots)}, {real.draws} draws"
             parts.append(summary(title, draws, "").markdown())
             parts.append(category_table(f"{title}: AUROC by category", draws,
                                         bank.names).markdown())  # fmt: skip
             parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
-    write_text(options.docs, "\n".join(parts))
+    if not options.set:
+        write_text(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":
