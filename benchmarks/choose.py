@@ -66,7 +66,8 @@ HEAD = """# How the recommended settings were chosen
 Written by `make settings`; do not edit by hand. {images} phantoms a modality in the *validation*
 style (another acquisition and other seeds than every reported table), {draws} draws, 1 and 4 shots,
 nano backbone. Mean over the modalities, clean and noisy banks, and draws, in percent. Evidence
-weight 0 means signs alone; decisions are by the rule `mean`. Sorted by the mean of the eight figures. Recommended
+weight 0 means signs alone; decisions are by the rule `mean`. Sorted by the mean of the eight
+figures. Recommended
 (`SDMADConfig()`): of the rows whose AUROC, mean of both shots, lies within one point of the best,
 the one with the best mean of all eight.
 
