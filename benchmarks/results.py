@@ -18,6 +18,7 @@ from benchmarks.study import (
     METRICS,
     TRIVIAL,
     Setting,
+    category_means,
     category_table,
     differences,
     plural,
@@ -106,6 +107,32 @@ def mean_over_modalities(
     return Table(title, header, tuple(rows), "")
 
 
+def apart(
+    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]],
+) -> Table:
+    """Mean AUROC of the categories that rest on unseen signs, apart from the others."""
+    columns = list(itertools.product((False, True), SHOTS))
+    rows = []
+    for name in SYSTEMS:
+        cells = []
+        for unseen, shots in columns:
+            values = []
+            for modality in MODALITIES:
+                setting, draws = found[modality, "clean", shots]
+                marked = load_modality(modality).unseen_categories()
+                means = category_means({name: draws[name]}, setting.bank.names)[name]
+                values += [
+                    v for c, v in zip(setting.bank.names, means, strict=True)
+                    if (c in marked) == unseen
+                ]  # fmt: skip
+            cells.append(f"{100 * np.nanmean(values):.1f}")
+        rows.append((shown_name(name), *cells))
+    groups = {False: "signs seen in pretraining", True: "signs never drawn in it"}
+    header = ("System", *(f"{groups[unseen]}, {plural(shots)}" for unseen, shots in columns))
+    title = "Categories by whether pretraining drew their signs: mean AUROC, clean banks"
+    return Table(title, header, tuple(rows), "Unseen: Dural thickening, Hernia, CNV.")
+
+
 def main() -> None:
     """Run the study and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,6 +144,7 @@ def main() -> None:
     if options.modality:
         return
     parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
+    parts.append(apart(found).markdown())
     for (modality, kind, shots), (setting, draws) in found.items():
         title = f"{load_modality(modality).title}, {kind} bank, {plural(shots)}"
         marked = load_modality(modality).unseen_categories()
