@@ -28,10 +28,14 @@ from sdmad.signs import SignBank
 HEAD = """# Small real sets
 Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
 real image, and nothing was chosen on these: they show that the program runs on real files as they
-lie,
-and how far a backbone trained on phantoms carries over. They are no evidence about the method on
-a real backbone. Cells are as in [results.md](results.md): mean ± deviation over the draws,
+lie, and how far a backbone trained on phantoms carries over. They are no evidence about the method
+on a real backbone. Cells are as in [results.md](results.md): mean ± deviation over the draws,
 [95% interval over draws and patients].
+
+Cautions: the OCT set has 32 images of 25 patients; the chest images are 64 px, so the figures say
+nothing about radiographs; in the brain set planes and sequences are mixed, image size and origin
+differ with the class, and there are no patient ids. The brain set's bank is
+`benchmarks/brain_tumor_bank.yaml`, written for it.
 
 """
 
@@ -90,6 +94,7 @@ def main() -> None:
             parts.append(category_table(f"{title}: AUROC by category", draws,
                                         bank.names).markdown())  # fmt: skip
             parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
+    parts.append(Path(__file__).with_name("realdata_remarks.md").read_text(encoding="utf-8"))
     if not options.set:
         write_text(options.docs, "\n".join(parts))
 

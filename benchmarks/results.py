@@ -154,9 +154,8 @@ def main() -> None:
                                         setting.bank.names, marked).markdown())  # fmt: skip
         if kind == "clean" and shots == max(SHOTS):
             parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
-    remarks = Path(__file__).with_name("results_remarks.md")
-    parts.append(remarks.read_text(encoding="utf-8") if remarks.exists() else "")
-    write_text(options.docs, "\n".join(part for part in parts if part))
+    parts.append(Path(__file__).with_name("results_remarks.md").read_text(encoding="utf-8"))
+    write_text(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from sdmad.backbones import Backbone
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable
 from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
-from sdmad.evaluation.metrics import category_auroc
+from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.scored import ScoredImages
 from sdmad.evaluation.tables import Table
 from sdmad.evaluation.trivial import trivial_predictor
@@ -158,7 +158,10 @@ def category_means(
 ) -> dict[str, list[float]]:
     """AUROC of each category, mean over the draws, by system."""
     return {
-        name: np.nanmean([category_auroc(s.labels, s.scores) for s in scored], axis=0).tolist()
+        name: [
+            mean_of_defined(column)
+            for column in zip(*(category_auroc(s.labels, s.scores) for s in scored), strict=True)
+        ]
         for name, scored in draws.items()
         if len(categories) == scored[0].labels.shape[1]
     }

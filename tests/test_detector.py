@@ -364,7 +364,7 @@ def test_thresholds_of_another_rate_or_score_are_never_used(small_bank, tiny_bac
     detector = SDMAD(small_bank, tiny_backbone, config).fit(images, labels)
     detector.fit_thresholds(images)
     assert detector.with_inference(decision="fpr:0.2").predict(images).shape == (12, 3)
-    for changes in ({"decision": "fpr:0.5"}, {"pooling": "mean"}, {"selection": "none"}):
+    for changes in ({"decision": "fpr:0.5"}, {"pooling": "max"}, {"selection": "none"}):
         with pytest.raises(InputError, match="needs thresholds"):
             detector.with_inference(**changes).predict(images)
 
