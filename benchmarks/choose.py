@@ -52,7 +52,6 @@ INFERENCE: tuple[dict[str, Any], ...] = tuple(
     )
 )
 PAPER = SDMADConfig.paper()
-TOLERANCE = 1.0
 SETTINGS = {
     "margin": "margin",
     "image_text_weight": "Eq. 3 weight",
@@ -67,9 +66,7 @@ Written by `make settings`; do not edit by hand. {images} phantoms a modality in
 style (another acquisition and other seeds than every reported table), {draws} draws, 1 and 4 shots,
 nano backbone. Mean over the modalities, clean and noisy banks, and draws, in percent. Evidence
 weight 0 means signs alone; decisions are by the rule `mean`. Sorted by the mean of the eight
-figures. Recommended
-(`SDMADConfig()`): of the rows whose AUROC, mean of both shots, lies within one point of the best,
-the one with the best mean of all eight.
+figures; the first row is `SDMADConfig()`.
 
 """
 
@@ -152,12 +149,9 @@ def table_of(cells: dict[str, dict[str, dict[str, float]]]) -> Table:
         ]  # fmt: skip
         told = [str(setting.get(name, getattr(PAPER, name))) for name in SETTINGS]
         cells_told = [f"{value:.1f}" for row in figures for value in row]
-        auroc = float(np.mean([row[0] for row in figures]))
-        rows.append((float(np.mean(figures)), auroc, (*told, *cells_told)))
+        rows.append((float(np.mean(figures)), (*told, *cells_told)))
     rows.sort(key=lambda row: -row[0])
-    best = max(auroc for _, auroc, _ in rows)
-    chosen = next(i for i, (_, auroc, _) in enumerate(rows) if auroc >= best - TOLERANCE)
-    body = [("recommended" if i == chosen else "", *row[2]) for i, row in enumerate(rows)]
+    body = [("" if i else "recommended", *row) for i, (_, row) in enumerate(rows)]
     header = ("", *SETTINGS.values(), *(f"{m}, {plural(s)}" for s in SHOTS for m in metrics))
     return Table("Settings on validation phantoms", header, tuple(body), "")
 
