@@ -77,7 +77,7 @@ def roc_plot(
         }
         lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
         shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
-        names.append(f"{_short(categories[k], 30)}   {shown}")
+        names.append(f"{_short(categories[k], 26)}   {shown}")
     _style(axes)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("False-positive rate (1 - specificity)")
