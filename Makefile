@@ -6,7 +6,7 @@ DEMO ?= brain
 REALDATA ?= ../shared/realdata
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format nano settings picture vit-large results realdata clean
+.PHONY: help demo test lint format nano settings picture vit-large phantom-speed results realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -46,6 +46,9 @@ picture: $(VENV)/installed  ## make docs/overview.png again
 
 vit-large: $(VENV)/installed  ## train and predict with a random ViT-L/14 at 240 px
 	$(BIN)/python -m benchmarks.vit_large
+
+phantom-speed: $(VENV)/installed  ## phantoms a second on one core
+	$(BIN)/python -m benchmarks.phantom_speed
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
 	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md
