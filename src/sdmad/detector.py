@@ -28,9 +28,9 @@ from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import (
     SignTexts,
+    SupportImages,
     TextFeatures,
     build_adapters,
-    frozen_images,
     train_adapters,
 )
 
@@ -175,15 +175,13 @@ class SDMAD(Detector):
         image_tower, text_tower = build_adapters(self.backbone, config, self.seed)
         self.set_towers(image_tower, SignTexts(self.bank, self.backbone, text_tower))
         texts = self._texts
-        frozen = frozen_images(self._image, self.backbone, pixels)
+        images = SupportImages(pixels, self.backbone, self._image)
         category = torch.tensor(self.bank.category_index, device=device)
         targets = torch.tensor(labels, dtype=torch.float32, device=device)
-        self.log_ = train_adapters(
-            self._image, texts, frozen, targets, category, config, self.seed, progress
-        )
+        self.log_ = train_adapters(images, texts, targets, category, config, self.seed, progress)
         with torch.no_grad():
             text = texts()
-            features = torch.cat([self._image(part, None) for part in frozen.split(32)])
+            features = torch.cat([images(slice(i, i + 32)) for i in range(0, len(images), 32)])
         self.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
         if config.selection == "paper":
             emptied = [self.categories[k] for k in emptied_categories(text.signs, category)]

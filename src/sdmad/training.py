@@ -82,8 +82,11 @@ def build_adapters(
     """
 
     def adapt(tower: Tower, blocks: tuple[int, ...]) -> AdaptedTower:
-        adapters = {
-            block: ShiftAdapter(tower.width, config.bottleneck, config.lam, config.activation)
+        widths = dict(enumerate(tower.widths, 1))
+        adapters = {  # a block that does not exist is refused by AdaptedTower
+            block: ShiftAdapter(
+                widths.get(block, 1), config.bottleneck, config.lam, config.activation
+            )
             for block in blocks
         }
         return AdaptedTower(tower, adapters)
@@ -102,23 +105,31 @@ def build_adapters(
     return image.to(backbone.device), text.to(backbone.device)
 
 
-@torch.no_grad()
-def frozen_images(tower: AdaptedTower, backbone: Backbone, pixels: Tensor) -> Tensor:
-    """Run images through the part of the image tower that never changes, in batches.
+class SupportImages:
+    """Images, run once through the part of the image tower that never changes.
 
     Args:
-        tower: the adapted image tower.
-        backbone: the frozen towers.
         pixels: pixel values, shape ``(n, 3, H, W)``.
-
-    Returns:
-        Tokens at the first adapter, shape ``(n, T, W)``.
+        backbone: whose image tower to use.
+        tower: the adapted image tower.
     """
-    parts = []
-    for batch in pixels.split(EMBED_BATCH):
-        hidden, state = backbone.image.embed(batch.to(backbone.device))
-        parts.append(tower.frozen_part(hidden, state))
-    return torch.cat(parts)
+
+    def __init__(self, pixels: Tensor, backbone: Backbone, tower: AdaptedTower) -> None:
+        self.tower = tower
+        parts = []
+        with torch.no_grad():
+            for batch in pixels.split(EMBED_BATCH):
+                hidden, self.state = backbone.image.embed(batch.to(backbone.device))
+                parts.append(tower.frozen_part(hidden, self.state))
+        self.frozen = torch.cat(parts)
+
+    def __len__(self) -> int:
+        return len(self.frozen)
+
+    def __call__(self, rows: Tensor | slice) -> Tensor:
+        """Embed some of the images with the adapters as they are now: ``(m, D)``."""
+        features: Tensor = self.tower(self.frozen[rows], self.state)
+        return features
 
 
 def mean_sign_cosine(signs: Tensor) -> float:
@@ -130,9 +141,8 @@ def mean_sign_cosine(signs: Tensor) -> float:
 
 
 def train_adapters(
-    image: AdaptedTower,
+    images: SupportImages,
     texts: SignTexts,
-    frozen: Tensor,
     labels: Tensor,
     category: Tensor,
     config: SDMADConfig,
@@ -142,9 +152,8 @@ def train_adapters(
     """Minimise Eq. 5 over the adapters of both towers; the last epoch is kept.
 
     Args:
-        image: the adapted image tower.
+        images: the support set in the adapted image tower.
         texts: the bank in the adapted text tower.
-        frozen: output of :func:`frozen_images` on the support set, shape ``(n, T, W)``.
         labels: 1, 0 or NaN, shape ``(n, K)``.
         category: index of each sign's category, shape ``(S,)``, int64.
         config: margin, weights, learning rate, batch size and epochs.
@@ -157,7 +166,7 @@ def train_adapters(
     Raises:
         InputError: if the loss is no longer finite.
     """
-    adapters = nn.ModuleList([image.adapters, texts.tower.adapters])
+    adapters = nn.ModuleList([images.tower.adapters, texts.tower.adapters])
     optimiser = torch.optim.Adam(adapters.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
     order = torch.Generator().manual_seed(seed)
     log: list[EpochLog] = []
@@ -165,11 +174,11 @@ def train_adapters(
         start = mean_sign_cosine(texts().signs)
     for _ in track(range(config.epochs), progress):
         total, cosine = 0.0, 0.0
-        batches = torch.randperm(len(frozen), generator=order).split(config.batch_size)
+        batches = torch.randperm(len(images), generator=order).split(config.batch_size)
         for rows in batches:
             text = texts()
             loss = inter_anomaly_loss(
-                image(frozen[rows], None),
+                images(rows),
                 text.signs,
                 category,
                 text.anchor,

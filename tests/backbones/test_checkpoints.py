@@ -12,8 +12,8 @@ from transformers import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sdmad import load_backbone
-from sdmad.backbones import clip
-from sdmad.backbones.clip import hash_weights
+from sdmad.backbones import hub
+from sdmad.backbones.weights import hash_weights
 from sdmad.errors import ModelError
 
 SENTENCES = ["mass", "a small bright focus", "Ödem, 3 mm!"]
@@ -398,13 +398,13 @@ def test_a_hub_name_without_network_and_cache(offline, name):
     assert str(caught.value).startswith(f"{name}: no such folder, not in the cache {offline}")
 
 
-@pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError(), *clip.NOT_FETCHED])
+@pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError(), *hub.NOT_FETCHED])
 def test_a_hub_that_does_not_answer(monkeypatch, error):
     def fail(*arguments, **settings):
         raise error if isinstance(error, Exception) else error("refused")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(clip, "snapshot_download", fail)
+    monkeypatch.setattr(hub, "snapshot_download", fail)
     with pytest.raises(ModelError, match="the hub did not give it"):
         load_backbone("owner/model")
 
@@ -416,7 +416,7 @@ def test_a_hub_name_that_is_in_the_cache(monkeypatch, tiny_clip, tmp_path, backb
         asked.update(name=name, patterns=allow_patterns)
         return str(tiny_clip)
 
-    monkeypatch.setattr(clip, "snapshot_download", from_cache)
+    monkeypatch.setattr(hub, "snapshot_download", from_cache)
     loaded = load_backbone("owner/model")
     assert loaded.name == "owner/model"
     assert loaded.weights_hash == backbone.weights_hash
@@ -425,7 +425,7 @@ def test_a_hub_name_that_is_in_the_cache(monkeypatch, tiny_clip, tmp_path, backb
 
 
 def test_a_checkpoint_from_the_hub_names_itself_and_its_folder(monkeypatch, folder):
-    monkeypatch.setattr(clip, "snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(folder))
     (folder / "config.json").unlink()
     with pytest.raises(ModelError, match=r"owner/model .* lacks config.json") as caught:
         load_backbone("owner/model")

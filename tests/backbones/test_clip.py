@@ -159,8 +159,8 @@ def test_wrong_pixel_values_name_expected_and_actual_shape(backbone, shape):
 
 
 def test_depths_widths_and_blocks(backbone):
-    assert (backbone.image.depth, backbone.image.width) == (6, 32)
-    assert (backbone.text.depth, backbone.text.width) == (4, 32)
+    assert (backbone.image.depth, backbone.image.widths) == (6, (32,) * 6)
+    assert (backbone.text.depth, backbone.text.widths) == (4, (32,) * 4)
     hidden, state = backbone.image.embed(pixels(32))
     assert hidden.shape == (3, 17, 32)
     assert backbone.image.block(6, hidden, state).shape == (3, 17, 32)

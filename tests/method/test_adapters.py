@@ -275,7 +275,7 @@ def embedded(backbone, which):
 @pytest.mark.parametrize("which", ["image", "text"])
 def test_lambda_one_equals_the_plain_tower(backbone, which):
     tower, hidden, state, plain = embedded(backbone, which)
-    adapters = {b: ShiftAdapter(tower.width, lam=1.0) for b in (2, tower.depth)}
+    adapters = {b: ShiftAdapter(tower.widths[0], lam=1.0) for b in (2, tower.depth)}
     adapted = AdaptedTower(tower, adapters)
     result = adapted(adapted.frozen_part(hidden, state), state)
     torch.testing.assert_close(result, plain, rtol=0, atol=1e-6)
@@ -286,7 +286,7 @@ def test_lambda_one_equals_the_plain_tower(backbone, which):
 def test_frozen_part_and_forward_equal_a_run_in_one_piece(backbone, which, blocks):
     tower, hidden, state, plain = embedded(backbone, which)
     torch.manual_seed(0)
-    adapters = {block: ShiftAdapter(tower.width) for block in blocks}
+    adapters = {block: ShiftAdapter(tower.widths[0]) for block in blocks}
     adapted = AdaptedTower(tower, adapters)
     with torch.no_grad():
         result = adapted(adapted.frozen_part(hidden, state), state)
@@ -303,7 +303,8 @@ def test_frozen_part_and_forward_equal_a_run_in_one_piece(backbone, which, block
 @pytest.mark.parametrize("which", ["image", "text"])
 def test_only_the_adapters_get_gradients(backbone, which):
     tower, hidden, state, plain = embedded(backbone, which)
-    adapted = AdaptedTower(tower, {2: ShiftAdapter(tower.width), 4: ShiftAdapter(tower.width)})
+    adapters = {block: ShiftAdapter(tower.widths[block - 1]) for block in (2, 4)}
+    adapted = AdaptedTower(tower, adapters)
     frozen = adapted.frozen_part(hidden, state)
     assert not frozen.requires_grad
     (adapted(frozen, state) * plain).sum().backward()

@@ -16,16 +16,20 @@ class Tower(nn.Module, ABC):
     """An encoder whose blocks can be run one by one.
 
     Attributes:
-        depth: number of transformer blocks.
-        width: size of a token.
+        depth: number of transformer blocks (of a Swin tower: stages).
+        widths: size of a token behind each block.
     """
 
     depth: int
-    width: int
+    widths: tuple[int, ...]
 
     @abstractmethod
     def embed(self, inputs: Tensor) -> tuple[Tensor, Any]:
-        """Turn inputs into tokens ``(n, T, W)`` and the state that ``block`` and ``pool`` need."""
+        """Turn inputs into tokens ``(n, T, W)`` and the state that ``block`` and ``pool`` need.
+
+        An image tower's state never depends on the images, only on their size; a text tower's can
+        be cut to some of its sentences with a slice.
+        """
 
     @abstractmethod
     def block(self, index: int, hidden: Tensor, state: Any) -> Tensor:

@@ -2,49 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sdmad.backbones.base import Backbone, Tower
+from sdmad.backbones.hub import resolve
+from sdmad.backbones.processor import read_preprocessing
+from sdmad.backbones.weights import DAMAGED, check_weights, hash_weights
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, ModelError
 
-# OpenAI's values, used when a checkpoint has no preprocessor_config.json.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 # OpenAI's configurations say so; their end-of-text token is the last of the vocabulary.
 LEGACY_END_TOKEN = 2
-# What the readers of configurations, weights and tokenizers raise on damaged files.
-DAMAGED = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,
-    SafetensorError,
-    StrictDataclassError,
-)
-# What a download raises: its base is the error of whichever network library the client uses.
-NOT_FETCHED: tuple[type[Exception], ...] = (
-    OSError,
-    ValueError,
-    *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
-)
 
 
 class CLIPImageTower(Tower):
@@ -55,7 +32,7 @@ class CLIPImageTower(Tower):
         self.vision = model.vision_model
         self.projection = model.visual_projection
         self.depth = len(self.vision.encoder.layers)
-        self.width = model.config.vision_config.hidden_size
+        self.widths = (model.config.vision_config.hidden_size,) * self.depth
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, None]:
         """Patch tokens with position embeddings, resized bicubically to the input's size."""
@@ -93,7 +70,7 @@ class CLIPTextTower(Tower):
         self.transformer = model.text_model
         self.projection = model.text_projection
         self.depth = len(self.transformer.encoder.layers)
-        self.width = model.config.text_config.hidden_size
+        self.widths = (model.config.text_config.hidden_size,) * self.depth
         self.end_token = model.config.text_config.eos_token_id
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, TextState]:
@@ -162,72 +139,6 @@ class CLIPBackbone(Backbone):
         return [len(self._tokenizer(s, verbose=False)["input_ids"]) for s in sentences]
 
 
-def hash_weights(model: torch.nn.Module) -> str:
-    """SHA-256 over a model's tensors, by name, shape, type and bytes."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def read_preprocessing(folder: Path, image_size: int) -> Preprocessing:
-    """Mean and deviation from the checkpoint's processor files; OpenAI's where there is none.
-
-    ``transformers`` 5 writes them into ``processor_config.json``, earlier ones into
-    ``preprocessor_config.json``; the former goes first, as there.
-
-    Raises:
-        ModelError: if a file is not valid JSON or its values are not three usable numbers.
-    """
-    for name, part in (
-        ("processor_config.json", "image_processor"),
-        ("preprocessor_config.json", ""),
-    ):
-        path = folder / name
-        if not path.exists():
-            continue
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            if part and part not in values:
-                continue
-            values = values[part] if part else values
-            r, g, b = (float(v) for v in values.get("image_mean", CLIP_MEAN))
-            sr, sg, sb = (float(v) for v in values.get("image_std", CLIP_STD))
-            return Preprocessing(size=image_size, mean=(r, g, b), std=(sr, sg, sb))
-        except DAMAGED as error:
-            raise ModelError(f"{path}: not a usable image processor ({error})") from error
-    return Preprocessing(size=image_size, mean=CLIP_MEAN, std=CLIP_STD)
-
-
-def _resolve(name: str) -> Path:
-    """The local folder of a checkpoint: given, or fetched from the hub into its cache."""
-    try:
-        folder = Path(name).expanduser()
-        found = folder.is_dir()
-    except (OSError, RuntimeError):  # too long a name, or the home of an unknown user
-        folder, found = Path(name), False
-    if found:
-        return folder
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelError(
-            f"no folder {name[:200]!r}. Give the name of a packaged backbone (nano), a folder with "
-            "config.json, model.safetensors and the tokenizer files, or a hub name such as "
-            "openai/clip-vit-large-patch14."
-        )
-    try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.json", "*.txt", "model*.safetensors"])
-        )
-    except NOT_FETCHED as error:
-        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub did not give it"
-        raise ModelError(
-            f"{name}: no such folder, not in the cache {constants.HF_HUB_CACHE}, and {offline} "
-            f"({type(error).__name__}). Check the name; download it where there is a network, or "
-            "give the folder it was saved in."
-        ) from error
-
-
 def load_clip(name: str, image_size: int | None = None) -> CLIPBackbone:
     """Load a ``transformers`` CLIP checkpoint, in float32, on the CPU.
 
@@ -239,7 +150,7 @@ def load_clip(name: str, image_size: int | None = None) -> CLIPBackbone:
     Raises:
         ModelError: if files are missing or unreadable, are pickled, or do not fit together.
     """
-    folder = _resolve(name)
+    folder = resolve(name)
     where = name if Path(name) == folder else f"{name} ({folder})"
     missing = [] if (folder / "config.json").is_file() else ["config.json"]
     if not any(folder.glob("model*.safetensors")):
@@ -315,7 +226,7 @@ def _read_checkpoint(folder: Path) -> tuple[CLIPModel, CLIPTokenizer]:
             ignore_mismatched_sizes=True,  # _check_weights complains more clearly
             output_loading_info=True,
         )
-        _check_weights(model, report)
+        check_weights(model, report)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
     except ModelError:
         raise
@@ -327,27 +238,6 @@ def _read_checkpoint(folder: Path) -> tuple[CLIPModel, CLIPTokenizer]:
         if bar:
             transformers_logging.enable_progress_bar()
     return model, tokenizer
-
-
-def _check_weights(model: CLIPModel, report: dict[str, Any]) -> None:
-    """Refuse weights that do not fill the model exactly, or hold what is no number."""
-    lost = [f"{name} is missing" for name in sorted(report["missing_keys"])]
-    lost += [
-        f"{name} has shape {list(found)}, not {list(expected)}"
-        for name, found, expected in sorted(report["mismatched_keys"])
-    ]
-    lost += [
-        f"{name} is too much"
-        for name in sorted(report["unexpected_keys"])
-        if ".encoder.layers." in name
-    ]
-    if lost:
-        raise ModelError(
-            f"the weights do not fit config.json in {len(lost)} tensors: {'; '.join(lost[:3])}"
-        )
-    broken = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
-    if broken:
-        raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
 
 
 def _check_tokenizer(model: CLIPModel, tokenizer: CLIPTokenizer) -> None:

@@ -25,7 +25,7 @@ class Tower(Protocol):
     """
 
     depth: int
-    width: int
+    widths: tuple[int, ...]
 
     def block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
         """Run block ``index`` (from 1) on ``hidden`` ``(n, T, W)``."""

@@ -1,0 +1,45 @@
+"""Addresses of pictures: a file, or one slice of a volume as ``scan.nii.gz#80``."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_SLICE = re.compile(r"#(\d{1,6})$")
+
+
+def parse_address(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """Split an address into the file and the slice, counted from 0; None where none is named.
+
+    A file whose own name ends like a slice is taken as the file that it is.
+
+    >>> parse_address("scan.nii.gz#80"), parse_address("chest.png")
+    ((PosixPath('scan.nii.gz'), 80), (PosixPath('chest.png'), None))
+    """
+    text = os.fspath(path)
+    found = _SLICE.search(text)
+    if found is None or found.start() == 0 or _exists(Path(text)):
+        return Path(text), None
+    return Path(text[: found.start()]), int(found.group(1))
+
+
+def slice_address(file: str | os.PathLike[str], index: int) -> Path:
+    """The address of slice ``index`` of a volume, counted from 0.
+
+    >>> str(slice_address("scan.h5", 5))
+    'scan.h5#5'
+    """
+    return Path(f"{os.fspath(file)}#{index}")
+
+
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file behind an address."""
+    return parse_address(path)[0]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long a name, or a null byte in it
+        return False
