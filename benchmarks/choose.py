@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.noise import noisy_bank
-from benchmarks.study import plural
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.config import SDMADConfig
 from sdmad.data.fewshot import draw_support
@@ -28,12 +27,12 @@ from sdmad.detector import SDMAD
 from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset_accuracy
 from sdmad.evaluation.tables import Table
 from sdmad.evidence import SignAndImageEvidence
-from sdmad.experiment import prepare
 from sdmad.output import write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
 from sdmad.phantoms.dataset import write_phantoms
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
+from sdmad.study import plural
 from sdmad.training import TextFeatures
 
 IMAGES, PHANTOM_SEED, DRAWS, SHOTS = 400, 2000, 2, (1, 4)
@@ -128,7 +127,7 @@ def run(
             write_phantoms(load_modality(modality), target, IMAGES, PHANTOM_SEED, "validation")
         bank = SignBank.load(modality)
         table = read_label_table(target / "labels.csv", bank.names)
-        pixels = prepare(backbone, table.files)
+        pixels = torch.cat([backbone.preprocessing([file]) for file in table.files])
         banks = {"clean": bank, "noisy": noisy_bank(bank, load_modality(modality))}
         for kind, shots, seed in itertools.product(banks, SHOTS, range(DRAWS)):
             path = folder / f"{modality}-{kind}-{shots}-{seed}.json"

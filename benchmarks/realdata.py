@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from benchmarks.study import (
+from sdmad.backbones import load_backbone
+from sdmad.data.table import read_label_table
+from sdmad.experiment import RECOMMENDED, fit_systems
+from sdmad.output import write_text
+from sdmad.signs import SignBank
+from sdmad.study import (
     Setting,
     category_table,
     differences,
@@ -19,11 +25,6 @@ from benchmarks.study import (
     run_draw,
     summary,
 )
-from sdmad.backbones import load_backbone
-from sdmad.data.table import read_label_table
-from sdmad.experiment import RECOMMENDED, prepare
-from sdmad.output import write_text
-from sdmad.signs import SignBank
 
 HEAD = """# Small real sets
 Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/realdata.md"))
     parser.add_argument("--set", action="append", help="run these folders only, write no page")
     options = parser.parse_args()
-    backbone = load_backbone("nano")
+    fit = partial(fit_systems, backbone=load_backbone("nano"))
     parts = [HEAD]
     for real in [s for s in SETS if not options.set or s.folder in options.set]:
         labels = options.data / real.folder / "labels.csv"
@@ -81,11 +82,10 @@ def main() -> None:
             continue
         bank = SignBank.load(real.bank)
         table = read_label_table(labels, bank.names)
-        pixels = prepare(backbone, table.files)
         for shots in real.shots:
             setting = Setting(real.folder, bank, table, shots)
             for seed in range(real.draws):
-                run_draw(setting, seed, backbone, pixels, options.out)
+                run_draw(setting, seed, fit, options.out)
             if options.set:
                 continue
             draws = read_draws(setting, range(real.draws), options.out)

@@ -9,12 +9,23 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.noise import noisy_bank
-from benchmarks.study import (
+from sdmad.backbones import load_backbone
+from sdmad.data.table import read_label_table
+from sdmad.evaluation.intervals import summarise_draws
+from sdmad.evaluation.scored import ScoredImages
+from sdmad.evaluation.tables import Table
+from sdmad.experiment import RECOMMENDED, SYSTEMS, fit_systems
+from sdmad.output import write_text
+from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.dataset import write_phantoms
+from sdmad.signs import SignBank
+from sdmad.study import (
     METRICS,
     TRIVIAL,
     Setting,
@@ -28,16 +39,6 @@ from benchmarks.study import (
     summary,
     trivial_draws,
 )
-from sdmad.backbones import load_backbone
-from sdmad.data.table import read_label_table
-from sdmad.evaluation.intervals import summarise_draws
-from sdmad.evaluation.scored import ScoredImages
-from sdmad.evaluation.tables import Table
-from sdmad.experiment import RECOMMENDED, SYSTEMS, prepare
-from sdmad.output import write_text
-from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.dataset import write_phantoms
-from sdmad.signs import SignBank
 
 IMAGES, PHANTOM_SEED = 500, 1000
 SHOTS, DRAWS = (1, 4), 5
@@ -71,14 +72,13 @@ def run(
     folder: Path, modalities: Sequence[str] = MODALITIES
 ) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]]:
     """Run what is missing; returns every draw by modality, bank and shots."""
-    backbone = load_backbone("nano")
+    fit = partial(fit_systems, backbone=load_backbone("nano"))
     found = {}
     for modality in modalities:
         clean, noisy = settings(folder, modality)
-        pixels = prepare(backbone, clean[0].table.files)
         for kind, setting in [("clean", s) for s in clean] + [("noisy", s) for s in noisy]:
             for seed in range(DRAWS):
-                run_draw(setting, seed, backbone, pixels, folder / "draws")
+                run_draw(setting, seed, fit, folder / "draws")
             draws = read_draws(setting, range(DRAWS), folder / "draws")
             found[modality, kind, setting.shots] = (setting, draws)
     return found

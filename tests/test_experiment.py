@@ -3,10 +3,10 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 import sdmad.demonstration as demonstration
-from sdmad import SDMAD, SDMADConfig
+from sdmad import SDMAD, SDMADConfig, load_backbone
+from sdmad.baselines import ZeroShotCLIP
 from sdmad.cli import main
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import read_label_table
@@ -23,8 +23,7 @@ from sdmad.experiment import (
     SYSTEMS,
     fit_systems,
     judged,
-    prepare,
-    score_prepared,
+    score_systems,
     table_episode,
 )
 
@@ -33,9 +32,9 @@ from sdmad.experiment import (
 def one_epoch(monkeypatch):
     """Every training takes one epoch, whatever the settings say."""
 
-    def short(image, texts, frozen, labels, category, config, *rest):
+    def short(images, texts, labels, category, config, *rest):
         quick = dataclasses.replace(config, epochs=1)
-        return train_adapters(image, texts, frozen, labels, category, quick, *rest)
+        return train_adapters(images, texts, labels, category, quick, *rest)
 
     monkeypatch.setattr("sdmad.detector.train_adapters", short)
 
@@ -47,19 +46,19 @@ def table(tmp_path, make_data, small_bank):
 
 @pytest.fixture
 def episode(table, small_bank, tiny_backbone):
-    return table_episode(small_bank, tiny_backbone, table, draw_support(table, 1, 0), seed=0)
+    return table_episode(small_bank, table, draw_support(table, 1, 0), seed=0)
 
 
 def test_an_episode_keeps_the_drawn_patients_out_of_the_test(table, small_bank, tiny_backbone):
     support = draw_support(table, 1, 0)
-    episode = table_episode(small_bank, tiny_backbone, table, support, 0)
+    episode = table_episode(small_bank, table, support, 0)
     drawn = {table.patient_keys()[i] for i in support.indices}
     assert not drawn & set(episode.patients)
     assert len(episode.images) == len(support.indices) == len(episode.labels)
-    assert len(episode.pixels) == len(episode.test_labels) == len(episode.normal)
-    assert len(episode.pixels) == 24 - 2 * len(drawn)
+    assert len(episode.test_images) == len(episode.test_labels) == len(episode.normal)
+    assert len(episode.test_images) == 24 - 2 * len(drawn)
     rest = [f for f, key in zip(table.files, table.patient_keys(), strict=True) if key not in drawn]
-    assert torch.equal(episode.pixels, tiny_backbone.preprocessing(rest))
+    assert list(episode.test_images) == rest
 
 
 def test_every_system_is_fitted_in_the_order_of_the_table(episode, tiny_backbone, one_epoch):
@@ -73,10 +72,9 @@ def test_every_system_is_fitted_in_the_order_of_the_table(episode, tiny_backbone
     assert found[PRINTED].scorer.keep.all()
     assert found[PRINTED].scorer.signs.equal(found[PRINTED_SELECTED].scorer.signs)
     assert found[RECOMMENDED].config == SDMADConfig()
-    for system in found.values():
-        scores = score_prepared(system, episode.pixels)
-        assert scores.scores.shape == (len(episode.pixels), 3)
-        evaluation = evaluate_scored(judged(episode, scores), system.categories, 0)
+    for scores in score_systems(found, episode.test_images).values():
+        assert scores.scores.shape == (len(episode.test_images), 3)
+        evaluation = evaluate_scored(judged(episode, scores), episode.bank.names, 0)
         assert 0 <= evaluation.mean_auroc <= 1
 
 
@@ -88,10 +86,13 @@ def test_a_choice_of_systems_is_fitted_alone(episode, tiny_backbone, one_epoch):
     assert printed[PRINTED].scorer.signs.equal(both[PRINTED].scorer.signs)
 
 
-def test_prepared_images_score_as_files_do(fitted, table):
-    pixels = prepare(fitted.backbone, table.files)
-    scores = score_prepared(fitted, pixels)
-    np.testing.assert_allclose(scores.scores, fitted.decision_function(table.files), atol=1e-5)
+def test_systems_that_are_scored_together_say_what_each_says_alone(fitted, table, make_clip):
+    other = ZeroShotCLIP(fitted.bank, load_backbone(make_clip(seed=5), image_size=24))
+    scores = score_systems({"fitted": fitted, "other": other}, table.files)
+    for name, system in (("fitted", fitted), ("other", other)):
+        alone = system.decision_function(table.files)
+        np.testing.assert_allclose(scores[name].scores, alone, atol=1e-5)
+    assert not np.allclose(scores["fitted"].scores, scores["other"].scores)
 
 
 # The demo
@@ -100,8 +101,6 @@ def test_prepared_images_score_as_files_do(fitted, table):
 @pytest.fixture
 def small_demo(monkeypatch, one_epoch, tiny_clip):
     """Sixty phantoms, one epoch, few resamples, on the small random backbone."""
-    from sdmad import load_backbone
-
     monkeypatch.setattr(demonstration, "IMAGES", 60)
     monkeypatch.setattr(demonstration, "RESAMPLES", 10)
     monkeypatch.setattr(demonstration, "load_backbone", lambda name: load_backbone(tiny_clip))

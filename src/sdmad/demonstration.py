@@ -18,7 +18,7 @@ from sdmad.experiment import (
     SYSTEMS,
     fit_systems,
     judged,
-    score_prepared,
+    score_systems,
     table_episode,
 )
 from sdmad.judgement import judge, write_judgement
@@ -62,16 +62,19 @@ def run_demo(
         table = read_label_table(write_phantoms(kind, work / "phantoms", IMAGES, seed), bank.names)
         support = draw_support(table, shots, seed)
         write_support(work / "model.support.json", support, table)
-        episode = table_episode(bank, backbone, table, support, seed)
-        evaluations, detector = {}, None
+        episode = table_episode(bank, table, support, seed)
+        systems = {}
         for name, system in fit_systems(episode, backbone, SYSTEMS):
-            say(f"judging: {name}")
-            scored = judged(episode, score_prepared(system, episode.pixels))
-            shown = f"{name} (names not seen in pretraining)" if name == NAMES else name
-            evaluations[shown] = evaluate_scored(scored, bank.names, RESAMPLES)
-            if name == RECOMMENDED and isinstance(system, SDMAD):
-                detector = system
-        assert detector is not None
+            say(f"fitted: {name}")
+            systems[name] = system
+        evaluations = {
+            f"{name} (names not seen in pretraining)" if name == NAMES else name: evaluate_scored(
+                judged(episode, scores), bank.names, RESAMPLES
+            )
+            for name, scores in score_systems(systems, episode.test_images, "judging").items()
+        }
+        detector = systems[RECOMMENDED]
+        assert isinstance(detector, SDMAD)
         drawn = table.subset(support.indices)
         detector.support_patients_ = detector.support_patients_.of(drawn.patients or ())
         detector.save(work / "model")

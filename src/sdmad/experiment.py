@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines import LinearProbeDetector, ZeroShotCLIP, name_bank
@@ -19,6 +17,7 @@ from sdmad.data.table import LabelTable
 from sdmad.detector import SDMAD
 from sdmad.evaluation.scored import ScoredImages, scored_images
 from sdmad.interface import BATCH_SIZE, Detector, ImageScores
+from sdmad.progress import track
 from sdmad.signs import SignBank
 
 NAMES = "zero-shot CLIP, category names"
@@ -28,6 +27,7 @@ PROBE = "linear probe"
 PRINTED = "SD-MAD as printed, no selection"
 PRINTED_SELECTED = "SD-MAD as printed"
 RECOMMENDED = "SD-MAD recommended"
+MEDCLIP = "zero-shot MedCLIP, signs"
 SYSTEMS = (NAMES, SIGNS, SELECTED, PROBE, PRINTED, PRINTED_SELECTED, RECOMMENDED)
 
 
@@ -39,7 +39,7 @@ class Episode:
         bank: the signs; its categories are the columns of the labels.
         images: support images.
         labels: of the support, 1, 0 or NaN, shape ``(n, K)``.
-        pixels: preprocessed test images, shape ``(m, 3, H, W)``.
+        test_images: m paths, Pillow images or arrays; read when they are scored.
         test_labels: shape ``(m, K)``.
         normal: test images that are declared normal, boolean ``(m,)``.
         patients: of the test images, m of them.
@@ -49,33 +49,59 @@ class Episode:
     bank: SignBank
     images: Sequence[ImageSource]
     labels: NDArray[np.float64]
-    pixels: Tensor
+    test_images: Sequence[ImageSource]
     test_labels: NDArray[np.float64]
     normal: NDArray[np.bool_]
     patients: Sequence[str]
     seed: int
 
 
-def score_prepared(detector: Detector, pixels: Tensor) -> ImageScores:
-    """Score preprocessed images ``(m, 3, H, W)`` in batches."""
-    return ImageScores.join([detector.score_pixels(part) for part in pixels.split(BATCH_SIZE)])
+def score_systems(
+    systems: Mapping[str, Detector], images: Sequence[ImageSource], progress: str | None = None
+) -> dict[str, ImageScores]:
+    """Score images with several systems; each image is read once for all that prepare it alike.
+
+    Args:
+        systems: fitted detectors by name.
+        images: m paths, Pillow images or arrays.
+        progress: what to call the work on a progress bar; none when not given.
+
+    Raises:
+        ImageError: if an image cannot be read.
+    """
+    parts: dict[str, list[ImageScores]] = {name: [] for name in systems}
+    for start in track(range(0, len(images), BATCH_SIZE), progress):
+        batch = images[start : start + BATCH_SIZE]
+        prepared = {
+            preprocessing: preprocessing(batch)
+            for preprocessing in {system.backbone.preprocessing for system in systems.values()}
+        }
+        for name, system in systems.items():
+            parts[name].append(system.score_pixels(prepared[system.backbone.preprocessing]))
+    return {name: ImageScores.join(found) for name, found in parts.items()}
 
 
 def fit_systems(
-    episode: Episode, backbone: Backbone, systems: Sequence[str] = SYSTEMS
+    episode: Episode,
+    backbone: Backbone,
+    systems: Sequence[str] = SYSTEMS,
+    medclip: Backbone | None = None,
 ) -> Iterator[tuple[str, Detector]]:
     """Fit the systems on an episode's support set, one after the other.
 
     Args:
         episode: what to fit on.
         backbone: the frozen model.
-        systems: names from :data:`SYSTEMS`.
+        systems: names from :data:`SYSTEMS`, and :data:`MEDCLIP`.
+        medclip: the backbone of :data:`MEDCLIP`, which is left out without it.
     """
     bank, seed = episode.bank, episode.seed
     zero_shot = {NAMES: (name_bank(bank), "none"), SIGNS: (bank, "none"), SELECTED: (bank, "paper")}
     for name, (sentences, selection) in zero_shot.items():
         if name in systems:
             yield name, ZeroShotCLIP(sentences, backbone, selection)
+    if MEDCLIP in systems and medclip is not None:
+        yield MEDCLIP, ZeroShotCLIP(bank, medclip)
     if PROBE in systems:
         probe = LinearProbeDetector(bank.names, backbone)
         yield PROBE, probe.fit(episode.images, episode.labels)
@@ -103,20 +129,11 @@ def judged(episode: Episode, scores: ImageScores) -> ScoredImages:
     )
 
 
-def prepare(backbone: Backbone, images: Sequence[ImageSource]) -> Tensor:
-    """Read and preprocess m images once for all systems: ``(m, 3, H, W)``."""
-    starts = range(0, len(images), BATCH_SIZE)
-    return torch.cat([backbone.preprocessing(images[s : s + BATCH_SIZE]) for s in starts])
-
-
-def table_episode(
-    bank: SignBank, backbone: Backbone, table: LabelTable, support: SupportSet, seed: int
-) -> Episode:
+def table_episode(bank: SignBank, table: LabelTable, support: SupportSet, seed: int) -> Episode:
     """The episode of one draw from a label table.
 
     Args:
         bank: the signs, whose categories are the table's.
-        backbone: whose preprocessing prepares the test images.
         table: the whole table.
         support: the draw; neither it nor its patients are judged.
         seed: of the training.
@@ -127,7 +144,7 @@ def table_episode(
         bank,
         drawn.files,
         drawn.labels,
-        prepare(backbone, rest.files),
+        rest.files,
         rest.labels,
         rest.normal,
         rest.patient_keys(),

@@ -11,6 +11,7 @@ from sdmad.evaluation.intervals import (
     bootstrap_evaluation,
     paired_difference,
     percentile_interval,
+    summarise_categories,
     summarise_draws,
 )
 from sdmad.evaluation.resampling import (
@@ -251,3 +252,37 @@ def test_different_images_cannot_be_paired():
         summarise_draws([])
     with pytest.raises(InputError, match="resamples"):
         bootstrap_evaluation(a, -1)
+
+
+def test_intervals_over_draws_and_over_cases_are_told_apart():
+    # Three draws whose Hamming scores are 1, .5 and .5 on four patients of one image each.
+    labels = np.array([[1.0], [0.0], [1.0], [0.0]])
+    calls = ([1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 1])
+    draws = [
+        scored_images(labels, labels, np.array(c)[:, None], labels[:, 0], labels[:, 0] == 0, "abcd")
+        for c in calls
+    ]
+    found = summarise_draws(draws, 200)["hamming_score"]
+    assert found.mean == pytest.approx(2 / 3)
+    # Student's t with two degrees of freedom: 4.3027 times .28868 / sqrt(3).
+    assert found.draws == pytest.approx((2 / 3 - 0.71711, 2 / 3 + 0.71711), abs=1e-4)
+    assert found.low <= found.cases[0] <= found.mean <= found.cases[1] <= found.high
+    one = summarise_draws(draws[:1], 50)["hamming_score"]
+    assert np.isnan(one.draws).all()
+    assert one.cases == (1.0, 1.0)
+
+
+def test_categories_are_summarised_as_their_mean_is():
+    rng = np.random.default_rng(0)
+    labels = np.tile([[1.0, 0.0], [0.0, 1.0]], (10, 1))
+    draws = [
+        scored_images(
+            labels, rng.normal(size=(20, 2)), labels, labels[:, 0], np.zeros(20, bool), range(20)
+        )
+        for _ in range(2)
+    ]
+    first, second = summarise_categories(draws, 50)
+    whole = summarise_draws(draws, 50)["mean_auroc"]
+    assert (first.mean + second.mean) / 2 == pytest.approx(whole.mean)
+    expected = [roc_auc_score(d.labels[:, 0], d.scores[:, 0]) for d in draws]
+    assert first.mean == pytest.approx(np.mean(expected))

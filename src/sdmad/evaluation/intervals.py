@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from sdmad.errors import InputError
 from sdmad.evaluation.metrics import FloatArray, mean_of_defined
@@ -115,12 +116,16 @@ class DrawSummary:
         deviation: standard deviation over the draws (divisor: draws less one); NaN for one draw.
         low: lower end of the 95% interval, draws and patients resampled together.
         high: upper end.
+        draws: 95% interval over the draws alone (Student's t of the mean); NaN for one draw.
+        cases: 95% interval over the patients alone, the draws held as they are.
     """
 
     mean: float
     deviation: float
     low: float
     high: float
+    draws: tuple[float, float] = (float("nan"), float("nan"))
+    cases: tuple[float, float] = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -156,16 +161,50 @@ def summarise_draws(
     Raises:
         InputError: if there is no draw or ``resamples`` is negative.
     """
+    points, values, weights = _over_draws([_as_draws(draws)], resamples, seed)
+    return {name: _summary(points[0][name], values[0][name], weights) for name in SUMMARY_METRICS}
+
+
+def summarise_categories(
+    draws: ScoredImages | Sequence[ScoredImages], resamples: int = 1000, seed: int = 0
+) -> tuple[DrawSummary, ...]:
+    """Mean, deviation and intervals of each category's AUROC over one or more draws.
+
+    Args:
+        draws: as in :func:`summarise_draws`.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Returns:
+        One summary a category; NaN where no draw has an AUROC.
+
+    Raises:
+        InputError: if there is no draw or ``resamples`` is negative.
+    """
     tables = _as_draws(draws)
     points, values, weights = _over_draws([tables], resamples, seed)
-    result = {}
-    for name in SUMMARY_METRICS:
-        point = points[0][name]
-        known = point[~np.isnan(point)]
-        deviation = float(known.std(ddof=1)) if known.size > 1 else float("nan")
-        low, high = percentile_interval(_weighted_mean(values[0][name], weights))
-        result[name] = DrawSummary(mean_of_defined(point), deviation, low, high)
-    return result
+    return tuple(
+        _summary(points[0][name], values[0][name], weights)
+        for name in _category_names(tables[0].labels.shape[1])
+    )
+
+
+def _summary(point: FloatArray, values: FloatArray, weights: FloatArray) -> DrawSummary:
+    """Summarise a metric: point values ``(D,)``, resampled ``(D, R)``, draw weights ``(D, R)``."""
+    known = point[~np.isnan(point)]
+    mean, deviation = mean_of_defined(point), float("nan")
+    over_draws = (float("nan"), float("nan"))
+    if known.size > 1:
+        deviation = float(known.std(ddof=1))
+        reach = float(stats.t.ppf((1 + LEVEL) / 2, known.size - 1)) * deviation / known.size**0.5
+        over_draws = (mean - reach, mean + reach)
+    low, high = percentile_interval(_weighted_mean(values, weights))
+    cases = percentile_interval(_weighted_mean(values, np.ones_like(weights)))
+    return DrawSummary(mean, deviation, low, high, over_draws, cases)
+
+
+def _category_names(categories: int) -> tuple[str, ...]:
+    return tuple(f"category_auroc {k}" for k in range(categories))
 
 
 def paired_difference(
@@ -250,6 +289,8 @@ def _over_draws(
 
 def _stack(parts: Sequence[dict[str, FloatArray]], column: int | None) -> dict[str, FloatArray]:
     rows = {name: np.stack([part[name] for part in parts]) for name in SUMMARY_METRICS}
+    by_category = np.stack([part["category_auroc"] for part in parts], axis=1)
+    rows |= dict(zip(_category_names(len(by_category)), by_category, strict=True))
     return rows if column is None else {name: row[:, column] for name, row in rows.items()}
 
 

@@ -1,19 +1,20 @@
-"""Run every system on many draws, keep what each said on disk, and summarise it.
+"""Run systems on many draws, keep what each said on disk, and summarise it.
 
-Each draw is one file, written when it is done: an interrupted study goes on where it was.
+Each draw is one file, written when it is done, and the images of a large draw are scored in pieces
+that are kept as they come: an interrupted study goes on where it was.
 """
 
 from __future__ import annotations
 
+import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from sdmad.backbones import Backbone
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable
 from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
@@ -21,13 +22,18 @@ from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.scored import ScoredImages
 from sdmad.evaluation.tables import Table
 from sdmad.evaluation.trivial import trivial_predictor
-from sdmad.experiment import NAMES, SYSTEMS, Episode, fit_systems, judged, score_prepared
+from sdmad.experiment import NAMES, Episode, judged, score_systems, table_episode
+from sdmad.interface import Detector, ImageScores
 from sdmad.signs import SignBank
 
 METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
 TITLES = ("Mean AUROC", "Image AUROC", "Hamming", "Subset", "Macro F1")
 TRIVIAL = {"none": "predict nothing", "all": "predict everything", "prevalence": "prevalence"}
 PARTS = ("labels", "scores", "decisions", "abnormality", "normal")
+PIECE = 1024
+
+Fit = Callable[[Episode], Iterable[tuple[str, Detector]]]
+"""Fits systems, one after the other, on an episode."""
 
 
 @dataclass(frozen=True)
@@ -39,64 +45,107 @@ class Setting:
     table: LabelTable
     shots: int
 
+    def draw_file(self, folder: Path, seed: int) -> Path:
+        """Where a draw is kept."""
+        return folder / f"{self.name}-{self.shots}shot-{seed}.npz"
+
 
 def run_draw(
-    setting: Setting,
-    seed: int,
-    backbone: Backbone,
-    pixels: Tensor,
-    folder: Path,
-    systems: Sequence[str] = SYSTEMS,
-) -> None:
-    """Fit and judge all systems on one draw, unless that was done already.
+    setting: Setting, seed: int, fit: Fit, folder: Path, progress: bool = False
+) -> tuple[str, ...]:
+    """Fit and judge systems on one draw, unless that was done already.
 
     Args:
         setting: data, bank and shots.
         seed: of the draw and of the training.
-        backbone: the frozen model.
-        pixels: the table's preprocessed images, ``(n, 3, H, W)``.
+        fit: which systems.
         folder: where the draws are kept.
-        systems: which systems.
+        progress: whether to show a progress bar while scoring.
+
+    Returns:
+        Notes on the draw, such as a category that ran short.
+
+    Raises:
+        SDMADError: if an image cannot be read or a category cannot be filled.
     """
-    path = folder / f"{setting.name}-{setting.shots}shot-{seed}.npz"
+    path = setting.draw_file(folder, seed)
     if path.exists():
-        return
+        with np.load(path, allow_pickle=False) as kept:
+            return tuple(kept["notes"].tolist())
     support = draw_support(setting.table, setting.shots, seed)
-    drawn = setting.table.subset(support.indices)
-    rows = np.flatnonzero(support.evaluation(setting.table))
-    rest = setting.table.subset(rows.tolist())
-    # Rows shift between draws: an image without a patient is known by its file.
-    patients = rest.patients or tuple(str(f) for f in rest.files)
-    episode = Episode(
-        setting.bank, drawn.files, drawn.labels, pixels[rows], rest.labels, rest.normal,
-        patients, seed,
-    )  # fmt: skip
-    stored: dict[str, np.ndarray] = {"patients": np.array(patients)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the collapse of the printed loss is in the tables' text
-        for name, system in fit_systems(episode, backbone, systems):
-            scored = judged(episode, score_prepared(system, episode.pixels))
-            stored |= {f"{name}/{part}": getattr(scored, part) for part in PARTS}
-    folder.mkdir(parents=True, exist_ok=True)
+    episode = table_episode(setting.bank, setting.table, support, seed)
+    title = f"{path.stem}: scoring" if progress else None
+    scores = _score_in_pieces(episode, fit, path.with_suffix(".pieces"), title)
+    stored = {
+        "patients": np.array(episode.patients),
+        "notes": np.array(support.notes, dtype=np.str_),
+        "systems": np.array(list(scores), dtype=np.str_),
+    }
+    for name, found in scores.items():
+        scored = judged(episode, found)
+        stored |= {f"{name}/{part}": getattr(scored, part) for part in PARTS}
+    _write(path, stored)
+    shutil.rmtree(path.with_suffix(".pieces"), ignore_errors=True)
+    return support.notes
+
+
+def _score_in_pieces(
+    episode: Episode, fit: Fit, folder: Path, progress: str | None
+) -> dict[str, ImageScores]:
+    """Scores of every system; pieces that lie in the folder already are not computed again."""
+    systems: dict[str, Detector] | None = None
+    pieces = []
+    for start in range(0, len(episode.test_images), PIECE):
+        path = folder / f"{start:09d}.npz"
+        if not path.exists():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the printed loss's collapse the pages tell
+                systems = systems or dict(fit(episode))
+            images = episode.test_images[start : start + PIECE]
+            _write(path, _flat(score_systems(systems, images, progress)))
+        with np.load(path, allow_pickle=False) as kept:
+            pieces.append({name: kept[name] for name in kept.files})
+    names = dict.fromkeys(key.rpartition("/")[0] for key in pieces[0])
+    return {name: ImageScores.join([_unflat(piece, name) for piece in pieces]) for name in names}
+
+
+def _flat(scores: Mapping[str, ImageScores]) -> dict[str, np.ndarray]:
+    return {
+        f"{name}/{field.name}": getattr(found, field.name)
+        for name, found in scores.items()
+        for field in fields(ImageScores)
+    }
+
+
+def _unflat(piece: Mapping[str, np.ndarray], name: str) -> ImageScores:
+    return ImageScores(**{f.name: piece[f"{name}/{f.name}"] for f in fields(ImageScores)})
+
+
+def _write(path: Path, arrays: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_suffix(".part.npz")
-    np.savez_compressed(work, **stored)
+    np.savez_compressed(work, **arrays)
     work.replace(path)
-    print(f"{path.stem}: {len(support.indices)} support images, {len(rows)} judged", flush=True)
 
 
 def read_draws(
-    setting: Setting, seeds: Iterable[int], folder: Path, systems: Sequence[str] = SYSTEMS
+    setting: Setting, seeds: Iterable[int], folder: Path, systems: Sequence[str] | None = None
 ) -> dict[str, list[ScoredImages]]:
-    """What each system said, one entry a draw."""
-    found: dict[str, list[ScoredImages]] = {name: [] for name in systems}
+    """What each system said, one entry a draw.
+
+    Args:
+        setting: as it was run.
+        seeds: which draws.
+        folder: where the draws are kept.
+        systems: names; all that were run when not given.
+    """
+    found: dict[str, list[ScoredImages]] = {}
     for seed in seeds:
-        with np.load(
-            folder / f"{setting.name}-{setting.shots}shot-{seed}.npz", allow_pickle=False
-        ) as stored:
+        with np.load(setting.draw_file(folder, seed), allow_pickle=False) as stored:
             patients = tuple(stored["patients"].tolist())
-            for name in systems:
+            for name in systems or stored["systems"].tolist():
                 parts = {part: stored[f"{name}/{part}"] for part in PARTS}
-                found[name].append(ScoredImages(**parts, patients=patients))
+                found.setdefault(name, []).append(ScoredImages(**parts, patients=patients))
     return found
 
 
