@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO ?= brain
 REALDATA ?= ../shared/realdata
+TABLES ?= $(REALDATA)/tables
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format nano settings picture vit-large phantom-speed results realdata clean
+.PHONY: help demo test test-extras lint format nano settings picture vit-large memory arithmetic \
+	phantom-speed results realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -46,6 +48,12 @@ picture: $(VENV)/installed  ## make docs/overview.png again
 
 vit-large: $(VENV)/installed  ## train and predict with a random ViT-L/14 at 240 px
 	$(BIN)/python -m benchmarks.vit_large
+
+memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measurement
+	$(BIN)/python -m benchmarks.memory
+
+arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
+	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)
 
 phantom-speed: $(VENV)/installed  ## phantoms a second on one core
 	$(BIN)/python -m benchmarks.phantom_speed

@@ -6,35 +6,14 @@ Run ``make vit-large``. Needs about 6 GB of memory.
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.backbones import NANO_FOLDER
+from benchmarks.random_clip import random_vit_large
+from sdmad import SDMAD, SDMADConfig
 from sdmad.phantoms.cases import draw_cases, load_modality
 from sdmad.signs import SignBank
-
-
-def write_random_checkpoint(folder: Path) -> None:
-    """A ViT-L/14 with random weights in the hub's layout, with the nano's tokenizer."""
-    tokenizer = CLIPTokenizer.from_pretrained(NANO_FOLDER, local_files_only=True)
-    text = {
-        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "projection_dim": 768, "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
-    vision = {
-        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-        "num_attention_heads": 16, "projection_dim": 768, "image_size": 224, "patch_size": 14,
-    }  # fmt: skip
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=768)
-    CLIPModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def main() -> None:
@@ -44,10 +23,7 @@ def main() -> None:
     chosen = [next(i for i, c in enumerate(cases) if name in c.categories) for name in bank.names]
     chosen.append(next(i for i, c in enumerate(cases) if not c.categories))
     labels = np.array([[float(n in cases[i].categories) for n in bank.names] for i in chosen])
-    with tempfile.TemporaryDirectory() as folder:
-        write_random_checkpoint(Path(folder))
-        backbone = load_backbone(folder, 240)
-    detector = SDMAD(bank, backbone, SDMADConfig.paper(epochs=1))
+    detector = SDMAD(bank, random_vit_large(), SDMADConfig.paper(epochs=1))
     start = time.monotonic()
     detector.fit([cases[i].image for i in chosen], labels)
     fitted = time.monotonic()

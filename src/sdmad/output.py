@@ -105,11 +105,34 @@ def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None
         raise InputError(f"{target}: exists already; choose another name, or replace it (--force)")
 
 
+def results_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder that results are added to, run after run, unless it is there.
+
+    Raises:
+        SDMADError: if a file is in the way or the system refuses.
+    """
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: a file is in the way; give the name of a folder")
+    with _writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+    return target
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8, whole or not at all.
 
     What UTF-8 cannot hold, such as a byte of a file name in another encoding, is written as an
     escape (backslash, u, four digits).
+
+    Raises:
+        SDMADError: if the system refuses; a file that was there is unchanged.
+    """
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, whole or not at all.
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
@@ -120,10 +143,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         with _writing(target):
             handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
             work = Path(name)
-            with os.fdopen(
-                handle, "w", encoding="utf-8", errors="backslashreplace", newline=""
-            ) as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             work.chmod(0o666 & ~_umask())
             work.replace(target)
     finally:

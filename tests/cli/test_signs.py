@@ -18,7 +18,7 @@ def bank(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["brain", "chest", "oct"])
+@pytest.mark.parametrize("name", ["brain", "chest", "oct", "chestxray8", "fastmri_plus"])
 def test_a_packaged_bank_is_shown_sign_by_sign(sdmad, name):
     done = sdmad("signs", "show", name)
     assert done.status == 0, done.err
@@ -26,6 +26,33 @@ def test_a_packaged_bank_is_shown_sign_by_sign(sdmad, name):
     content = SignBank.load(name)
     for text in (*content.names, *content.sentences, *content.normal):
         assert text in flat
+
+
+def test_the_origin_of_each_sentence_is_shown(sdmad, tmp_path):
+    path = tmp_path / "mine.yaml"
+    page = "https://example.org/" + "x" * 300
+    path.write_text(f"""
+modality: picture
+normal: [a plain picture]
+categories:
+  Ring:
+    signs:
+      - {{text: a ring, source: "{page}", shared: true}}
+      - {{text: a circle, model: tiny:1b, date: 2026-11-23, edited: true}}
+  Bar:
+    signs: [a bar, {{text: a line, source: "{page}"}}]
+""")
+    done = sdmad("signs", "show", path)
+    assert done.status == 0, done.err
+    rows = {" ".join(line.split()) for line in done.out.splitlines()}
+    assert {
+        "normal a plain picture author",
+        "Ring a ring [1], shared",
+        "Ring a circle tiny:1b, 2026-11-23, edited",
+        "Bar a bar author",
+        "Bar a line [1]",
+        f"[1] {page}",
+    } <= rows
 
 
 def test_marks_in_a_users_bank_are_shown_as_they_are(sdmad, bank, tiny_clip):

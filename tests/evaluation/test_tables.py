@@ -32,7 +32,7 @@ def test_percent_with_interval():
 def test_markdown_escapes_what_a_cell_may_hold():
     table = Table("T", ("A|B", "C"), (("x|y\nz", "<b>*_`[1]("),), "a|b")
     assert table.markdown() == (
-        "### T\n\n| A\\|B | C |\n| --- | ---: |\n| x\\|y z | \\<b\\>\\*\\_\\`\\[1\\]( |\n\na\\|b\n"
+        "### T\n\n| A\\|B | C |\n| --- | --- |\n| x\\|y z | \\<b\\>\\*\\_\\`\\[1\\]( |\n\na\\|b\n"
     )
 
 

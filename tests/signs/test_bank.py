@@ -7,8 +7,9 @@ import pytest
 
 from sdmad import SignBank
 from sdmad.errors import InputError
-from sdmad.signs import list_banks
-from sdmad.signs.bank import MAX_BYTES, MAX_SENTENCE
+from sdmad.signs import Provenance, list_banks
+from sdmad.signs.bank import MAX_BYTES
+from sdmad.signs.provenance import MAX_SENTENCE
 
 GOOD = """\
 modality: brain MRI
@@ -97,7 +98,7 @@ def test_the_same_sign_in_two_categories_is_allowed():
         (GOOD + "  Other:\n    signs: text\n", 13, "signs of 'Other' must be a list"),
         (GOOD + "  Other:\n    signs: {a: b}\n", 13, "signs of 'Other' must be a list"),
         (GOOD + "  Other:\n    signs:\n      - a\n      - [b]\n", 15, "must be text"),
-        (GOOD + "  Other:\n    signs:\n      - a\n      - b: c\n", 15, "must be text"),
+        (GOOD + "  Other:\n    signs:\n      - a\n      - b: c\n", 15, "unknown key 'b'"),
         (
             GOOD + "  Other:\n    signs:\n      - a\n      - b\n      - a\n",
             16,
@@ -284,7 +285,7 @@ def test_no_such_bank(name):
 
 
 def test_no_such_bank_lists_the_packaged_ones(tmp_path):
-    with pytest.raises(InputError, match=r"packaged banks \(brain, chest, oct\)"):
+    with pytest.raises(InputError, match=r"packaged banks \(bmad_brain, .*, brain, .*, oct17\)"):
         SignBank.load("lung")
     with pytest.raises(InputError, match="neither a file nor"):
         SignBank.load(tmp_path)
@@ -352,6 +353,150 @@ def test_a_bank_made_in_python_that_is_malformed(change, message):
         SignBank(**{**parts, **change})
 
 
+SHA256 = "0123456789abcdef" * 4
+TRACED = f"""\
+modality: brain MRI
+normal:
+  - a normal brain
+  - {{text: healthy brain MRI, model: "llama3.1:8b", date: 2026-11-23}}
+categories:
+  Craniotomy:
+    signs:
+      - text: "a defect: the skull"
+        source: https://example.org/page?id=1
+        shared: true
+      - text: a bone  flap
+        model: "llama3.1:8b"
+        source: model
+        date: "2026-11-23"
+        prompt_sha256: {SHA256}
+        edited: true
+      - text: a plain sign
+  Mass:
+    signs: [a bone flap]
+"""
+
+
+def test_a_sentence_carries_its_origin():
+    bank = parse(TRACED)
+    assert bank.sentences == ("a defect: the skull", "a bone flap", "a plain sign", "a bone flap")
+    assert bank.provenance(0) == Provenance("https://example.org/page?id=1", shared=True)
+    written = Provenance("model", "llama3.1:8b", "2026-11-23", SHA256, edited=True)
+    assert bank.provenance(1) == written
+    assert bank.provenance(2) == bank.provenance(3) == Provenance()
+    assert bank.provenance(-1) == Provenance()
+    assert bank.normal_provenance(0) == Provenance()
+    assert bank.normal_provenance(1) == Provenance(model="llama3.1:8b", date="2026-11-23")
+    assert set(bank.origins) == {
+        ("normal", "healthy brain MRI"),
+        ("Craniotomy", "a defect: the skull"),
+        ("Craniotomy", "a bone flap"),
+    }
+    with pytest.raises(IndexError):
+        bank.provenance(4)
+
+
+def test_origins_make_the_round_trip_and_plain_sentences_stay_plain():
+    bank = parse(TRACED)
+    text = bank.to_yaml()
+    assert parse(text) == bank
+    assert parse(text).origins == bank.origins
+    assert "- a plain sign\n" in text
+    assert "text: a normal brain" not in text
+    assert "source: model" not in text  # it follows from the model
+    assert "edited: true" in text
+    assert "edited: false" not in text
+    assert "text:" not in parse(GOOD).to_yaml()
+
+
+def test_origins_count_in_comparisons_copies_and_pickles():
+    bank = parse(TRACED)
+    bare = SignBank("mine", bank.modality, bank.normal, bank.categories)
+    assert bare != bank
+    assert copy.deepcopy(bank).origins == bank.origins
+    assert pickle.loads(pickle.dumps(bank)) == bank
+    with pytest.raises(TypeError):
+        bank.origins["Mass", "a bone flap"] = Provenance()
+
+
+@pytest.mark.parametrize(
+    ("sign", "message"),
+    [
+        ("{}", "'text' is missing"),
+        ("{source: author}", "'text' is missing"),
+        ("{text: ''}", "'text' is empty"),
+        ("{text: 5}", "'5' is read as a number"),
+        ("{text: [x]}", "'text' must be text"),
+        ("{text: x, text: y}", "'text' stands here twice"),
+        ("{text: x, author: me}", "unknown key 'author'; there are text, source, model, date"),
+        ("{text: x, Source: author}", "unknown key 'Source'"),
+        ("{text: x, source: ''}", "'source' is empty"),
+        ("{text: x, source: }", "is read as nothing"),
+        ("{text: x, source: a book}", "must be author, model or an http"),
+        ("{text: x, source: 'ftp://example.org/x'}", "must be author, model or an http"),
+        ("{text: x, source: 'https://'}", "must be author, model or an http"),
+        ("{text: x, source: 'https://a b.org'}", "must be author, model or an http"),
+        ("{text: x, source: 'https://[::1'}", "must be author, model or an http"),
+        ("{text: x, source: 'https://me:secret@example.org'}", "holds a user name or a password"),
+        ("{text: x, source: 'https://example.org/AAAA'}".replace("AAAA", "a" * 500), "than 500"),
+        ("{text: x, source: model}", "no 'model' is named"),
+        ("{text: x, model: 3}", "is read as a number"),
+        ("{text: x, model: AAAA}".replace("AAAA", "a" * 201), "'model' is longer than 200"),
+        ("{text: x, date: yesterday}", "'date' must be a day as YYYY-MM-DD, got 'yesterday'"),
+        ("{text: x, date: 2026-02-30}", "'date' must be a day"),
+        ("{text: x, date: 2026-11-23 10:00:00}", "'date' must be a day"),
+        ("{text: x, date: '20261123'}", "'date' must be a day"),
+        ("{text: x, date: 20261123}", "is read as a number"),
+        ("{text: x, prompt_sha256: abc}", "must be 64 lower-case hexadecimal digits"),
+        ("{text: x, prompt_sha256: AAAA}".replace("AAAA", "A" * 64), "64 lower-case hexadecimal"),
+        ("{text: x, edited: 'true'}", "'edited' must be true or false"),
+        ("{text: x, edited: 1}", "'edited' must be true or false"),
+        ("{text: x, shared: !!bool [x]}", "'shared' must be true or false"),
+        ("{text: x, shared: !!bool maybe}", "'shared' must be true or false"),
+        ("!custom {text: x}", "tags are not allowed"),
+        ("{text: x, source: !!binary aGk=}", "tags are not allowed"),
+        ("{[x]: y}", "a key must be plain text"),
+    ],
+)
+def test_a_malformed_origin_names_the_line(sign, message):
+    fails(GOOD.replace("- a bone flap", f"- {sign}"), 9, message)
+
+
+def test_a_sentence_stands_once_however_it_is_written():
+    text = GOOD.replace("- a bone flap", "- {text: a  defect in the skull, shared: true}")
+    fails(text, 9, "stands in the signs of 'Craniotomy' twice, first in line 8")
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("True", True), ("false", False)])
+def test_marks_are_true_or_false(word, value):
+    bank = parse(GOOD.replace("- a bone flap", f"- {{text: a bone flap, shared: {word}}}"))
+    assert bank.provenance(1).shared is value
+    assert bool(bank.origins) is value  # what says no more than the default is not kept
+
+
+@pytest.mark.parametrize(
+    ("origins", "message"),
+    [
+        ([], "'origins' must be a mapping, got list"),
+        ({"x": Provenance(model="m")}, r"must be \(category, sentence\), got 'x'"),
+        ({("A", "x"): "author"}, "an origin must be a Provenance, got str"),
+        ({("A", "z"): Provenance(model="m")}, "an origin for 'z' of 'A', which is not there"),
+        ({("B", "x"): Provenance(model="m")}, "an origin for 'x' of 'B', which is not there"),
+        ({("normal", "x"): Provenance(model="m")}, "an origin for 'x' of 'normal'"),
+        ({("A", 3): Provenance(model="m")}, "an origin's key must be text, got int"),
+    ],
+)
+def test_origins_made_in_python_that_are_malformed(origins, message):
+    with pytest.raises(InputError, match=message):
+        SignBank("b", "m", ("n",), {"A": ("x",)}, origins)
+
+
+def test_origins_made_in_python_are_read_as_the_sentences_are():
+    origin = Provenance(model="m")
+    bank = SignBank("b", "m", ("n",), {"A ": ("x  y",)}, {("A", "x\ny"): origin})
+    assert bank.provenance(0) == origin
+
+
 def test_a_bank_cannot_be_altered_but_copied_and_pickled():
     bank = parse(GOOD)
     with pytest.raises(TypeError):
@@ -361,7 +506,8 @@ def test_a_bank_cannot_be_altered_but_copied_and_pickled():
 
 
 def test_the_packaged_banks_are_listed():
-    assert list_banks() == ["brain", "chest", "oct"]
+    assert {"brain", "chest", "oct", "chestxray8", "bmad_liver"} <= set(list_banks())
+    assert list_banks() == sorted(list_banks())
 
 
 @pytest.mark.parametrize(("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3)])

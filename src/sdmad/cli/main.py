@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sdmad._version import __version__
-from sdmad.cli import demo, evaluate, explain, fit, phantom, predict, signs
+from sdmad.cli import data, demo, evaluate, explain, fit, phantom, predict, reproduce, signs
 from sdmad.cli.common import INTERRUPTED, USER_ERROR, complain
 from sdmad.errors import SDMADError
 
@@ -25,10 +25,12 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("phantom")(phantom.command)
 app.add_typer(signs.app, name="signs")
+app.add_typer(data.app, name="data")
 app.command("fit")(fit.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("explain")(explain.command)
+app.command("reproduce")(reproduce.command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""``sdmad signs``: show and check sign banks."""
+"""``sdmad signs``: write, show, check and compare sign banks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,21 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, readable_warnings, show
+from sdmad.cli import signs_check, signs_diff, signs_generate
+from sdmad.cli.common import show
 
-app = typer.Typer(no_args_is_help=True, help="Show and check sign banks.")
-Bank = Annotated[str, typer.Argument(help="brain, chest, oct, or a YAML file.")]
+app = typer.Typer(no_args_is_help=True, help="Write, show, check and compare sign banks.")
+app.command("generate")(signs_generate.command)
+app.command("check")(signs_check.command)
+app.command("diff")(signs_diff.command)
+Bank = Annotated[
+    str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
+]
 
 
 @app.command("show")
 def show_bank(bank: Bank) -> None:
-    """Print a bank as a table.
+    """Print a bank as a table: each sentence and where it comes from.
 
     Example: `sdmad signs show brain`
     """
@@ -22,30 +28,14 @@ def show_bank(bank: Bank) -> None:
     from sdmad.signs import SignBank
 
     content = SignBank.load(bank)
-    rows = [("normal", sentence) for sentence in content.normal]
-    rows += [(name, sign) for name, signs in content.categories.items() for sign in signs]
+    owners = ["normal"] * len(content.normal) + [content.names[i] for i in content.category_index]
+    origins = [content.normal_provenance(i) for i in range(len(content.normal))]
+    origins += [content.provenance(i) for i in range(len(content.sentences))]
+    pages = list(dict.fromkeys(o.source for o in origins if o.is_page))
+    numbers = {page: f"[{number}]" for number, page in enumerate(pages, start=1)}
+    shown = [o.short().replace(o.source, numbers.get(o.source, o.source)) for o in origins]
+    rows = tuple(zip(owners, (*content.normal, *content.sentences), shown, strict=True))
     title = f"{content.name}: {content.modality}, {len(content.categories)} categories"
-    show([Table(title, ("Category", "Sign"), tuple(rows), "")])
-
-
-@app.command("check")
-def check(bank: Bank, backbone: BackboneName = "nano") -> None:
-    """Report duplicates, near-duplicates, cut sentences and signs the backbone does not know.
-
-    Example: `sdmad signs check my-bank.yaml --backbone nano`
-    """
-    from sdmad.backbones import load_backbone
-    from sdmad.evaluation.tables import Table
-    from sdmad.signs import SignBank
-    from sdmad.signs.check import check_bank
-
-    content = SignBank.load(bank)
-    with readable_warnings():
-        complaints = check_bank(content, load_backbone(backbone))
-    count = len(content.sentences)
-    if not complaints:
-        typer.echo(f"{content.name}: {count} signs, nothing to complain of")
-        return
-    rows = tuple((c.kind, c.category, c.sentence, c.message) for c in complaints)
-    title = f"{content.name}: {len(complaints)} remarks on {count} signs"
-    show([Table(title, ("What", "Category", "Sign", "Why"), rows, "")])
+    show([Table(title, ("Category", "Sign", "From"), rows)])
+    for page, number in numbers.items():
+        typer.echo(f"{number} {page}")

@@ -116,7 +116,8 @@ class DrawSummary:
         deviation: standard deviation over the draws (divisor: draws less one); NaN for one draw.
         low: lower end of the 95% interval, draws and patients resampled together.
         high: upper end.
-        draws: 95% interval over the draws alone (Student's t of the mean); NaN for one draw.
+        draws: 95% interval over the draws alone (Student's t of the mean, cut to what a metric
+            can be, 0 to 1); NaN for one draw.
         cases: 95% interval over the patients alone, the draws held as they are.
     """
 
@@ -197,7 +198,7 @@ def _summary(point: FloatArray, values: FloatArray, weights: FloatArray) -> Draw
     if known.size > 1:
         deviation = float(known.std(ddof=1))
         reach = float(stats.t.ppf((1 + LEVEL) / 2, known.size - 1)) * deviation / known.size**0.5
-        over_draws = (mean - reach, mean + reach)
+        over_draws = (max(0.0, mean - reach), min(1.0, mean + reach))
     low, high = percentile_interval(_weighted_mean(values, weights))
     cases = percentile_interval(_weighted_mean(values, np.ones_like(weights)))
     return DrawSummary(mean, deviation, low, high, over_draws, cases)

@@ -62,7 +62,7 @@ def roc_plot(
     values = score_array(scores, truth.shape)
     if len(categories) != truth.shape[1]:
         raise InputError(f"ROC curves: expected {truth.shape[1]} names, got {len(categories)}")
-    figure = _figure(8.2, 5.0)
+    figure = new_figure(8.2, 5.0)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
     lines, names = [], []
@@ -78,12 +78,12 @@ def roc_plot(
         lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
         shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
         names.append(f"{_short(categories[k], 26)}   {shown}")
-    _style(axes)
+    style_axes(axes)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("False-positive rate (1 - specificity)")
     axes.set_ylabel("True-positive rate (sensitivity)")
     _legend(axes, lines, names)
-    return _save(figure, image_format)
+    return save_figure(figure, image_format)
 
 
 def _curve(truth: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -113,15 +113,15 @@ def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:
     values = np.asarray(losses, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise InputError(f"losses: expected shape (epochs,), got {values.shape}")
-    figure = _figure(8.2, 2.6)
+    figure = new_figure(8.2, 2.6)
     axes = figure.add_subplot()
     marker = "o" if values.size < 3 else None
     axes.plot(np.arange(1, values.size + 1), values, color=PALETTE[0], linewidth=1.8, marker=marker)
-    _style(axes)
+    style_axes(axes)
     axes.set_xlabel("Epoch")
     axes.set_ylabel("Training loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _save(figure, image_format)
+    return save_figure(figure, image_format)
 
 
 def similarity_heatmap(
@@ -164,7 +164,7 @@ def similarity_heatmap(
     texts = [
         f"{_short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
     ]
-    figure = _figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
+    figure = new_figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
     panels = figure.subplots(1, 2, sharey=True)
     scale = (float(min(first.min(), second.min())), float(max(first.max(), second.max())))
     pairs = zip(panels, (first, second), ("Before training", "After training"), strict=True)
@@ -179,7 +179,7 @@ def similarity_heatmap(
     bar.set_label("Cosine similarity", color=INK, fontsize=9)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=INK, length=0)
-    return _save(figure, image_format)
+    return save_figure(figure, image_format)
 
 
 def _heatmap_order(image_groups: Sequence[str], sign_categories: Sequence[str]) -> tuple[Any, Any]:
@@ -312,13 +312,15 @@ def _short(text: str, length: int = _LABEL_LENGTH) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
-def _figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float) -> "Figure":
+    """A figure of a size in inches, without a window."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def _style(axes: "Axes") -> None:
+def style_axes(axes: "Axes") -> None:
+    """Give a panel the look of all plots: a faint grid, two spines, small ink labels."""
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=9, length=0)
@@ -350,7 +352,8 @@ def _legend(axes: "Axes", lines: Sequence[Any], names: Sequence[str]) -> None:
         text.set_text(name)
 
 
-def _save(figure: "Figure", image_format: ImageFormat) -> bytes:
+def save_figure(figure: "Figure", image_format: ImageFormat) -> bytes:
+    """The figure as bytes; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
     buffer = io.BytesIO()

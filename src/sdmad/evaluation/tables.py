@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
+from typing import Literal
 
 from rich import box
 from rich.table import Table as RichTable
@@ -74,11 +75,17 @@ class Table:
         """Return the table in GitHub's Markdown, every mark in a cell escaped."""
         lines = [f"### {_markdown(self.title)}", ""]
         lines.append("| " + " | ".join(_markdown(cell) for cell in self.header) + " |")
-        lines.append("| --- |" + " ---: |" * (len(self.header) - 1))
+        lines.append("| --- |" + "".join(map(self._rule, range(1, len(self.header)))))
         lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in self.rows]
         if self.caption:
             lines += ["", _markdown(self.caption)]
         return "\n".join(lines) + "\n"
+
+    def _rule(self, column: int) -> str:
+        return " ---: |" if self._is_numeric(column) else " --- |"
+
+    def _is_numeric(self, column: int) -> bool:
+        return all(_NUMBERS.fullmatch(row[column]) for row in self.rows)
 
     def write_csv(self, path: Path) -> None:
         """Write the header and the rows as CSV, guarded against formulas.
@@ -98,8 +105,8 @@ class Table:
             caption_justify="left",
         )
         for number, name in enumerate(self.header):
-            numbers = all(_NUMBERS.fullmatch(row[number]) for row in self.rows)
-            table.add_column(Text(name), justify="right" if numbers else "left", overflow="fold")
+            side: Literal["left", "right"] = "right" if self._is_numeric(number) else "left"
+            table.add_column(Text(name), justify=side, overflow="fold")
         for row in self.rows:
             table.add_row(*[Text(cell) for cell in row])
         return table

@@ -1,5 +1,18 @@
 """The sign bank: a YAML file of normal sentences and of several signs a category.
 
+A sentence is plain text, or a mapping of the text and its :class:`~sdmad.signs.Provenance`, of
+which every part may be left out::
+
+    signs:
+      - a gap in the bony skull
+      - text: skull ring interrupted over one hemisphere
+        source: https://example.org/page  # or author (without a model), or model (with one)
+        model: llama3.1:8b
+        date: 2026-11-23
+        prompt_sha256: 64 hexadecimal digits
+        edited: true
+        shared: true
+
 Reading is safe on any input: plain YAML without tags, aliases or objects, of bounded size, and
 every complaint names the line.
 """
@@ -8,7 +21,7 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,9 +30,12 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sdmad.data.labels import NORMAL_NAMES, canonical_name
 from sdmad.errors import InputError
+from sdmad.signs.provenance import Provenance, one_line
 
 MAX_BYTES = 2_000_000
-MAX_SENTENCE = 1_000
+NORMAL = "normal"
+"""Stands for the normal sentences where a category's name stands for its signs."""
+
 YAML_TAG = "tag:yaml.org,2002:"
 NOT_TEXT = {
     "null": "nothing",
@@ -30,6 +46,8 @@ NOT_TEXT = {
     "merge": "a merge key",
     "value": "a value key",
 }
+WORDS = ("text", "source", "model", "date", "prompt_sha256")
+MARKS = ("edited", "shared")
 EXAMPLE = """a bank looks like this:
   modality: brain MRI
   normal: [a normal brain MRI]
@@ -48,15 +66,20 @@ class SignBank:
         modality: what the images are, such as ``"brain MRI"``.
         normal: sentences for a normal image, at least one.
         categories: category name to its signs; order is the order of every label matrix.
+        origins: what is known of a sentence's origin, by ``(category, sentence)``, with
+            ``"normal"`` as the category of the normal sentences; a sentence that is not in it is
+            its author's. :meth:`provenance` reads it.
 
     Raises:
-        InputError: if a part is missing or empty, a text is not text, or one stands twice.
+        InputError: if a part is missing or empty, a text is not text, one stands twice, or an
+            origin is of a sentence that the bank does not hold.
     """
 
     name: str
     modality: str
     normal: tuple[str, ...]
     categories: Mapping[str, tuple[str, ...]]
+    origins: Mapping[tuple[str, str], Provenance] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         where = f"bank {self.name!r}"
@@ -72,14 +95,17 @@ class SignBank:
                     raise InputError(f"category {name!r} has no sign")
                 label = _category_name(name, earlier)
                 categories[label] = _sentences(signs, f"the signs of {label!r}")
-            object.__setattr__(self, "modality", _one_line(self.modality, "'modality'"))
+            object.__setattr__(self, "modality", one_line(self.modality, "'modality'"))
             object.__setattr__(self, "normal", _sentences(self.normal, "'normal'"))
+            origins = _origins(self.origins, {NORMAL: self.normal, **categories})
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
         object.__setattr__(self, "categories", MappingProxyType(categories))
+        object.__setattr__(self, "origins", MappingProxyType(origins))
 
     def __reduce__(self) -> tuple[type[SignBank], tuple[object, ...]]:
-        return SignBank, (self.name, self.modality, self.normal, dict(self.categories))
+        mappings = dict(self.categories), dict(self.origins)
+        return SignBank, (self.name, self.modality, self.normal, *mappings)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,6 +121,29 @@ class SignBank:
     def category_index(self) -> tuple[int, ...]:
         """Index of each sign's category, S of them."""
         return tuple(i for i, signs in enumerate(self.categories.values()) for _ in signs)
+
+    def provenance(self, sign: int) -> Provenance:
+        """Where a sign comes from.
+
+        Args:
+            sign: its index in :attr:`sentences`.
+
+        Raises:
+            IndexError: if there is no such sign.
+        """
+        category = self.names[self.category_index[sign]]
+        return self.origins.get((category, self.sentences[sign]), Provenance())
+
+    def normal_provenance(self, sentence: int) -> Provenance:
+        """Where a normal sentence comes from.
+
+        Args:
+            sentence: its index in :attr:`normal`.
+
+        Raises:
+            IndexError: if there is no such sentence.
+        """
+        return self.origins.get((NORMAL, self.normal[sentence]), Provenance())
 
     @classmethod
     def load(cls, source: str | Path) -> SignBank:
@@ -159,34 +208,32 @@ class SignBank:
         return _Reader(where).bank(root, name)
 
     def to_yaml(self) -> str:
-        """The bank as YAML text that :meth:`parse` reads back."""
+        """The bank as YAML text that :meth:`parse` reads back, origins included."""
         content = {
             "modality": self.modality,
-            "normal": list(self.normal),
-            "categories": {name: {"signs": list(s)} for name, s in self.categories.items()},
+            "normal": self._records(NORMAL, self.normal),
+            "categories": {
+                name: {"signs": self._records(name, signs)}
+                for name, signs in self.categories.items()
+            },
         }
         text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
         return text
 
-
-def _one_line(value: object, what: str) -> str:
-    """A text with single spaces; complains about anything that is no sentence or name."""
-    if not isinstance(value, str):
-        raise InputError(f"{what} must be text, got {type(value).__name__}")
-    text = " ".join(value.split())
-    if not text:
-        raise InputError(f"{what} is empty")
-    if len(text) > MAX_SENTENCE:
-        raise InputError(f"{what} is longer than {MAX_SENTENCE} characters")
-    if not text.isprintable():
-        raise InputError(f"{what} holds characters that cannot be printed")
-    return text
+    def _records(self, category: str, sentences: Sequence[str]) -> list[str | dict[str, object]]:
+        """The sentences as a file holds them: those of known origin as mappings."""
+        return [
+            {"text": sentence, **self.origins[category, sentence].to_dict()}
+            if (category, sentence) in self.origins
+            else sentence
+            for sentence in sentences
+        ]
 
 
 def _sentences(values: Sequence[str], what: str) -> tuple[str, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InputError(f"{what} must be a list of sentences, got {type(values).__name__}")
-    found = tuple(_one_line(value, f"a sentence of {what}") for value in values)
+    found = tuple(one_line(value, f"a sentence of {what}") for value in values)
     seen: set[str] = set()
     for sentence in found:
         if sentence in seen:
@@ -195,12 +242,32 @@ def _sentences(values: Sequence[str], what: str) -> tuple[str, ...]:
     return found
 
 
+def _origins(
+    given: object, sentences: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, str], Provenance]:
+    """The origins that say more than the default, each of a sentence that is there."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"'origins' must be a mapping, got {type(given).__name__}")
+    found: dict[tuple[str, str], Provenance] = {}
+    for key, value in given.items():
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise InputError(f"an origin's key must be (category, sentence), got {key!r}")
+        if not isinstance(value, Provenance):
+            raise InputError(f"an origin must be a Provenance, got {type(value).__name__}")
+        category, sentence = (one_line(part, "an origin's key") for part in key)
+        if sentence not in sentences.get(category, ()):
+            raise InputError(f"an origin for {sentence!r} of {category!r}, which is not there")
+        if value != Provenance():
+            found[category, sentence] = value
+    return found
+
+
 def _category_name(value: object, earlier: dict[str, str]) -> str:
     """A category's name, told apart from the normal class and from the names before it.
 
     ``earlier`` holds those by what label tables compare (case, spaces, underscores do not count).
     """
-    name = _one_line(value, "a category's name")
+    name = one_line(value, "a category's name")
     key = canonical_name(name)
     if key in NORMAL_NAMES:
         raise InputError(f"category {name!r}: this name means the normal class; rename it")
@@ -255,29 +322,65 @@ class _Reader:
             known.add(key.value)
             yield key, value
 
-    def text(self, node: Node, what: str) -> str:
+    def text(self, node: Node, what: str, date: bool = False) -> str:
+        """One line; a date may stand without quotes where one belongs."""
         if not isinstance(node, ScalarNode):
             raise self.fail(node, f"{what} must be text")
-        self._plain(node, "str")
+        if not (date and node.tag == YAML_TAG + "timestamp"):
+            self._plain(node, "str")
         try:
-            return _one_line(node.value, what)
+            return one_line(node.value, what)
         except InputError as error:
             raise self.fail(node, str(error)) from error
 
-    def sentences(self, node: Node, what: str) -> tuple[str, ...]:
+    def truth(self, node: Node, what: str) -> bool:
+        known = isinstance(node, ScalarNode) and node.tag == YAML_TAG + "bool"
+        found = yaml.SafeLoader.bool_values.get(node.value.lower()) if known else None
+        if found is None:
+            raise self.fail(node, f"{what} must be true or false")
+        return found
+
+    def sentence(self, node: Node, what: str) -> tuple[str, Provenance]:
+        if not isinstance(node, MappingNode):
+            return self.text(node, what), Provenance()
+        words: dict[str, str] = {}
+        marks: dict[str, bool] = {}
+        for key, value in self.mapping(node, what):
+            if key.value in MARKS:
+                marks[key.value] = self.truth(value, f"{what}: {key.value!r}")
+            elif key.value in WORDS:
+                words[key.value] = self.text(value, f"{what}: {key.value!r}", key.value == "date")
+            else:
+                raise self.fail(
+                    key,
+                    f"{what}: unknown key {key.value!r}; there are {', '.join((*WORDS, *MARKS))}; "
+                    "a sentence with a colon must stand in quotes",
+                )
+        if "text" not in words:
+            raise self.fail(node, f"{what}: 'text' is missing")
+        source, model, date, prompt = (words.get(key, "") for key in WORDS[1:])
+        try:
+            provenance = Provenance(source, model, date, prompt, **marks)
+        except InputError as error:
+            raise self.fail(node, f"{what}: {error}") from error
+        return words["text"], provenance
+
+    def sentences(self, node: Node, what: str) -> dict[str, Provenance]:
         if not isinstance(node, SequenceNode) or not node.value:
             raise self.fail(node, f"{what} must be a list of at least one sentence")
         self._plain(node, "seq")
-        found: dict[str, Node] = {}
+        lines: dict[str, int] = {}
+        found: dict[str, Provenance] = {}
         for item in node.value:
-            sentence = self.text(item, f"a sentence of {what}")
+            sentence, provenance = self.sentence(item, f"a sentence of {what}")
             if sentence in found:
-                first = found[sentence].start_mark.line + 1
+                first = lines[sentence]
                 raise self.fail(item, f"{sentence!r} stands in {what} twice, first in line {first}")
-            found[sentence] = item
-        return tuple(found)
+            lines[sentence] = item.start_mark.line + 1
+            found[sentence] = provenance
+        return found
 
-    def signs(self, node: Node, label: str) -> tuple[str, ...]:
+    def signs(self, node: Node, label: str) -> dict[str, Provenance]:
         signs = None
         for key, value in self.mapping(node, f"category {label!r}"):
             if key.value != "signs":
@@ -287,9 +390,9 @@ class _Reader:
             raise self.fail(node, f"category {label!r} has no 'signs'")
         return signs
 
-    def categories(self, node: Node) -> dict[str, tuple[str, ...]]:
+    def categories(self, node: Node) -> dict[str, dict[str, Provenance]]:
         earlier: dict[str, str] = {}
-        found: dict[str, tuple[str, ...]] = {}
+        found: dict[str, dict[str, Provenance]] = {}
         for key, value in self.mapping(node, "'categories'"):
             try:
                 label = _category_name(key.value, earlier)
@@ -309,12 +412,16 @@ class _Reader:
         for needed in ("modality", "normal", "categories"):
             if needed not in parts:
                 raise self.fail(root, f"{needed!r} is missing; {EXAMPLE}")
-        return SignBank(
-            name,
-            self.text(parts["modality"], "'modality'"),
-            self.sentences(parts["normal"], "'normal'"),
-            self.categories(parts["categories"]),
-        )
+        modality = self.text(parts["modality"], "'modality'")
+        normal = self.sentences(parts["normal"], "'normal'")
+        categories = self.categories(parts["categories"])
+        origins = {
+            (category, sentence): provenance
+            for category, signs in {NORMAL: normal, **categories}.items()
+            for sentence, provenance in signs.items()
+        }
+        signs = {label: tuple(sentences) for label, sentences in categories.items()}
+        return SignBank(name, modality, tuple(normal), signs, origins)
 
 
 def list_banks() -> list[str]:
