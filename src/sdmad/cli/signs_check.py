@@ -1,0 +1,99 @@
+"""``sdmad signs check``: what a backbone makes of a bank before anything is fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdmad.cli.common import BackboneName, Unreadable, notes, readable_warnings, show
+
+if TYPE_CHECKING:
+    from sdmad.backbones import Backbone
+    from sdmad.signs import SignBank
+    from sdmad.signs.check import Complaint
+    from sdmad.signs.measure import SignMeasures
+
+
+def command(
+    bank: Annotated[
+        str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
+    ],
+    backbone: BackboneName = "nano",
+    images: Annotated[
+        Path | None,
+        typer.Option("--images", help="LABELS.csv: adds each sign's own AUROC for its category."),
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the sign-by-sign cosines, FILE.png.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
+) -> None:
+    """Measure a bank on a backbone: what Eq. 6 would discard, what repeats, what is cut or unknown.
+
+    Example: `sdmad signs check my-bank.yaml --backbone nano --picture signs.png`
+    """
+    from sdmad.backbones import load_backbone
+    from sdmad.output import check_output_file
+    from sdmad.signs import SignBank
+    from sdmad.signs.check import check_bank
+    from sdmad.signs.measure import measure_signs
+
+    if picture is not None:
+        check_output_file(picture, force)
+    content = SignBank.load(bank)
+    unreadable = Unreadable()
+    total = 0
+    with readable_warnings():
+        tower = load_backbone(backbone)
+        measures = measure_signs(content, tower)
+        if images is not None:
+            measures, total = _judge(measures, tower, images, unreadable)
+        # What is discarded stands in the table of the signs.
+        complaints = [c for c in check_bank(content, tower) if c.kind != "discarded"]
+    show([measures.sign_table(), measures.category_table()])
+    _show_complaints(content, complaints)
+    if picture is not None:
+        _draw(measures, picture)
+    unreadable.exit_if_any(total)
+
+
+def _judge(
+    measures: SignMeasures, backbone: Backbone, images: Path, unreadable: Unreadable
+) -> tuple[SignMeasures, int]:
+    """The measures with each sign's AUROC on the images of a table, and how many these are."""
+    from dataclasses import replace
+
+    from sdmad.baselines import ZeroShotCLIP
+    from sdmad.data.table import read_label_table
+    from sdmad.signs.measure import sign_auroc
+
+    bank = measures.bank
+    table = read_label_table(images, bank.names)
+    found = ZeroShotCLIP(bank, backbone).score(table.files, unreadable, "reading images")
+    auroc = sign_auroc(table.labels, found.similarity, bank.category_index)
+    notes(table.notes)
+    return replace(measures, auroc=auroc), len(table)
+
+
+def _show_complaints(bank: SignBank, complaints: list[Complaint]) -> None:
+    from sdmad.evaluation.tables import Table
+
+    count = len(bank.sentences)
+    if not complaints:
+        typer.echo(f"{bank.name}: {count} signs, nothing to complain of")
+        return
+    rows = tuple((c.kind, c.category, c.sentence, c.message) for c in complaints)
+    title = f"{bank.name}: {len(complaints)} remarks on {count} signs"
+    show([Table(title, ("What", "Category", "Sign", "Why"), rows, "")])
+
+
+def _draw(measures: SignMeasures, picture: Path) -> None:
+    from sdmad.evaluation.sign_plots import sign_matrix
+    from sdmad.output import write_bytes
+
+    bank = measures.bank
+    owners = [bank.names[k] for k in bank.category_index]
+    write_bytes(picture, sign_matrix(measures.cosine, bank.sentences, owners, measures.keep))
+    typer.echo(f"picture: {picture}")

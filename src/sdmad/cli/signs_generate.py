@@ -1,0 +1,82 @@
+"""``sdmad signs generate``: let a language model write a sign bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import BackboneName, notes, readable_warnings, say
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+
+
+def command(
+    modality: Annotated[
+        str, typer.Option("--modality", help='The kind of image, such as "brain MRI".')
+    ],
+    categories: Annotated[
+        list[str],
+        typer.Option("--categories", help="Names, or a text file with one name a line."),
+    ],
+    model: Annotated[str, typer.Option("--model", help="The model's name on the server.")],
+    base_url: Annotated[
+        str,
+        typer.Option("--base-url", help="The server, such as http://localhost:11434/v1 (Ollama)."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The bank to write, BANK.yaml.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME", help="Further categories.")
+    ] = None,
+    signs_per_category: Annotated[
+        int, typer.Option("--signs-per-category", min=1, max=50, help="Signs of each category.")
+    ] = 8,
+    backbone: BackboneName = "nano",
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Folder of prompts in place of the packaged.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option("--cache", help="Folder of answers; the user's cache if not set.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help="Above 0 answers vary and are not cached.")
+    ] = 0.0,
+    api_key_env: Annotated[
+        str | None,
+        typer.Option("--api-key-env", help=f"Variable with the API key, if not {KEY_VARIABLE}."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the bank that is there.")] = False,
+) -> None:
+    """Let a language model write signs; no image and no patient's data is sent.
+
+    Example: `sdmad signs generate --modality "brain MRI" --categories Craniotomy "Dural thickening"
+    --model qwen3:8b --base-url http://localhost:11434/v1 --out bank.yaml`
+    """
+    import os
+
+    from sdmad.output import check_output_file, write_text
+    from sdmad.signs import generation
+
+    check_output_file(out, force)
+    names = generation.read_categories([*categories, *(more or ())])
+    request = generation.GenerationRequest(modality, names, signs_per_category)
+    key = generation.api_key_from(
+        os.environ, api_key_env or KEY_VARIABLE, required=api_key_env is not None
+    )
+    chat = generation.ChatClient(model, base_url, key, temperature)
+    if chat.exposes_key:
+        notes([f"the API key goes to {chat.base_url} unencrypted; use https"])
+    templates = generation.PromptTemplates.load(prompts)
+    answers = generation.AnswerCache(cache or generation.default_cache())
+
+    from sdmad.backbones import load_backbone
+
+    with readable_warnings():
+        tower = load_backbone(backbone)
+    interviewer = generation.Interviewer(chat, templates, generation.Style(tower), answers)
+    generated = generation.generate_bank(request, interviewer, out.stem, say)
+    write_text(out, generated.bank.to_yaml())
+    notes(generated.notes)
+    typer.echo(f"bank: {out}")
+    say(f"read it, then look at what the backbone makes of it: sdmad signs check {out}")
