@@ -85,7 +85,6 @@ def run_cell(
     rows = np.flatnonzero(support.evaluation(table))
     truth = table.labels[rows]
     mine, theirs = pixels[list(support.indices)], pixels[rows]
-    bare = [embed(backbone.encode_image, part) for part in (mine, theirs)]
     for training in TRAINING:
         config = SDMADConfig(**training, image_evidence="none", decision="mean")
         fitted = SDMAD(bank, backbone, config, seed).fit(drawn.files, drawn.labels)
@@ -94,10 +93,10 @@ def run_cell(
         for inference in INFERENCE:
             final = SDMADConfig(**training, **inference, decision="mean", image_evidence="probe")
             scorer = SignScorer.build(text, bank, final.selection, final.pooling)
-            evidence = SignAndImageEvidence.fit(scorer, adapted[0], bare[0], drawn.labels, final)
+            evidence = SignAndImageEvidence.fit(scorer, adapted[0], drawn.labels, final)
             similarity = scorer.similarity(adapted[1])
             anchor = scorer.anchor_similarity(adapted[1])
-            found = evidence(scorer, similarity, anchor, bare[1])
+            found = evidence(scorer, similarity, anchor, adapted[1])
             decisions = (found.margins > 0).numpy()
             yield (
                 json.dumps({**training, **inference}),

@@ -183,8 +183,8 @@ def forge(folder: Path, name: str, content: str) -> None:
         ("config.json", "{}"),
         ("config.json", "[]"),
         ("config.json", '{"format": 2, "sdmad": "9.9"}'),
-        ("config.json", '{"format": 1}'),
-        ("config.json", '{"format": 1, "settings": 7, "backbone": "nano", "seed": 0}'),
+        ("config.json", '{"format": 2}'),
+        ("config.json", '{"format": 2, "settings": 7, "backbone": "nano", "seed": 0}'),
         ("preprocessing.json", '{"size": "big"}'),
         ("bank.yaml", "modality: x"),
         ("bank.yaml", "modality: x\nnormal: [a]\ncategories: {Ring: {signs: [b]}}"),
@@ -202,7 +202,7 @@ def test_a_forged_file_ends_in_a_model_error(copy_of_model, name, content):
 
 def test_a_newer_format_names_both_versions(copy_of_model):
     forge(copy_of_model, "config.json", '{"format": 99, "sdmad": "9.9"}')
-    with pytest.raises(ModelError, match=r"format 99 by sdmad '9.9'.*reads format 1"):
+    with pytest.raises(ModelError, match=r"format 99 by sdmad '9.9'.*reads format 2"):
         SDMAD.load(copy_of_model)
 
 

@@ -28,10 +28,10 @@ def test_evidence_survives_its_tensors(fitted, pictures):
     scored = fitted.score(pictures[0][:3])
     similarity = torch.tensor(scored.similarity, dtype=torch.float32)
     anchor = torch.tensor(scored.anchor_similarity, dtype=torch.float32)
-    frozen = fitted.backbone.encode_image(fitted.backbone.preprocessing(pictures[0][:3]))
+    features = fitted.image_features(fitted.backbone.preprocessing(pictures[0][:3]))
     for one, other in zip(
-        vars(fitted.evidence_(fitted.scorer, similarity, anchor, frozen)).values(),
-        vars(again(fitted.scorer, similarity, anchor, frozen)).values(),
+        vars(fitted.evidence_(fitted.scorer, similarity, anchor, features)).values(),
+        vars(again(fitted.scorer, similarity, anchor, features)).values(),
         strict=True,
     ):
         assert torch.equal(one, other)

@@ -61,7 +61,7 @@ class SDMADConfig:
         decision: paper (Eq. 8: the smallest kept cosine exceeds the anchor's), mean (their mean
             exceeds it) or fpr:RATE, which takes thresholds from normal images (paper).
         image_evidence: none, or probe: add to the signs' score that of a linear probe on the
-            frozen image embeddings of the support set (none).
+            support set's embeddings in the adapted image tower (none).
         evidence_weight: weight of the probe against the signs, both standardised (no value).
     """
 

@@ -190,15 +190,7 @@ class SDMAD(Detector):
                     f"selection discarded every sign of {', '.join(emptied)}; of each the one "
                     "with the largest margin is kept",
                 )
-        self.evidence_ = SignAndImageEvidence.fit(
-            self.scorer_, features, self._frozen_features(pixels), labels, config
-        )
-
-    def _frozen_features(self, pixels: Tensor) -> Tensor:
-        """Embeddings of the backbone without adapters, ``(n, D)``; empty if not needed."""
-        if self.config.image_evidence == "none":
-            return torch.zeros(len(pixels), 0)
-        return torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
+        self.evidence_ = SignAndImageEvidence.fit(self.scorer_, features, labels, config)
 
     def check_fitted(self) -> None:
         """Raise InputError if the detector has neither been fitted nor loaded."""
@@ -220,7 +212,7 @@ class SDMAD(Detector):
         features = self.image_features(pixels)
         similarity = scorer.similarity(features)
         anchor = scorer.anchor_similarity(features)
-        combined = self.evidence_(scorer, similarity, anchor, self._frozen_features(pixels))
+        combined = self.evidence_(scorer, similarity, anchor, features)
         return ImageScores.of(combined, self._decide(combined), similarity, anchor)
 
     def _decide(self, combined: Combined) -> Tensor:

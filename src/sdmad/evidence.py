@@ -1,4 +1,4 @@
-"""Image evidence beside the signs': a linear probe on frozen embeddings of the support set."""
+"""Image evidence beside the signs': a linear probe on the support set's image embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from sdmad.config import SDMADConfig
@@ -44,6 +43,8 @@ class LinearProbe:
             regularisation: strength of the L2 penalty (1 / C of scikit-learn), on embeddings
                 scaled to unit variance on average.
         """
+        from sklearn.linear_model import LogisticRegression
+
         values = features.double().cpu().numpy()
         scale = np.sqrt(values.shape[1])
         categories = labels.shape[1]
@@ -103,7 +104,6 @@ class SignAndImageEvidence:
         cls,
         scorer: SignScorer,
         features: Tensor,
-        frozen_features: Tensor,
         labels: NDArray[np.float64],
         config: SDMADConfig,
     ) -> Self:
@@ -112,19 +112,18 @@ class SignAndImageEvidence:
         Args:
             scorer: the trained signs.
             features: embeddings in the adapted image tower, ``(n, D)``.
-            frozen_features: embeddings of the backbone without adapters, ``(n, D)``.
             labels: 1, 0 or NaN, shape ``(n, K)``.
             config: the settings.
         """
         if config.image_evidence == "none":
             return cls(config)
-        probe = LinearProbe.fit(frozen_features, labels)
+        probe = LinearProbe.fit(features, labels)
         signs = scorer.scores(scorer.similarity(features))
-        odds = probe(frozen_features)
+        odds = probe(features)
         return cls(config, probe, _spread(signs), _spread(odds[:, probe.learnt]))
 
     def __call__(
-        self, scorer: SignScorer, similarity: Tensor, anchor: Tensor, frozen_features: Tensor
+        self, scorer: SignScorer, similarity: Tensor, anchor: Tensor, features: Tensor
     ) -> Combined:
         """Combine the evidence of n images.
 
@@ -132,14 +131,14 @@ class SignAndImageEvidence:
             scorer: the trained signs.
             similarity: cosines with the signs, ``(n, S)``.
             anchor: cosines with the anchor, ``(n,)``.
-            frozen_features: embeddings without adapters, ``(n, D)``.
+            features: embeddings in the adapted image tower, ``(n, D)``.
         """
         rule = "paper" if self.config.decision == "paper" else "mean"
         margins = scorer.decision_margin(similarity, anchor, rule)
         scores = scorer.scores(similarity)
         if self.probe is None:
             return Combined(scores, margins, scorer.abnormality(similarity, anchor))
-        odds = self.probe(frozen_features) * self.probe.learnt
+        odds = self.probe(features) * self.probe.learnt
         odds = odds * (self.config.evidence_weight / self.probe_scale)
         return Combined(
             scores / self.sign_scale + odds,

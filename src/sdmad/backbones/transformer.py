@@ -1,0 +1,249 @@
+"""CLIP's two towers in plain torch: quick to import, one matrix product for query, key and value.
+
+Radford et al. 2021, with the names of the weights as ``transformers`` lays them out. The tests hold
+both towers to ``transformers``' own outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, interpolate, normalize, scaled_dot_product_attention
+
+from sdmad.backbones.base import Tower
+
+Activation = Callable[[Tensor], Tensor]
+
+
+def quick_gelu(values: Tensor) -> Tensor:
+    """OpenAI's approximation of GELU: ``x * sigmoid(1.702 x)``."""
+    return values * torch.sigmoid(1.702 * values)
+
+
+def tanh_gelu(values: Tensor) -> Tensor:
+    """GELU by its tanh approximation."""
+    return gelu(values, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "quick_gelu": quick_gelu,
+    "gelu": gelu,
+    "gelu_new": tanh_gelu,
+    "gelu_pytorch_tanh": tanh_gelu,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a tower.
+
+    Attributes:
+        width: size of a token.
+        depth: number of blocks.
+        heads: attention heads a block.
+        hidden: width of the feed-forward layer.
+        dimension: size of an embedding.
+        epsilon: of the layer norms.
+        activation: a key of :data:`ACTIVATIONS`.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+    dimension: int
+    epsilon: float
+    activation: str
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.heads = shape.heads
+        self.norm1 = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.qkv = nn.Linear(shape.width, 3 * shape.width)
+        self.out = nn.Linear(shape.width, shape.width)
+        self.norm2 = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.fc1 = nn.Linear(shape.width, shape.hidden)
+        self.fc2 = nn.Linear(shape.hidden, shape.width)
+        self.activation = ACTIVATIONS[shape.activation]
+
+    def forward(self, hidden: Tensor, causal: bool) -> Tensor:
+        """Tokens ``(n, T, W)`` to tokens; ``causal`` hides what comes later."""
+        hidden = hidden + self._attention(self.norm1(hidden), causal)
+        output: Tensor = hidden + self.fc2(self.activation(self.fc1(self.norm2(hidden))))
+        return output
+
+    def _attention(self, hidden: Tensor, causal: bool) -> Tensor:
+        count, length, width = hidden.shape
+        parts = self.qkv(hidden).view(count, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = scaled_dot_product_attention(query, key, value, is_causal=causal)
+        output: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
+        return output
+
+
+class ImageTransformer(Tower):
+    """CLIP's vision transformer; any input size.
+
+    Args:
+        shape: sizes.
+        patch: side of a patch in pixels.
+        grid: patches a side that the position embeddings were trained for.
+    """
+
+    def __init__(self, shape: Shape, patch: int, grid: int) -> None:
+        super().__init__()
+        self.depth, self.widths, self.grid = shape.depth, (shape.width,) * shape.depth, grid
+        self.patch = nn.Conv2d(3, shape.width, patch, patch, bias=False)
+        self.class_token = nn.Parameter(torch.empty(shape.width))
+        self.position = nn.Parameter(torch.empty(grid * grid + 1, shape.width))
+        self.norm_before = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.blocks = nn.ModuleList([Block(shape) for _ in range(shape.depth)])
+        self.norm_after = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.projection = nn.Linear(shape.width, shape.dimension, bias=False)
+
+    def embed(self, inputs: Tensor) -> tuple[Tensor, None]:
+        """Patch tokens with position embeddings, resized bicubically to the input's size."""
+        patches = self.patch(inputs.to(self.patch.weight.dtype))
+        tokens = patches.flatten(2).transpose(1, 2)
+        first = self.class_token.expand(len(tokens), 1, -1)
+        tokens = torch.cat([first, tokens], dim=1) + self._positions(*patches.shape[-2:])
+        return self.norm_before(tokens), None
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        if height == width == self.grid:
+            return self.position
+        grid = self.position[1:].float().T.reshape(1, -1, self.grid, self.grid)
+        resized = interpolate(grid, (height, width), mode="bicubic", align_corners=False)
+        return torch.cat([self.position[:1], resized.flatten(2)[0].T.to(self.position.dtype)])
+
+    def block(self, index: int, hidden: Tensor, state: None) -> Tensor:
+        """Run block ``index``, counted from 1, on tokens ``(n, T, W)``."""
+        del state
+        output: Tensor = self.blocks[index - 1](hidden, causal=False)
+        return output
+
+    def pool(self, hidden: Tensor, state: None) -> Tensor:
+        """Class token, final norm, projection, unit length: ``(n, D)``, float32."""
+        del state  # the class token always comes first
+        return normalize(self.projection(self.norm_after(hidden[:, 0])).float(), dim=-1)
+
+
+@dataclass(frozen=True)
+class TextState:
+    """The place of each end-of-text token, ``(S,)``."""
+
+    end: Tensor
+
+    def __getitem__(self, rows: slice) -> TextState:
+        """The state of some of the sentences."""
+        return TextState(self.end[rows])
+
+
+class TextTransformer(Tower):
+    """CLIP's causal text transformer.
+
+    Args:
+        shape: sizes.
+        vocabulary: number of tokens.
+        context: longest sentence in tokens.
+        end_token: number of the end-of-text token; None takes the largest number of a sentence,
+            as OpenAI's configurations mean it.
+    """
+
+    def __init__(self, shape: Shape, vocabulary: int, context: int, end_token: int | None) -> None:
+        super().__init__()
+        self.depth, self.widths, self.end_token = (
+            shape.depth,
+            (shape.width,) * shape.depth,
+            end_token,
+        )
+        self.token = nn.Embedding(vocabulary, shape.width)
+        self.position = nn.Parameter(torch.empty(context, shape.width))
+        self.blocks = nn.ModuleList([Block(shape) for _ in range(shape.depth)])
+        self.norm_after = nn.LayerNorm(shape.width, eps=shape.epsilon)
+        self.projection = nn.Linear(shape.width, shape.dimension, bias=False)
+
+    def embed(self, inputs: Tensor) -> tuple[Tensor, TextState]:
+        """Token and position embeddings of token ids ``(S, T)``."""
+        hidden = self.token(inputs) + self.position[: inputs.shape[1]]
+        ends = inputs if self.end_token is None else (inputs == self.end_token).int()
+        return hidden, TextState(ends.argmax(dim=1))
+
+    def block(self, index: int, hidden: Tensor, state: TextState) -> Tensor:
+        """Run block ``index``, counted from 1, on tokens ``(S, T, W)``; causal, as trained."""
+        del state
+        output: Tensor = self.blocks[index - 1](hidden, causal=True)
+        return output
+
+    def pool(self, hidden: Tensor, state: TextState) -> Tensor:
+        """Final norm and projection of the end-of-text token, unit length: ``(S, D)``, float32."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        last = self.norm_after(hidden[rows, state.end])
+        return normalize(self.projection(last).float(), dim=-1)
+
+
+_BLOCK = {
+    "norm1": "layer_norm1",
+    "out": "self_attn.out_proj",
+    "norm2": "layer_norm2",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+}
+_IMAGE = {
+    "patch.weight": "vision_model.embeddings.patch_embedding.weight",
+    "class_token": "vision_model.embeddings.class_embedding",
+    "position": "vision_model.embeddings.position_embedding.weight",
+    "norm_before.weight": "vision_model.pre_layrnorm.weight",
+    "norm_before.bias": "vision_model.pre_layrnorm.bias",
+    "norm_after.weight": "vision_model.post_layernorm.weight",
+    "norm_after.bias": "vision_model.post_layernorm.bias",
+    "projection.weight": "visual_projection.weight",
+}
+_TEXT = {
+    "token.weight": "text_model.embeddings.token_embedding.weight",
+    "position": "text_model.embeddings.position_embedding.weight",
+    "norm_after.weight": "text_model.final_layer_norm.weight",
+    "norm_after.bias": "text_model.final_layer_norm.bias",
+    "projection.weight": "text_projection.weight",
+}
+
+
+def weight_names(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[str, ...]]:
+    """Which tensors of a ``transformers`` checkpoint make each parameter, joined in this order."""
+    is_image = isinstance(tower, ImageTransformer)
+    names = {own: (theirs,) for own, theirs in (_IMAGE if is_image else _TEXT).items()}
+    layers = f"{'vision' if is_image else 'text'}_model.encoder.layers"
+    for i in range(tower.depth):
+        for kind in ("weight", "bias"):
+            for own, theirs in _BLOCK.items():
+                names[f"blocks.{i}.{own}.{kind}"] = (f"{layers}.{i}.{theirs}.{kind}",)
+            names[f"blocks.{i}.qkv.{kind}"] = tuple(
+                f"{layers}.{i}.self_attn.{part}_proj.{kind}" for part in ("q", "k", "v")
+            )
+    return names
+
+
+def fill(
+    tower: ImageTransformer | TextTransformer, tensors: Mapping[str, Tensor]
+) -> ImageTransformer | TextTransformer:
+    """Fill a tower, built on the meta device or not, with a checkpoint's tensors.
+
+    Args:
+        tower: to be filled; its parameters are replaced.
+        tensors: of a ``transformers`` CLIP checkpoint, by name; checked beforehand.
+    """
+    state = {
+        own: torch.cat([tensors[name] for name in theirs])
+        if len(theirs) > 1
+        else tensors[theirs[0]]
+        for own, theirs in weight_names(tower).items()
+    }
+    tower.load_state_dict(state, assign=True)
+    return tower
