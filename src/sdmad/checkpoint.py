@@ -2,7 +2,7 @@
 
 | file | holds |
 | --- | --- |
-| ``config.json`` | settings, seed, names of the bank and the backbone |
+| ``config.json`` | settings, seed, names of the bank and the backbone, what was stated of it |
 | ``bank.yaml`` | the sign bank |
 | ``adapters.safetensors`` | adapter weights, text features, kept marks, evidence constants |
 | ``preprocessing.json`` | how an image becomes pixel values |
@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
+from sdmad.backbones.known import Overrides
 from sdmad.config import SDMADConfig
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError
@@ -40,7 +41,7 @@ from sdmad.training import EpochLog, SignTexts, build_adapters
 if TYPE_CHECKING:
     from sdmad.detector import SDMAD
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 FILES = (
     "config.json",
@@ -80,6 +81,8 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
                 "seed": detector.seed,
                 "bank": detector.bank.name,
                 "backbone": backbone.name,
+                "backbone_overrides": dict(backbone.overrides),
+                "activation": backbone.activation,
             },
         )
         write_text(work / "bank.yaml", detector.bank.to_yaml())
@@ -120,16 +123,25 @@ def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: 
         settings = SDMADConfig.from_dict(config["settings"])
         preprocessing = Preprocessing.from_dict(_read_json(folder / "preprocessing.json"))
         bank = SignBank.load(folder / "bank.yaml")
-        bank = SignBank(str(config["bank"]), bank.modality, bank.normal, bank.categories)
+        bank = replace(bank, name=str(config["bank"]))
         name, seed = str(config["backbone"]), int(config["seed"])
+        overrides = Overrides(**config.get("backbone_overrides", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: not a usable model directory ({error})") from error
-    base = _load_base(folder, backbone if backbone is not None else name, preprocessing.size)
+    source = backbone if backbone is not None else name
+    base = _load_base(folder, source, preprocessing.size, overrides)
     if base.weights_hash != expected:
         raise ModelError(
             f"{folder} was fitted on {name} with weights {expected[:12]}... ({MANIFEST}), but "
             f"{base.name} has {base.weights_hash[:12]}.... Give the folder of the right weights as "
             "the backbone, or fit again."
+        )
+    activation = config.get("activation", "")
+    if activation and base.activation and base.activation != activation:
+        raise ModelError(
+            f"{folder} was fitted with activation {activation!r}, but {base.name} runs "
+            f"{base.activation!r}. Mend its config.json, or load it with "
+            f"activation={activation!r}."
         )
     base = copy.copy(base)  # the caller's own keeps its preprocessing
     base.preprocessing = preprocessing
@@ -138,13 +150,15 @@ def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: 
     return detector
 
 
-def _load_base(folder: Path, source: Backbone | str | Path, size: int) -> Backbone:
+def _load_base(
+    folder: Path, source: Backbone | str | Path, size: int, overrides: Overrides
+) -> Backbone:
     if isinstance(source, Backbone):
         return source
     try:
-        return load_backbone(source, size)
+        return load_backbone(source, size, **overrides.given())
     except ModelError as error:
-        raise ModelError(
+        raise type(error)(
             f"{folder} needs its base weights: {error} Give their folder as the backbone."
         ) from error
 

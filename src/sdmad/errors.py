@@ -14,3 +14,7 @@ class InputError(SDMADError, ValueError):
 
 class ModelError(SDMADError, ValueError):
     """A model directory or a backbone that is incomplete, altered or does not fit."""
+
+
+class WeightsMissingError(ModelError):
+    """A backbone's weights are not on this machine; says where they are had and where they go."""

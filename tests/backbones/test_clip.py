@@ -1,6 +1,10 @@
 """The layer-by-layer CLIP against ``transformers``' own."""
 
+import json
+import shutil
+
 import pytest
+import safetensors.torch
 import torch
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
@@ -215,3 +219,105 @@ def test_vit_l_14_at_240_pixels():
         expected = reference_image(model, values, interpolate_pos_encoding=True)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
         assert text(torch.tensor([[97, 5, 99]])).shape == (1, 768)
+
+
+@pytest.fixture(scope="module")
+def openai_layout(make_clip, tmp_path_factory):
+    """The files of openai/clip-vit-*: old keys, the legacy end token, merges, halves of floats."""
+    folder = tmp_path_factory.mktemp("openai") / "checkpoint"
+    shutil.copytree(make_clip(end_token=2), folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text, vision = config["text_config"], config["vision_config"]
+    words = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    # Two merges take the places of two letters that no sentence here has.
+    merges = [("m", "a"), ("s", "s</w>"), ("ma", "ss</w>")]
+    for merged, place in zip(("ma", "ss</w>", "mass</w>"), ("Ā", "ā", "Ă"), strict=True):
+        words[merged] = words.pop(place)
+    numbers = {"text_model.embeddings.position_ids": torch.arange(24).unsqueeze(0)}
+    weights = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file(
+        weights | numbers, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+    text = {**text, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}
+    contents = {
+        "config.json": {
+            "_name_or_path": "clip-vit-tiny/",
+            "architectures": ["CLIPModel"],
+            "initializer_factor": 1.0,
+            "logit_scale_init_value": 2.6592,
+            "model_type": "clip",
+            "projection_dim": 16,
+            "text_config": text,
+            "text_config_dict": {**text, "vocab_size": 514},
+            "torch_dtype": "float32",
+            "transformers_version": None,
+            "vision_config": vision,
+            "vision_config_dict": vision,
+        },
+        "preprocessor_config.json": {
+            "crop_size": 32,
+            "do_center_crop": True,
+            "do_normalize": True,
+            "do_resize": True,
+            "feature_extractor_type": "CLIPFeatureExtractor",
+            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "resample": 3,
+            "size": 32,
+        },
+        "special_tokens_map.json": {
+            "bos_token": "<|startoftext|>",
+            "eos_token": "<|endoftext|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>",
+        },
+        "tokenizer_config.json": {
+            "add_prefix_space": False,
+            "bos_token": "<|startoftext|>",
+            "do_lower_case": True,
+            "eos_token": "<|endoftext|>",
+            "errors": "replace",
+            "model_max_length": 24,
+            "pad_token": "<|endoftext|>",
+            "tokenizer_class": "CLIPTokenizer",
+            "unk_token": "<|endoftext|>",
+        },
+        "vocab.json": words,
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "tokenizer.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("with_tokenizer_json", [False, True])
+def test_openais_layout(openai_layout, tmp_path, with_tokenizer_json):
+    folder = openai_layout
+    if with_tokenizer_json:  # later commits of the hub's repositories have all three files
+        folder = shutil.copytree(openai_layout, tmp_path / "checkpoint")
+        tokenizer = CLIPTokenizer.from_pretrained(openai_layout, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    backbone = load_backbone(folder)
+    model = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+    assert backbone.token_counts(["mass", "masses"]) == [3, 7]
+    expected = reference_image(model, pixels(40), interpolate_pos_encoding=True)
+    torch.testing.assert_close(backbone.encode_image(pixels(40)), expected, rtol=0, atol=1e-5)
+    expected = reference_text(model, folder, SENTENCES)
+    torch.testing.assert_close(backbone.encode_text(SENTENCES), expected, rtol=0, atol=1e-5)
+    assert backbone.preprocessing.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert backbone.activation == "quick_gelu"
+
+
+def test_every_block_equals_that_of_transformers(backbone, reference):
+    values = pixels(40)
+    with torch.no_grad():
+        output = reference.vision_model(
+            values, interpolate_pos_encoding=True, output_hidden_states=True
+        )
+        hidden, state = backbone.image.embed(values)
+        for index in range(1, 7):
+            before, hidden = hidden, backbone.image.block(index, hidden, state)
+            assert (hidden - before).abs().max() > 0.01
+            torch.testing.assert_close(hidden, output.hidden_states[index], rtol=0, atol=1e-5)

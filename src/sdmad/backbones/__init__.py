@@ -1,25 +1,38 @@
-"""Backbones: one interface to a vision-language model's two towers, layer by layer."""
+"""Backbones: one interface to a vision-language model's two towers, layer by layer.
+
+A name is a packaged backbone's, begins with a prefix (``open_clip:``, ``medclip:``), or is a folder
+or a hub name, whose ``config.json`` says what kind of model it holds. docs/backbones.md lists all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from sdmad.backbones.base import Backbone, Tower
+from sdmad.backbones.known import Overrides
 from sdmad.errors import ModelError
 
 NANO_FOLDER = Path(__file__).parent / "nano"
+PACKAGED = {"nano": NANO_FOLDER}
 
-
-def _load_nano(image_size: int | None) -> Backbone:
-    from sdmad.backbones.clip import load_clip
-
-    backbone = load_clip(str(NANO_FOLDER), image_size)
-    backbone.name = "nano"
-    return backbone
-
-
-PACKAGED: dict[str, Callable[[int | None], Backbone]] = {"nano": _load_nano}
+# Modules of this package and a function in each, imported when one is asked for:
+# ``(name, image_size, **overrides) -> Backbone``. Behind a prefix the name is what the user typed,
+# prefix included; elsewhere it is the local folder that holds the files.
+PREFIXES = {
+    "open_clip:": ("open_clip", "load_open_clip"),
+    "medclip:": ("medclip", "load_medclip"),
+}
+MODEL_TYPES = {
+    "clip": ("clip", "load_clip"),
+    "siglip": ("siglip", "load_siglip"),
+    "siglip2": ("siglip", "load_siglip"),
+}
+# What a folder may hold whose config.json is missing or names none of these:
+# ``is_medclip(folder) -> bool``, ``load_medclip``.
+FOLDERS = (("medclip", "is_medclip", "load_medclip"),)
 
 
 def list_backbones() -> list[str]:
@@ -27,29 +40,78 @@ def list_backbones() -> list[str]:
     return sorted(PACKAGED)
 
 
-def load_backbone(name_or_folder: str | Path, image_size: int | None = None) -> Backbone:
+def load_backbone(
+    name_or_folder: str | Path,
+    image_size: int | None = None,
+    *,
+    activation: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Backbone:
     """Load a backbone by name.
 
+    Activation, mean and deviation come from the checkpoint. A value given here settles what the
+    checkpoint leaves open, or a contradiction between it and what is known of its weights; one that
+    agrees with neither is refused (docs/backbones.md).
+
     Args:
-        name_or_folder: ``"nano"`` (packaged), a folder in the ``transformers`` CLIP format, or a
-            hub name such as ``"openai/clip-vit-large-patch14"``.
+        name_or_folder: ``"nano"`` (packaged), a folder in the ``transformers`` format (CLIP,
+            SigLIP), a hub name such as ``"openai/clip-vit-large-patch14"``,
+            ``"open_clip:ARCHITECTURE/WEIGHTS"``, ``"open_clip:hf-hub:OWNER/NAME"`` or
+            ``"medclip:FOLDER"``.
         image_size: side of the input in pixels; the checkpoint's own when not given.
+        activation: of both towers: ``"quick_gelu"``, ``"gelu"`` or ``"gelu_pytorch_tanh"``.
+        mean: of the three channels, in [0, 1] units.
+        std: of the three channels, in [0, 1] units.
 
     Returns:
         A frozen backbone with ``encode_image(pixel_values) -> (n, D)`` and
         ``encode_text(sentences) -> (S, D)``, both unit length.
 
     Raises:
-        ModelError: if it cannot be found or read; the message says where it looked.
+        ModelError: if it cannot be found or read, or contradicts itself; the message says where
+            it looked and how to mend it.
     """
     name = str(name_or_folder)
-    if name in PACKAGED:
-        return PACKAGED[name](image_size)
     if not name:
         raise ModelError("the backbone's name is empty; the packaged one is called nano")
-    from sdmad.backbones.clip import load_clip
+    overrides = Overrides(activation, mean, std).given()
+    for prefix, place in PREFIXES.items():
+        if name.startswith(prefix) or name == prefix.rstrip(":"):
+            backbone: Backbone = _call(*place)(name, image_size, **overrides)
+            break
+    else:
+        backbone = _load_folder(name, image_size, overrides)
+    backbone.name, backbone.overrides = name, overrides
+    return backbone
 
-    return load_clip(name, image_size)
+
+def _load_folder(name: str, image_size: int | None, overrides: dict[str, Any]) -> Backbone:
+    from sdmad.backbones.hub import resolve
+
+    folder = PACKAGED.get(name) or resolve(name)
+    try:
+        backbone: Backbone = _folder_loader(folder)(str(folder), image_size, **overrides)
+    except ModelError as error:
+        if str(folder) in (name, str(PACKAGED.get(name))):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+    return backbone
+
+
+def _call(module: str, function: str) -> Callable[..., Any]:
+    loaded: Callable[..., Any] = getattr(import_module(f"{__name__}.{module}"), function)
+    return loaded
+
+
+def _folder_loader(folder: Path) -> Callable[..., Backbone]:
+    from sdmad.backbones.files import model_type, read_model_type
+
+    if model_type(folder) not in MODEL_TYPES:
+        for module, test, loader in FOLDERS:
+            if _call(module, test)(folder):
+                return _call(module, loader)
+    return _call(*MODEL_TYPES[read_model_type(folder, sorted(MODEL_TYPES))])
 
 
 __all__ = ["NANO_FOLDER", "Backbone", "Tower", "list_backbones", "load_backbone"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -58,6 +59,9 @@ class Backbone(ABC):
         dimension: size D of an embedding.
         context_length: longest sentence in tokens, start and end included.
         weights_hash: SHA-256 of the weights, hexadecimal.
+        activation: what the towers' blocks run, ``""`` where it cannot be chosen.
+        overrides: what was stated beside the name, as :func:`~sdmad.backbones.load_backbone`
+            takes it.
     """
 
     name: str
@@ -67,10 +71,12 @@ class Backbone(ABC):
     dimension: int
     context_length: int
     weights_hash: str
+    activation: str = ""
+    overrides: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
-        """Token ids ``(S, T)``, int64, cut to the context length and padded to the longest.
+        """Token ids ``(S, T)``, int64, cut to the context length and padded as the tower needs.
 
         Raises:
             InputError: if there is no sentence, or a single one outside a list.

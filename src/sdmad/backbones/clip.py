@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from sdmad.backbones.base import Backbone, Tower
-from sdmad.backbones.hub import resolve
-from sdmad.backbones.processor import read_preprocessing
-from sdmad.backbones.weights import DAMAGED, check_weights, hash_weights
-from sdmad.data.preprocessing import Preprocessing
+from sdmad.backbones.files import check_files
+from sdmad.backbones.known import OPENAI_MEAN, OPENAI_STD, Overrides
+from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
+from sdmad.backbones.weights import DAMAGED, Reading
 from sdmad.errors import InputError, ModelError
 
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 # OpenAI's configurations say so; their end-of-text token is the last of the vocabulary.
 LEGACY_END_TOKEN = 2
 
@@ -97,22 +98,16 @@ class CLIPTextTower(Tower):
 class CLIPBackbone(Backbone):
     """A ``transformers`` CLIP checkpoint behind the common interface."""
 
-    def __init__(
-        self,
-        name: str,
-        model: CLIPModel,
-        tokenizer: CLIPTokenizer,
-        preprocessing: Preprocessing,
-        weights_hash: str,
-    ) -> None:
+    def __init__(self, name: str, read: Pretrained, tokenizer: CLIPTokenizer) -> None:
         self.name = name
-        model.eval().requires_grad_(False)
+        model = read.model.eval().requires_grad_(False)
         self.image = CLIPImageTower(model)
         self.text = CLIPTextTower(model)
-        self.preprocessing = preprocessing
+        self.preprocessing = read.preprocessing
+        self.activation = read.activation
         self.dimension = model.config.projection_dim
         self.context_length = model.config.text_config.max_position_embeddings
-        self.weights_hash = weights_hash
+        self.weights_hash = read.weights_hash
         self._tokenizer = tokenizer
 
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
@@ -139,52 +134,46 @@ class CLIPBackbone(Backbone):
         return [len(self._tokenizer(s, verbose=False)["input_ids"]) for s in sentences]
 
 
-def load_clip(name: str, image_size: int | None = None) -> CLIPBackbone:
+def load_clip(
+    name: str,
+    image_size: int | None = None,
+    *,
+    activation: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> CLIPBackbone:
     """Load a ``transformers`` CLIP checkpoint, in float32, on the CPU.
 
     Args:
-        name: a local folder or a hub name.
+        name: the local folder.
         image_size: side of the input in pixels; the checkpoint's own when not given. The paper
             runs ViT-L/14, trained at 224, at 240.
+        activation: of both towers; see :mod:`sdmad.backbones.known`.
+        mean: of the three channels.
+        std: of the three channels.
 
     Raises:
-        ModelError: if files are missing or unreadable, are pickled, or do not fit together.
+        ModelError: if files are missing or unreadable, are pickled, do not fit together, or
+            contradict what is known of them or stated here.
     """
-    folder = resolve(name)
-    where = name if Path(name) == folder else f"{name} ({folder})"
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
-    if not any(folder.glob("model*.safetensors")):
-        missing.append("model.safetensors")
-    if not (folder / "tokenizer.json").is_file() and not (folder / "vocab.json").is_file():
-        missing.append("tokenizer.json (or vocab.json and merges.txt)")
-    if missing:
-        raise ModelError(
-            f"{where} lacks {', '.join(missing)}. Pickled weights (.bin, .pt) are never read; "
-            "convert them with CLIPModel.save_pretrained."
-        )
+    folder = Path(name)
+    overrides = Overrides(activation, mean, std)
+    check_files(folder, TOKENIZERS)
     try:
-        _check_config(folder / "config.json")
         _check_merges(folder)
-        model, tokenizer = _read_checkpoint(folder)
-        _check_tokenizer(model, tokenizer)
     except ModelError as error:
-        raise ModelError(f"{where}: {error}") from error
-    size = model.config.vision_config.image_size if image_size is None else image_size
-    if size < model.config.vision_config.patch_size:
-        raise ModelError(f"{where}: {size} px is less than one patch")
-    return CLIPBackbone(
-        name, model, tokenizer, read_preprocessing(folder, size), hash_weights(model)
-    )
-
-
-def _check_config(path: Path) -> None:
-    """Refuse another model's configuration, which would be read as if it were a CLIP's."""
+        raise ModelError(f"{folder}: {error}") from error
+    read = read_pretrained(folder, CLIPModel, (OPENAI_MEAN, OPENAI_STD), image_size, overrides)
+    with quiet(), Reading(f"{folder}: not a readable CLIP tokenizer"):
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        # The library leaves part of tokenizer.json unread; a damaged one is refused whole.
+        if (folder / "tokenizer.json").is_file():
+            Tokenizer.from_file(str(folder / "tokenizer.json"))
     try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except DAMAGED as error:
-        raise ModelError(f"{path.name} is not readable JSON ({error})") from error
-    if kind != "clip":
-        raise ModelError(f"{path.name} says model_type {kind!r}; only 'clip' can be read")
+        _check_tokenizer(read.model, tokenizer)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    return CLIPBackbone(name, read, tokenizer)
 
 
 def _check_merges(folder: Path) -> None:
@@ -208,36 +197,6 @@ def _check_merges(folder: Path) -> None:
         raise ModelError(f"{path.name} holds a tokenizer of type {kind}; CLIP's is BPE")
     if lost:
         raise ModelError(f"{path.name}: merges lead to {min(lost)!r}, not in the vocabulary")
-
-
-def _read_checkpoint(folder: Path) -> tuple[CLIPModel, CLIPTokenizer]:
-    level = transformers_logging.get_verbosity()
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        model, report = CLIPModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            ignore_mismatched_sizes=True,  # _check_weights complains more clearly
-            output_loading_info=True,
-        )
-        check_weights(model, report)
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    except ModelError:
-        raise
-    except DAMAGED as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"not a readable CLIP ({type(error).__name__}: {reason})") from error
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bar:
-            transformers_logging.enable_progress_bar()
-    return model, tokenizer
 
 
 def _check_tokenizer(model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
