@@ -15,6 +15,7 @@ from PIL import Image
 from sdmad.baselines import ZeroShotCLIP
 from sdmad.data.images import ImageError, content_hash, read_image
 from sdmad.data.table import LabelTable
+from sdmad.data.windows import Window
 from sdmad.detector import SDMAD, Explanation
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import Evaluation, evaluate
@@ -183,8 +184,8 @@ def sign_rows(detector: SDMAD) -> tuple[SignRow, ...]:
     )
 
 
-def _thumbnail(path: Path) -> bytes:
-    image = read_image(path)
+def _thumbnail(path: Path, window: Window) -> bytes:
+    image = read_image(path, window)
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
@@ -207,7 +208,8 @@ def _example(judgement: Judgement, row: int, explanation: Explanation) -> Exampl
     )
     shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
     path = judgement.table.files[row]
-    return Example(path.name, _thumbnail(path), tuple(shown))
+    window = judgement.detector.backbone.preprocessing.window
+    return Example(path.name, _thumbnail(path, window), tuple(shown))
 
 
 def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from sdmad.data.images import ImageError, content_hash, list_images, read_image, to_image
+from sdmad.data.images import (
+    ImageError,
+    content_hash,
+    list_images,
+    read_image,
+    to_image,
+    volume_slices,
+)
 from sdmad.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
 
 GREY = np.array([[0, 10, 20], [30, 40, 255]], dtype=np.uint8)
 COLOUR = np.dstack([GREY, GREY[::-1], 255 - GREY])
@@ -140,6 +149,76 @@ def test_first_frame_of_several(tmp_path):
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(pixels(path), GREY)
+
+
+def test_pages_by_index(tmp_path):
+    frames = [Image.fromarray(grey) for grey in (GREY, 255 - GREY, GREY[:, ::-1])]
+    path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
+    assert volume_slices(path) == 3
+    np.testing.assert_array_equal(pixels(f"{path}#1"), 255 - GREY)
+    np.testing.assert_array_equal(pixels(f"{path}#2"), GREY[:, ::-1])
+    with pytest.raises(ImageError, match=r"a\.tif: holds 3 slices, 0 to 2; there is no slice 3"):
+        read_image(f"{path}#3")
+    assert content_hash(path) == content_hash(f"{path}#0") != content_hash(f"{path}#1")
+
+
+def test_addresses_of_plain_images(tmp_path):
+    path = save(tmp_path / "a.png", Image.fromarray(GREY))
+    assert volume_slices(path) == volume_slices(f"{path}#0") == 1
+    np.testing.assert_array_equal(pixels(f"{path}#0"), GREY)
+    with pytest.raises(ImageError, match="holds one picture; there is no slice 1"):
+        read_image(f"{path}#1")
+    odd = save(tmp_path / "b.png", Image.fromarray(GREY))
+    odd.rename(tmp_path / "b#7")
+    np.testing.assert_array_equal(pixels(tmp_path / "b#7"), GREY)
+    with pytest.raises(ImageError, match=r"none\.nii: no such file"):
+        read_image(tmp_path / "none.nii#3")
+
+
+DEEP = np.array([[1000, 2000], [3000, 5000]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("window", "expected"),
+    [
+        ("auto", [[0, 64], [128, 255]]),
+        ("full", [[0, 64], [128, 255]]),
+        # 0.5 and 99.5 per cent of 4 values: 1000 + 0.015 x 1000 and 5000 - 0.015 x 2000
+        ("percentiles", [[0, np.rint(985 / 3955 * 255)], [np.rint(1985 / 3955 * 255), 255]]),
+        ((2000, 2001), [[0, np.rint((0.5 / 2000 + 0.5) * 255)], [255, 255]]),
+    ],
+)
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_windows_of_deep_greyscale(tmp_path, window, expected, ending):
+    path = save(tmp_path / f"a.{ending}", Image.fromarray(DEEP))
+    np.testing.assert_array_equal(np.asarray(read_image(path, window)), expected)
+    for source in (path, Image.fromarray(DEEP), DEEP, DEEP.astype(np.float64), DEEP[..., None]):
+        np.testing.assert_array_equal(np.asarray(to_image(source, window)), expected)
+
+
+def test_windows_of_eight_bits_act_on_the_grey_values(tmp_path):
+    grey = np.array([[10, 60], [110, 210]], np.uint8)
+    path = save(tmp_path / "a.png", Image.fromarray(grey))
+    for source in (path, Image.fromarray(grey), grey):
+        np.testing.assert_array_equal(np.asarray(to_image(source)), grey)
+        shown = np.asarray(to_image(source, "full"))
+        np.testing.assert_array_equal(shown, [[0, 64], [128, 255]])
+        shown = np.asarray(to_image(source, (60.5, 101)))
+        np.testing.assert_array_equal(shown, [[0, 128], [255, 255]])
+    colour = save(tmp_path / "b.png", Image.fromarray(COLOUR))
+    for source in (colour, COLOUR, COLOUR.astype(np.int64)):
+        np.testing.assert_array_equal(np.asarray(to_image(source, (60.5, 101))), COLOUR)
+
+
+def test_floats_within_0_and_1_have_their_own_units(tmp_path):
+    values = np.array([[0.0, 0.2], [0.4, 0.4]])
+    np.testing.assert_array_equal(np.asarray(to_image(values, "full")), [[0, 128], [255, 255]])
+
+
+def test_unknown_window(tmp_path):
+    for source in (tmp_path / "none.png", GREY, Image.fromarray(GREY)):
+        with pytest.raises(InputError, match="window: expected auto"):
+            to_image(source, "lung")
 
 
 def test_missing_folder_and_empty(tmp_path):
@@ -280,6 +359,23 @@ def test_list_images(tmp_path):
     found = list_images([tmp_path / "z.dat", tmp_path, tmp_path / "b" / "1.jpg"])
     relative = [path.relative_to(tmp_path).as_posix() for path in found]
     assert relative == ["z.dat", "a/x.tif", "b/1.jpg", "b/2.PNG"]
+
+
+def test_list_images_knows_volumes_and_nameless_dicom(tmp_path):
+    dicom = bytes(128) + b"DICM"
+    for name in ("a.dcm", "b.DICOM", "c.nii", "d.nii.gz", "e.h5", "f.hdf5", "g.gz", "h.txt"):
+        (tmp_path / name).touch()
+    for name in ("IM0001", "1.2.840.113619.2", "DICOMDIR", "i.bak"):
+        (tmp_path / name).write_bytes(dicom)
+    for name in ("README", "1.2.3", "empty"):
+        (tmp_path / name).write_bytes(b"not DICOM" * 30 if name != "empty" else b"")
+    found = [path.name for path in list_images([tmp_path])]
+    expected = ["1.2.840.113619.2", "IM0001", "a.dcm", "b.DICOM", "c.nii", "d.nii.gz", "e.h5"]
+    assert found == [*expected, "f.hdf5"]
+    addresses = [tmp_path / "c.nii#7", tmp_path / "c.nii#8"]
+    assert list_images(addresses) == addresses
+    with pytest.raises(InputError, match=r"z\.nii#7: no such file"):
+        list_images([tmp_path / "z.nii#7"])
 
 
 def test_list_images_refuses(tmp_path):

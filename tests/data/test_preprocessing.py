@@ -88,6 +88,34 @@ def test_round_trip_through_json():
     assert Preprocessing.from_dict(values) == preprocessing
 
 
+@pytest.mark.parametrize("window", ["auto", "full", "percentiles", (40.0, 400.0)])
+def test_window_travels_with_the_settings(window):
+    preprocessing = Preprocessing(4, PLAIN.mean, PLAIN.std, False, window)
+    values = json.loads(json.dumps(preprocessing.to_dict()))
+    assert values["window"] == (window if isinstance(window, str) else [40, 400])
+    assert Preprocessing.from_dict(values) == preprocessing
+
+
+def test_settings_saved_before_there_were_windows():
+    values = PLAIN.to_dict()
+    del values["window"]
+    assert Preprocessing.from_dict(values) == PLAIN
+    assert PLAIN.window == "auto"
+
+
+def test_window_is_applied(tmp_path):
+    units = np.full((9, 9), 40, np.int32)
+    units[:, 5:], units[0, 0] = 3000, -1024
+    Image.fromarray(units).save(tmp_path / "a.tif")
+    own = Preprocessing(9, PLAIN.mean, PLAIN.std, False)
+    window = Preprocessing(9, PLAIN.mean, PLAIN.std, False, (40, 400))
+    for source in (tmp_path / "a.tif", units, Image.fromarray(units)):
+        plain, shown = own([source])[0, 0], window([source])[0, 0]
+        assert shown[5, 2] == pytest.approx(round((0.5 / 399 + 0.5) * 255) / 255)
+        assert plain[5, 2] == pytest.approx(round(1064 / 4024 * 255) / 255)
+        assert shown[5, 8] == plain[5, 8] == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -99,6 +127,8 @@ def test_round_trip_through_json():
         ({"std": [1, 1, math.nan]}, "std must be three finite"),
         ({"std": [1, 0, 1]}, "std must be positive"),
         ({"normalise_border": 1}, "normalise_border must be true or false"),
+        ({"window": "lung"}, "preprocessing: window: expected auto, full, percentiles"),
+        ({"window": [40, 0]}, "preprocessing: window: the width must be at least 1"),
         ({"crop": 1}, "unknown key crop; known: size"),
     ],
 )

@@ -12,23 +12,29 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from sdmad.data.address import file_of, parse_address
+from sdmad.data.formats import Format, has_dicom_prefix, recognise
+from sdmad.data.intensity import check_floats, check_shown
+from sdmad.data.plane import MAX_PIXELS as MAX_PIXELS
+from sdmad.data.plane import ImageError as ImageError
+from sdmad.data.plane import Plane, check_size, choose_slice
+from sdmad.data.windows import Window, check_window, eight_bit, full_range, shaded
 from sdmad.errors import InputError
 
 ImageSource = str | os.PathLike[str] | Image.Image | NDArray[np.generic]
-"""What counts as an image: a path, a Pillow image or an array (H, W), (H, W, 1) or (H, W, 3)."""
-
-MAX_PIXELS = 178_956_970
-"""Largest number of pixels that is decoded: 512 MiB of 24-bit RGB, Pillow's own hard limit."""
-
-MIN_SIDE = 2
-"""Shortest side, in pixels, of an image that can be resampled to anything meaningful."""
+"""What counts as an image: a path or address (``scan.nii.gz#80``), a Pillow image or an array
+(H, W), (H, W, 1) or (H, W, 3)."""
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 """Pillow formats that are tried; formats that start other programs (EPS, PDF) are not."""
 
+VOLUMES = ("DICOM", "NIfTI", "fastMRI HDF5")
+"""Formats of this package's own readers."""
+
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"}
+    | {".dcm", ".dicom", ".nii", ".nii.gz", ".h5", ".hdf5"}
 )
 """File-name endings (lower case) that `list_images` takes for images in a folder."""
 
@@ -48,89 +54,103 @@ _DECODER_ERRORS = (
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-class ImageError(InputError):
-    """One image that cannot be read or used.
-
-    Attributes:
-        path: the file, or None if the image did not come from a file.
-    """
-
-    def __init__(self, message: str, path: Path | None = None) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-def read_image(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Image.Image:
+def read_image(
+    path: str | os.PathLike[str], window: Window = "auto", max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """Read an image file as 8-bit greyscale or RGB.
 
-    - Greyscale of more than 8 bits (16- and 32-bit integers, floats) is scaled so that the image's
-      own smallest value becomes 0 and its largest 255; a constant image becomes 0. Of values that
-      are not finite, NaN and minus infinity become 0 and plus infinity 255.
+    - The format is recognised by content: PNG, JPEG, TIFF, BMP, WebP, GIF, PNM and JPEG 2000
+      through Pillow; DICOM (`sdmad.data.dicom`), NIfTI (`sdmad.data.nifti`) and fastMRI's HDF5
+      (`sdmad.data.hdf5`) through this package's readers.
+    - ``file#index`` names a slice, frame or page, from 0. Without an index a volume gives its
+      middle slice, a TIFF or GIF its first page.
+    - Greyscale of more than 8 bits (16- and 32-bit integers, floats) passes the window of
+      `sdmad.data.windows`; of values that are not finite, NaN and minus infinity become 0 and plus
+      infinity 255. 8-bit greyscale is left alone unless a window other than ``auto`` is asked for,
+      which then acts on its grey values. Colour is never windowed.
     - Transparent pixels are laid on black; palettes and CMYK become RGB; 16-bit colour keeps the
       upper 8 bits.
-    - The orientation in the EXIF data is applied. Of several frames or pages the first is read.
-    - RGB with three equal channels becomes greyscale.
+    - The orientation in the EXIF data is applied. RGB with three equal channels becomes greyscale.
+
+    A suspicious range of values is warned of, once (`sdmad.data.intensity`).
 
     Args:
-        path: PNG, JPEG, TIFF, BMP, WebP, GIF, PNM or JPEG 2000 file, by content, not by name.
+        path: a file or an address.
+        window: ``auto``, ``full``, ``percentiles`` or (center, width).
         max_pixels: width times height above which the file is refused before it is decoded.
 
     Returns:
         Pillow image of mode "L" or "RGB", at least 2 pixels a side.
 
     Raises:
-        ImageError: if the file is missing, empty, damaged, no image, too large or too small.
+        ImageError: if the file is missing, empty, damaged, no image, too large or too small, has
+            no such slice, or needs an extra of this package that is not installed.
+        InputError: if the window is none.
     """
-    path = Path(path)
-    _check_file(path)
-    with warnings.catch_warnings():
-        # Pillow warns of large or oddly tagged files; size is judged below, the rest is readable.
-        warnings.simplefilter("ignore")
-        try:
-            image = Image.open(path, formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{path}: not an image that can be read (known: {', '.join(FORMATS)}); "
-                "convert it to PNG",
-                path,
-            ) from None
-        except Image.DecompressionBombError:
-            raise ImageError(
-                f"{path}: more than {max_pixels:,} pixels, refused before decoding; "
-                "reduce or crop it",
-                path,
-            ) from None
-        except _DECODER_ERRORS as error:
-            raise _undecodable(path, error) from error
-        with image:
-            return _finish(image, path, max_pixels)
+    window = check_window(window)
+    file, index = parse_address(path)
+    kind = _kind(file)
+    if kind == "picture":
+        with _opened(file, max_pixels) as image:
+            _turn_to(image, file, index)
+            return _finish(image, file, max_pixels, window)
+    return _shown(_read_plane(kind, file, index, max_pixels), window, file)
 
 
-def to_image(source: ImageSource) -> Image.Image:
+def volume_slices(path: str | os.PathLike[str]) -> int:
+    """The number of slices, frames or pages of an image file; 1 for a plain image.
+
+    Raises:
+        ImageError: if the file cannot be read.
+    """
+    file = file_of(path)
+    kind = _kind(file)
+    if kind == "picture":
+        with _opened(file, MAX_PIXELS) as image:
+            return _pages(image, file)
+    if kind == "dicom":
+        from sdmad.data import dicom
+
+        return dicom.count_slices(file)
+    if kind == "nifti":
+        from sdmad.data import nifti
+
+        return nifti.count_slices(file)
+    from sdmad.data import hdf5
+
+    return hdf5.count_slices(file)
+
+
+def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
     """Turn a path, a Pillow image or an array into 8-bit greyscale or RGB.
 
     Paths are read as by `read_image`, Pillow images converted by the same rules. Arrays of uint8
     are taken as they are and booleans as 0 and 255; floats that lie within [0, 1] keep that range
     (1 becomes 255); everything else is scaled from its own smallest and largest finite value to 0
-    and 255, all channels together.
+    and 255, all channels together. A window other than ``auto`` acts on every greyscale array, in
+    the array's own units.
 
     Args:
         source: a path, a Pillow image, or an array of shape ``(H, W)``, ``(H, W, 1)`` or
             ``(H, W, 3)``, channels last.
+        window: ``auto``, ``full``, ``percentiles`` or (center, width).
 
     Returns:
         Pillow image of mode "L" or "RGB", at least 2 pixels a side.
 
     Raises:
         ImageError: if the file cannot be read or the array has another shape or kind.
+        InputError: if the window is none.
     """
     if isinstance(source, str | os.PathLike):
-        return read_image(source)
+        return read_image(source, window)
+    window = check_window(window)
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", None)
-        return _finish(source, Path(name) if isinstance(name, str) and name else None, MAX_PIXELS)
+        path = Path(name) if isinstance(name, str) and name else None
+        return _finish(source, path, MAX_PIXELS, window)
     if isinstance(source, np.ndarray):
-        return _finish(_from_array(source), None, MAX_PIXELS)
+        return _from_array(source, window)
     raise ImageError(
         f"an image must be a path, a Pillow image or a NumPy array, got {type(source).__name__}"
     )
@@ -139,17 +159,20 @@ def to_image(source: ImageSource) -> Image.Image:
 def content_hash(source: ImageSource) -> str:
     """SHA-256 of an image's content, as 64 hexadecimal digits.
 
-    For a path it is the hash of the file's bytes; for a Pillow image of its mode, size and pixels;
-    for an array of its type, shape and values. The same picture in two of these forms has two
-    hashes.
+    For a path it is the hash of the file's bytes; for the address of a slice, of those and the
+    slice's index, unless it is the one that the file gives without an index; for a Pillow image of
+    its mode, size and pixels; for an array of its type, shape and values. The same picture in two
+    of these forms has two hashes.
 
     Raises:
         ImageError: if the file cannot be read or the object is no image.
     """
     digest = hashlib.sha256()
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
+        path, index = parse_address(source)
         _check_file(path)
+        if index is not None and index != _default_slice(path, index):
+            digest.update(f"#{index} of ".encode())
         try:
             with path.open("rb") as file:
                 for block in iter(lambda: file.read(1 << 20), b""):
@@ -172,12 +195,13 @@ def content_hash(source: ImageSource) -> str:
 def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """List image files from files and folders.
 
-    Folders are searched with their subfolders; there only files with an image's suffix count,
-    hidden files and folders are skipped, and a folder reached twice through links is read once.
-    Files that are named directly are kept whatever their suffix.
+    Folders are searched with their subfolders; there only files with an image's suffix count, and
+    DICOM files whose name has none or ends in a number, as scanners write them. Hidden files and
+    folders are skipped, and a folder reached twice through links is read once. Files and slices
+    (``scan.nii.gz#80``) that are named directly are kept whatever their suffix.
 
     Args:
-        paths: files and folders.
+        paths: files, addresses and folders.
 
     Returns:
         Paths in the order given, each folder's files sorted by path, no path twice.
@@ -196,7 +220,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
                     f"{path}: no image in this folder (endings: {', '.join(sorted(SUFFIXES))})"
                 )
             found.update(dict.fromkeys(inside))
-        elif path.exists():
+        elif file_of(path).exists():
             found[path] = None
         else:
             raise InputError(f"{path}: no such file or folder")
@@ -217,8 +241,87 @@ def _walk(folder: Path) -> Iterator[Path]:
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            if not name.startswith(".") and _is_image_name(Path(root, name)):
                 yield Path(root, name)
+
+
+def _is_image_name(path: Path) -> bool:
+    if path.name.lower().endswith(tuple(SUFFIXES)):
+        return True
+    bare = path.suffix == "" or path.suffix[1:].isdigit()  # "IM0001", "1.2.840.113619"
+    return bare and path.name.upper() != "DICOMDIR" and has_dicom_prefix(path)
+
+
+def _kind(path: Path) -> Format:
+    """Check that the file can be opened and recognise its format."""
+    _check_file(path)
+    try:
+        kind = recognise(path)
+    except OSError as error:
+        raise _undecodable(path, error) from error
+    if kind == "gzip":
+        raise ImageError(f"{path}: a compressed file that holds no NIfTI; unpack it first", path)
+    return kind
+
+
+def _read_plane(kind: Format, path: Path, index: int | None, max_pixels: int) -> Plane:
+    if kind == "dicom":
+        from sdmad.data import dicom
+
+        return dicom.read_plane(path, index, max_pixels)
+    if kind == "nifti":
+        from sdmad.data import nifti
+
+        return nifti.read_plane(path, index, max_pixels)
+    from sdmad.data import hdf5
+
+    return hdf5.read_plane(path, index, max_pixels)
+
+
+def _default_slice(path: Path, index: int) -> int:
+    """The slice that a file gives without an index; refuses an index beyond the last."""
+    count = volume_slices(path)
+    choose_slice(path, index, count)
+    return 0 if _kind(path) == "picture" else choose_slice(path, None, count)
+
+
+def _opened(path: Path, max_pixels: int) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of large or oddly tagged files; size is judged later, the rest is readable.
+        warnings.simplefilter("ignore")
+        try:
+            return Image.open(path, formats=FORMATS)
+        except UnidentifiedImageError:
+            raise ImageError(
+                f"{path}: not an image that can be read (known: {', '.join(FORMATS + VOLUMES)}); "
+                "convert it to PNG",
+                path,
+            ) from None
+        except Image.DecompressionBombError:
+            raise ImageError(
+                f"{path}: more than {max_pixels:,} pixels, refused before decoding; "
+                "reduce or crop it",
+                path,
+            ) from None
+        except _DECODER_ERRORS as error:
+            raise _undecodable(path, error) from error
+
+
+def _pages(image: Image.Image, path: Path) -> int:
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except _DECODER_ERRORS as error:
+        raise _undecodable(path, error) from error
+
+
+def _turn_to(image: Image.Image, path: Path, index: int | None) -> None:
+    if index is None:
+        return
+    page = choose_slice(path, index, _pages(image, path))
+    try:
+        image.seek(page)
+    except _DECODER_ERRORS as error:
+        raise _undecodable(path, error) from error
 
 
 def _check_file(path: Path) -> None:
@@ -243,30 +346,32 @@ def _undecodable(path: Path | None, error: BaseException) -> ImageError:
     return ImageError(f"{name}damaged or cut short ({error}); copy or export it again", path)
 
 
-def _finish(image: Image.Image, path: Path | None, max_pixels: int) -> Image.Image:
+def _finish(image: Image.Image, path: Path | None, max_pixels: int, window: Window) -> Image.Image:
     """Check the size from the header, decode, and convert to "L" or "RGB"."""
-    name = f"{path}: " if path else ""
-    width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name}{width} x {height} is more than {max_pixels:,} pixels, "
-            "refused before decoding; reduce or crop it",
-            path,
-        )
-    if min(width, height) < MIN_SIDE:
-        raise ImageError(
-            f"{name}{width} x {height} pixels is too small; "
-            f"each side must have at least {MIN_SIDE}",
-            path,
-        )
+    check_size(path, *image.size, max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd tags
+        try:
+            image.load()
+            image = _upright(image)
+            if image.mode not in _DEEP_MODES:
+                image = _eight_bit(image)
+        except _DECODER_ERRORS as error:
+            raise _undecodable(path, error) from error
+    if image.mode in _DEEP_MODES or (image.mode == "L" and window != "auto"):
+        return _shown(Plane(np.asarray(image)), window, path)
+    check_shown(np.asarray(image), False, path)
+    return image
+
+
+def _shown(plane: Plane, window: Window, path: Path | None) -> Image.Image:
     try:
-        image.load()
-        image = _upright(image)
-        return _eight_bit(image)
+        pixels = eight_bit(plane, window)
     except ImageError as error:
-        raise ImageError(f"{name}{error}", path) from None
-    except _DECODER_ERRORS as error:
-        raise _undecodable(path, error) from error
+        raise ImageError(f"{path}: {error}" if path else str(error), path) from None
+    check_shown(pixels, plane.values.dtype != np.uint8, path)
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return _grey_if_equal(image) if image.mode == "RGB" else image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -278,8 +383,6 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_MODES:
-        return Image.fromarray(_full_range(np.asarray(image)))
     if image.mode in ("L", "1"):
         return image.convert("L") if "transparency" not in image.info else _on_black(image)
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -300,25 +403,7 @@ def _grey_if_equal(image: Image.Image) -> Image.Image:
     return image
 
 
-def _full_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Scale the finite range of an array to 0..255; a constant array becomes 0."""
-    numbers = values.astype(np.float64)
-    finite = np.isfinite(numbers)
-    if not finite.any():
-        raise ImageError("holds no finite value")
-    low, high = numbers[finite].min(), numbers[finite].max()
-    with np.errstate(over="ignore"):
-        too_wide = not np.isfinite(high - low)
-    if too_wide:
-        numbers, low, high = numbers / 4, low / 4, high / 4
-    span = high - low
-    numbers = np.nan_to_num(numbers, nan=low, posinf=high, neginf=low)
-    if span == 0:
-        return np.where(np.isposinf(values.astype(np.float64)), 255, 0).astype(np.uint8)
-    return np.rint((numbers - low) / span * 255).astype(np.uint8)
-
-
-def _from_array(array: NDArray[np.generic]) -> Image.Image:
+def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:
     shape = array.shape
     if array.ndim == 3 and shape[2] == 1:
         array = array[:, :, 0]
@@ -330,15 +415,19 @@ def _from_array(array: NDArray[np.generic]) -> Image.Image:
         raise ImageError(f"an image array must hold numbers, got {array.dtype}")
     if array.size == 0:
         raise ImageError(f"an image array must not be empty, got shape {shape}")
+    check_size(None, array.shape[1], array.shape[0], MAX_PIXELS)
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    if window != "auto" and array.ndim == 2:
+        return _shown(Plane(array), window, None)
     if array.dtype == np.uint8:
         pixels = array.astype(np.uint8)
-    elif array.dtype == np.bool_:
-        pixels = array.astype(np.uint8) * np.uint8(255)
-    elif (
-        array.dtype.kind == "f"
-        and 0 <= array.astype(np.float64).min() <= array.astype(np.float64).max() <= 1
-    ):
-        pixels = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
+    elif array.dtype.kind == "f" and 0 <= array.min() <= array.max() <= 1:
+        pixels = shaded(Plane(array), lambda values: values)
     else:
-        pixels = _full_range(array)
-    return Image.fromarray(np.ascontiguousarray(pixels))
+        if array.dtype.kind == "f":
+            check_floats(array)
+        pixels = full_range(array)
+    check_shown(pixels, deep=False)  # a range of its own or of [0, 1] is no window to doubt
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return _grey_if_equal(image) if image.mode == "RGB" else image

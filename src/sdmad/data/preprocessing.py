@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sdmad.data.borders import normalise_border
 from sdmad.data.images import ImageSource, to_image
+from sdmad.data.windows import Window, check_window
 from sdmad.errors import InputError
 
 
@@ -28,6 +29,8 @@ class Preprocessing:
         mean: mean of each channel, in [0, 1] units.
         std: standard deviation of each channel, in [0, 1] units.
         normalise_border: whether white padding of greyscale images is made black first.
+        window: how grey values of more than 8 bits become brightness (`sdmad.data.windows`):
+            ``auto``, ``full``, ``percentiles`` or (center, width) in the files' own units.
 
     Raises:
         InputError: if a value is out of range.
@@ -37,6 +40,7 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     normalise_border: bool = True
+    window: Window = "auto"
 
     def __post_init__(self) -> None:
         if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
@@ -50,6 +54,10 @@ class Preprocessing:
                 "preprocessing: normalise_border must be true or false, "
                 f"got {self.normalise_border!r}"
             )
+        try:
+            object.__setattr__(self, "window", check_window(self.window))
+        except InputError as error:
+            raise InputError(f"preprocessing: {error}") from None
 
     def __call__(self, images: Sequence[ImageSource]) -> Tensor:
         """Read and preprocess images.
@@ -68,7 +76,7 @@ class Preprocessing:
             raise InputError("preprocessing: give a list of images, even for one image")
         squares = np.empty((len(images), 3, self.size, self.size), dtype=np.float32)
         for index, source in enumerate(images):
-            squares[index] = self._channels(to_image(source))
+            squares[index] = self._channels(to_image(source, self.window))
         mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
         return torch.from_numpy((squares - mean) / std)
 
@@ -84,6 +92,7 @@ class Preprocessing:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values for JSON."""
         values = asdict(self)
+        values["window"] = list(self.window) if isinstance(self.window, tuple) else self.window
         return {**values, "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod

@@ -1,0 +1,446 @@
+"""DICOM images: one frame in the scanner's units, with the window that the file asks for.
+
+Only the attributes that the picture needs are read (the file's other elements, a patient's name
+among them, are skipped), nothing of the file is repeated in an error, and what the DICOM library
+would say is silenced.
+
+- The modality LUT (rescale slope and intercept, or a table) is applied, PS3.3 C.11.1; with
+  functional groups, the frame's own.
+- The window ``auto`` is the file's first VOI LUT or window, PS3.3 C.11.2 (LINEAR, LINEAR_EXACT,
+  SIGMOID). A file of 8 unsigned bits with neither window nor modality LUT is left as it is, like
+  any other 8-bit image; else its own smallest and largest value are black and white.
+- MONOCHROME1 is inverted after windowing. Pixel padding becomes black and does not count for the
+  range. PALETTE COLOR, RGB and YBR become 8-bit RGB. Presentation states, overlays and burnt-in
+  annotations are not read.
+- Of several frames one is decoded. Its size is judged by Rows and Columns before that, and a
+  compressed frame's own header must agree with them.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import get_frame
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pydicom.pixels import get_decoder, pixel_array
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from sdmad.data import isolated
+from sdmad.data.dicom_luts import modality, palette, voi
+from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged
+
+MAX_INFLATED = 1 << 29
+"""Bytes that a deflated data set may have (512 MiB)."""
+
+DECODERS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow", "gdcm")
+"""pydicom's decoders, the one to be trusted with a damaged frame first: on such, GDCM can end the
+process and pylibjpeg-rle panics. GDCM decodes only what no other can (lossless JPEG), and that in
+a process of its own (`sdmad.data.isolated`)."""
+
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+PALETTE = "PALETTE COLOR"
+
+_PALETTES = [
+    f"{kind}{colour}PaletteColorLookupTable{part}"
+    for colour in ("Red", "Green", "Blue")
+    for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
+]
+_ATTRIBUTES = [
+    *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
+    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
+    *_PALETTES,
+]
+_PIXEL_DATA, _FLOATS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
+_ITEM = b"\xfe\xff\x00\xe0"
+_LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "openjpeg.utils")
+_ERRORS = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
+    *(RuntimeError, AssertionError, MemoryError, struct.error, zlib.error),
+    *(BytesLengthException, InvalidDicomError),
+)
+
+
+@dataclass(frozen=True)
+class _File:
+    """An opened file with its header.
+
+    Attributes:
+        path: of the file.
+        stream: the file, or a deflated data set inflated.
+        header: the attributes that the picture needs.
+        syntax: the transfer syntax of ``stream``.
+        start: where the value of the pixel data starts in ``stream``.
+        length: the pixel data's own length; of no meaning when encapsulated.
+    """
+
+    path: Path
+    stream: BinaryIO
+    header: Dataset
+    syntax: UID
+    start: int
+    length: int
+
+    def number(self, keyword: str, default: int | None = None) -> int:
+        value = self.header.get(keyword)
+        if value is None or value == "":
+            if default is None:
+                raise ImageError(
+                    f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
+                )
+            return default
+        return int(value)
+
+    @property
+    def frames(self) -> int:
+        return max(1, self.number("NumberOfFrames", 1))
+
+    @property
+    def signed(self) -> bool:
+        return self.number("PixelRepresentation", 0) == 1
+
+
+def count_slices(path: Path) -> int:
+    """The number of frames.
+
+    Raises:
+        ImageError: if the file holds no picture or is damaged.
+    """
+    with _opened(path) as file:
+        return file.frames
+
+
+def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
+    """Read one frame.
+
+    Args:
+        path: the file.
+        index: the frame, from 0; None for the middle one, ``frames // 2``.
+        max_pixels: rows times columns above which nothing is decoded.
+
+    Returns:
+        Greyscale in the scanner's units with the file's window, or RGB of 8 bits.
+
+    Raises:
+        ImageError: if the file has no pixel data, or such of another length than its header says,
+            is cut short, too large, of an unknown kind, or has no such frame; or if the decoder
+            for its transfer syntax is missing.
+    """
+    with _opened(path) as file:
+        check_size(path, file.number("Columns"), file.number("Rows"), max_pixels)
+        frame = choose_slice(path, index, file.frames)
+        kind = _kind(file)
+        _check_length(file)
+        values = _decode(file, frame)
+        if kind in COLOUR:
+            return Plane(_colour(values, file))
+        stored = _unpack(values, file)
+        if kind == PALETTE:
+            return Plane(palette(stored, file.header, file.signed))
+        return _grey(stored, file, frame, kind == "MONOCHROME1")
+
+
+def _grey(stored: NDArray[np.integer], file: _File, frame: int, inverted: bool) -> Plane:
+    values, changed = modality(stored, file.header, frame, file.signed)
+    shade = voi(file.header, frame, file.signed)
+    if shade is None and not changed and not file.signed and file.number("BitsStored") == 8:
+        return Plane(values, lambda grey: grey / 255, _padding(stored, file), inverted)
+    return Plane(values, shade, _padding(stored, file), inverted)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_File]:
+    """Open a file, turning whatever goes wrong inside into an ImageError without its values."""
+    try:
+        with _quiet(), path.open("rb") as stream:
+            yield _parse(path, stream)
+    except PermissionError:
+        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
+    except ImageError:
+        raise
+    except _ERRORS:
+        raise damaged(path, "a damaged DICOM file, or one cut short") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the library, whose warnings and log lines quote values of the file."""
+
+    def nothing(record: logging.LogRecord) -> bool:
+        return record is None
+
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    for logger in loggers:
+        logger.addFilter(nothing)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(nothing)
+
+
+def _parse(path: Path, stream: BinaryIO) -> _File:
+    stream = _inflated(path, stream)
+    header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_ATTRIBUTES)
+    syntax = _syntax(path, header)
+    order = "<" if syntax.is_little_endian else ">"
+    head = stream.read(12)
+    if len(head) < 8:
+        raise ImageError(
+            f"{path}: DICOM without pixel data (a report, a plan or a directory?); "
+            "export the image itself",
+            path,
+        )
+    group, element = struct.unpack(f"{order}HH", head[:4])
+    tag = group << 16 | element
+    if tag in _FLOATS:
+        raise ImageError(f"{path}: DICOM with float pixel data, which is not read", path)
+    if tag != _PIXEL_DATA:
+        raise damaged(path, "DICOM whose elements are out of order or damaged")
+    implicit = syntax.is_implicit_VR
+    (length,) = struct.unpack(f"{order}I", head[4:8] if implicit else head[8:12])
+    start = stream.tell() - (4 if implicit else 0)
+    return _File(path, stream, header, syntax, start, length)
+
+
+def _syntax(path: Path, header: Dataset) -> UID:
+    """The transfer syntax that the header names, or what was guessed where it names none."""
+    named = header.file_meta.get("TransferSyntaxUID")
+    if named == DeflatedExplicitVRLittleEndian:  # its inner data set, inflated
+        return ExplicitVRLittleEndian
+    if named:
+        syntax = UID(named)
+        if syntax.is_private or not syntax.is_transfer_syntax:
+            raise ImageError(f"{path}: DICOM with an unknown transfer syntax", path)
+        return syntax
+    implicit, little = header.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
+    """The stream itself, or a deflated data set (PS3.5 A.5) inflated within bounds."""
+    prefixed = stream.read(132)[128:] == b"DICM"
+    meta = read_file_meta_info(path) if prefixed else Dataset()
+    stream.seek(0)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return stream
+    stream.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))  # PS3.10 7.1
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inner = inflater.decompress(stream.read(), MAX_INFLATED + 1)
+    if len(inner) > MAX_INFLATED:
+        raise ImageError(
+            f"{path}: inflates to more than {MAX_INFLATED:,} bytes, refused; "
+            "save it with another transfer syntax",
+            path,
+        )
+    if not inflater.eof:
+        raise damaged(path, "a deflated DICOM file that is cut short")
+    return io.BytesIO(inner)
+
+
+def _kind(file: _File) -> str:
+    """The photometric interpretation, checked against the samples a pixel."""
+    kind = str(file.header.get("PhotometricInterpretation", "")).strip().upper()
+    samples = file.number("SamplesPerPixel", 1)
+    known = (*GREY, PALETTE, *COLOUR)
+    if kind not in known:
+        raise ImageError(
+            f"{file.path}: unknown photometric interpretation (known: {', '.join(known)}); "
+            "save it as RGB or MONOCHROME2",
+            file.path,
+        )
+    if samples != (3 if kind in COLOUR else 1):
+        raise ImageError(
+            f"{file.path}: {kind} with {samples} samples a pixel; the header is damaged", file.path
+        )
+    return kind
+
+
+def _check_length(file: _File) -> None:
+    """Native pixel data must have the length that the header says, and be there in full.
+
+    Up to a sixteenth more is taken for padding, which some writers leave.
+    """
+    if file.syntax.is_encapsulated:
+        file.stream.seek(file.start)
+        if file.stream.read(4) != _ITEM:
+            raise damaged(file.path, "DICOM whose pixel data is not compressed as its header says")
+        return
+    pixels = file.number("Rows") * file.number("Columns") * file.frames
+    samples = file.number("SamplesPerPixel", 1)
+    bits = pixels * samples * file.number("BitsAllocated")
+    if file.header.get("PhotometricInterpretation") == "YBR_FULL_422":
+        bits = bits // 3 * 2
+    expected = math.ceil(bits / 8)
+    if not expected <= file.length <= expected + max(1, expected // 16):
+        raise ImageError(
+            f"{file.path}: the pixel data has another length ({file.length:,} bytes) than rows, "
+            f"columns, frames and bits say ({expected:,}); export it again",
+            file.path,
+        )
+    file.stream.seek(0, io.SEEK_END)
+    if file.stream.tell() < file.start + expected:
+        raise damaged(file.path, "DICOM whose pixel data is cut short")
+
+
+def _decode(file: _File, frame: int) -> NDArray[np.integer]:
+    """Pixel values of one frame, colour as RGB."""
+    words = file.syntax == RLELossless or not file.syntax.is_encapsulated
+    decoder = _decoder(file)
+    if not words:
+        _check_codestream(file, frame)
+    try:
+        if decoder == "gdcm":
+            return isolated.decode(file.path, frame, file.frames)
+        values: NDArray[np.integer] = pixel_array(
+            file.stream,
+            index=frame,
+            decoding_plugin=decoder,
+            transfer_syntax_uid=file.syntax,
+            number_of_frames=file.frames,
+            correct_unused_bits=not words,
+        )
+    except RuntimeError:
+        raise ImageError(
+            f"{file.path}: compressed as {file.syntax.name}, which the decoders at hand cannot "
+            "decode: damaged, or of a rare kind (JPEG of 12 bits); "
+            'pip install "sdmad[dicom]" brings more decoders; else save it uncompressed',
+            file.path,
+        ) from None
+    return values
+
+
+def _decoder(file: _File) -> str:
+    """Which of pydicom's decoders is used; none ("") for native pixel data."""
+    try:
+        decoder = get_decoder(file.syntax)
+    except NotImplementedError:
+        raise ImageError(
+            f"{file.path}: the transfer syntax {file.syntax.name} is not read; "
+            "save it uncompressed",
+            file.path,
+        ) from None
+    if not file.syntax.is_encapsulated:
+        return ""
+    for name in DECODERS:
+        if name in decoder.available_plugins:
+            return name
+    raise ImageError(
+        f"{file.path}: no decoder for the transfer syntax {file.syntax.name}; "
+        'install it with: pip install "sdmad[dicom]"',
+        file.path,
+    )
+
+
+def _check_codestream(file: _File, frame: int) -> None:
+    """Refuse a compressed frame that would unfold to another size than the header's."""
+    file.stream.seek(file.start)
+    offsets = None
+    if "ExtendedOffsetTable" in file.header:
+        offsets = (file.header.ExtendedOffsetTable, file.header.ExtendedOffsetTableLengths)
+    data = get_frame(file.stream, frame, extended_offsets=offsets, number_of_frames=file.frames)
+    size = codestream_size(data)
+    expected = (
+        file.number("Columns"),
+        file.number("Rows"),
+        file.number("SamplesPerPixel", 1),
+    )
+    if size != expected:
+        raise damaged(file.path, "DICOM whose compressed picture has another size than its header")
+
+
+def codestream_size(data: bytes) -> tuple[int, int, int] | None:
+    """Columns, rows and components of a JPEG, JPEG-LS or JPEG 2000 stream, from its header.
+
+    None if there is no such header. ISO/IEC 10918-1 B.2.2, 14495-1 C.2.2, 15444-1 A.5.1.
+    """
+    place = data.find(b"\xff\x4f\xff\x51", 0, 4096)
+    if place >= 0 and len(data) >= place + 42:
+        right, bottom, left, top = struct.unpack(">4I", data[place + 8 : place + 24])
+        (components,) = struct.unpack(">H", data[place + 40 : place + 42])
+        return right - left, bottom - top, components
+    place = 2
+    while data[:2] == b"\xff\xd8" and place + 10 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # fill byte
+            place += 1
+        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
+            rows, columns, components = struct.unpack(">HHB", data[place + 5 : place + 10])
+            return columns, rows, components
+        else:
+            place += 2 + int(struct.unpack(">H", data[place + 2 : place + 4])[0])
+    return None
+
+
+def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
+    """Take the bits up to HighBit out of native words and extend their sign, PS3.5 8.1.1."""
+    allocated, stored = file.number("BitsAllocated"), file.number("BitsStored")
+    high = file.number("HighBit", stored - 1)
+    if not 1 <= stored <= high + 1 <= allocated:
+        raise ImageError(f"{file.path}: BitsStored and HighBit do not fit BitsAllocated", file.path)
+    if file.syntax.is_encapsulated and file.syntax != RLELossless:
+        return values
+    if stored == allocated or allocated > 32:
+        return values
+    words = values.astype(np.int64) >> (high + 1 - stored) & (1 << stored) - 1
+    if file.signed:
+        words -= (words >> stored - 1) << stored
+    return words.astype(np.int32 if file.signed or stored < 32 else np.int64)
+
+
+def _padding(stored: NDArray[np.integer], file: _File) -> NDArray[np.bool_] | None:
+    """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2."""
+    value = file.header.get("PixelPaddingValue")
+    if value is None or value == "":
+        return None
+    ends = sorted(
+        _as_stored(int(end), file)
+        for end in (value, file.header.get("PixelPaddingRangeLimit") or value)
+    )
+    mask: NDArray[np.bool_] = (stored >= ends[0]) & (stored <= ends[1])
+    return mask if mask.any() else None
+
+
+def _as_stored(value: int, file: _File) -> int:
+    """A padding value with the sign of the pixels, whatever the element's own type says."""
+    bits = file.number("BitsAllocated")
+    value %= 1 << bits
+    return value - (1 << bits) if file.signed and value >= 1 << bits - 1 else value
+
+
+def _colour(values: NDArray[np.integer], file: _File) -> NDArray[np.uint8]:
+    """The upper 8 bits of each channel."""
+    stored = file.number("BitsStored")
+    if stored <= 8:
+        return values.astype(np.uint8)
+    return (values >> (stored - 8)).astype(np.uint8)
