@@ -156,7 +156,7 @@ def _load_base(
     if isinstance(source, Backbone):
         return source
     try:
-        return load_backbone(source, size, **overrides.given())
+        return load_backbone(source, size, **overrides.given(), images_only=True)
     except ModelError as error:
         raise type(error)(
             f"{folder} needs its base weights: {error} Give their folder as the backbone."

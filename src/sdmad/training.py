@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +49,8 @@ class TextFeatures:
 class SignTexts:
     """A bank's sentences, run once through the part of the text tower that never changes.
 
+    Nothing is run before it is asked for.
+
     Args:
         bank: the sentences; signs first, then the normal ones.
         backbone: whose tokenizer and text tower to use.
@@ -54,16 +58,21 @@ class SignTexts:
     """
 
     def __init__(self, bank: SignBank, backbone: Backbone, tower: AdaptedTower) -> None:
-        self.tower = tower
+        self.bank, self.backbone, self.tower = bank, backbone, tower
         self.count = len(bank.sentences)
-        tokens = backbone.tokenize([*bank.sentences, *bank.normal]).to(backbone.device)
+
+    @cached_property
+    def frozen(self) -> tuple[Tensor, Any]:
+        """Tokens at the first adapter, ``(S, T, W)``, and the tower's state."""
+        sentences = [*self.bank.sentences, *self.bank.normal]
+        tokens = self.backbone.tokenize(sentences).to(self.backbone.device)
         with torch.no_grad():
-            hidden, self.state = backbone.text.embed(tokens)
-        self.frozen = tower.frozen_part(hidden, self.state)
+            hidden, state = self.backbone.text.embed(tokens)
+        return self.tower.frozen_part(hidden, state), state
 
     def __call__(self) -> TextFeatures:
         """Embed the sentences with the adapters as they are now."""
-        features = self.tower(self.frozen, self.state)
+        features = self.tower(*self.frozen)
         return TextFeatures(features[: self.count], normal_anchor(features[self.count :]))
 
 

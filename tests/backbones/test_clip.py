@@ -11,7 +11,6 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from sdmad import load_backbone
-from sdmad.backbones.clip import CLIPImageTower, CLIPTextTower
 from sdmad.errors import InputError
 
 SENTENCES = [
@@ -184,11 +183,11 @@ def test_the_state_of_some_sentences(backbone):
 def test_everything_is_frozen_and_in_evaluation_mode(backbone):
     for tower in (backbone.image, backbone.text):
         assert not any(p.requires_grad for p in tower.parameters())
-    assert not backbone.image.vision.training
-    assert not backbone.text.transformer.training
+    assert not backbone.image.training
+    assert not backbone.text.training
 
 
-def test_vit_l_14_at_240_pixels():
+def test_vit_l_14_at_240_pixels(tiny_clip, tmp_path):
     """The paper's image tower with random weights, two of its 24 blocks: 17 x 17 patches."""
     config = CLIPConfig(
         vision_config={
@@ -210,15 +209,17 @@ def test_vit_l_14_at_240_pixels():
         projection_dim=768,
     )
     model = CLIPModel(config).eval()
-    image, text = CLIPImageTower(model), CLIPTextTower(model)
-    values = pixels(240, n=1)
+    shutil.copytree(tiny_clip, tmp_path / "large")
+    model.save_pretrained(tmp_path / "large")
+    backbone = load_backbone(tmp_path / "large", 240, images_only=True)
+    image, values = backbone.image, pixels(240, n=1)
     with torch.no_grad():
         hidden, _ = image.embed(values)
         assert hidden.shape == (1, 1 + 17 * 17, 1024)
         found = image(values)
         expected = reference_image(model, values, interpolate_pos_encoding=True)
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-        assert text(torch.tensor([[97, 5, 99]])).shape == (1, 768)
+        assert backbone.text(torch.tensor([[97, 5, 99]])).shape == (1, 768)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sdmad.data.labels import canonical_name
-from sdmad.data.table import read_label_table
+from sdmad.data.table import parse_label_table, read_label_table
 from sdmad.errors import InputError
 
 NAN = math.nan
@@ -282,3 +283,37 @@ def test_patient_keys(make_table):
     keys = table.patient_keys()
     assert keys[0] == keys[2]
     assert len(set(keys)) == 3
+
+
+def test_slices_of_a_volume_stand_for_their_file(make_table, tmp_path):
+    table = make_table("file,labels\nv.h5#3,A\nv.h5#4,normal\nw.h5#0,A\n", files=["v.h5"])
+    assert table.files[0] == tmp_path / "v.h5#3"
+    assert table.missing() == (2,)
+
+
+def test_ordered_as_in_a_bank(make_table):
+    table = make_table("file,Big_Mass,Cyst,Node\na,1,0,\nb,0,1,1\n", files=["a"])
+    same = table.ordered(["node", "big mass", "Cyst"])
+    assert same.categories == ("node", "big mass", "Cyst")
+    check(same, [[NAN, 1, 0], [1, 0, 1]], [False, False])
+    assert same.files == table.files
+    with pytest.raises(InputError, match="not in the table: Edema; only in the table: Node"):
+        table.ordered(["Big_Mass", "Cyst", "Edema"])
+
+
+def test_the_folder_of_a_table_and_of_a_data_set_without_one(make_table, tmp_path):
+    table = make_table("file,labels\na,A\n", files=["a"])
+    assert table.folder == tmp_path
+    assert replace(table, path=tmp_path).folder == tmp_path
+
+
+def test_a_table_may_be_parsed_before_its_images_are_there(make_table, tmp_path):
+    path = make_table("file,labels\na,A\nb,normal\n", read=False)
+    table = parse_label_table(path, None, lambda name: tmp_path / "deep" / name)
+    assert table.files == (tmp_path / "deep" / "a", tmp_path / "deep" / "b")
+    assert table.missing() == (0, 1)
+
+
+def test_unnamed_columns_at_the_end_may_be_left_out(make_table):
+    table = make_table("file,labels,,\na,A\nb,normal,,\nc,A,\n", files=["a"])
+    check(table, [[1], [0], [1]], [False, True, False])

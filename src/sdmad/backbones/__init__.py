@@ -47,6 +47,7 @@ def load_backbone(
     activation: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    images_only: bool = False,
 ) -> Backbone:
     """Load a backbone by name.
 
@@ -63,6 +64,7 @@ def load_backbone(
         activation: of both towers: ``"quick_gelu"``, ``"gelu"`` or ``"gelu_pytorch_tanh"``.
         mean: of the three channels, in [0, 1] units.
         std: of the three channels, in [0, 1] units.
+        images_only: let the tokenizer wait for the first sentence; a fitted detector reads none.
 
     Returns:
         A frozen backbone with ``encode_image(pixel_values) -> (n, D)`` and
@@ -81,22 +83,30 @@ def load_backbone(
             backbone: Backbone = _call(*place)(name, image_size, **overrides)
             break
     else:
-        backbone = _load_folder(name, image_size, overrides)
+        backbone = _load_folder(name, image_size, overrides, images_only)
     backbone.name, backbone.overrides = name, overrides
     return backbone
 
 
-def _load_folder(name: str, image_size: int | None, overrides: dict[str, Any]) -> Backbone:
-    from sdmad.backbones.hub import resolve
-
-    folder = PACKAGED.get(name) or resolve(name)
+def _load_folder(
+    name: str, image_size: int | None, overrides: dict[str, Any], images_only: bool
+) -> Backbone:
+    folder = PACKAGED.get(name) or _find(name)
     try:
         backbone: Backbone = _folder_loader(folder)(str(folder), image_size, **overrides)
+        if not images_only:
+            backbone.load_tokenizer()
     except ModelError as error:
         if str(folder) in (name, str(PACKAGED.get(name))):
             raise
         raise type(error)(f"{name}: {error}") from error
     return backbone
+
+
+def _find(name: str) -> Path:
+    from sdmad.backbones.hub import resolve
+
+    return resolve(name)
 
 
 def _call(module: str, function: str) -> Callable[..., Any]:

@@ -86,6 +86,14 @@ class Backbone(ABC):
     def token_counts(self, sentences: Sequence[str]) -> list[int]:
         """Tokens of each sentence before any cut, start and end included."""
 
+    def load_tokenizer(self) -> None:
+        """Load and check the tokenizer now, where it would else wait for the first sentence.
+
+        Raises:
+            ModelError: if it is unreadable or does not belong to the text tower.
+        """
+        return  # a family that loads it with the weights has nothing to do
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""

@@ -1,114 +1,77 @@
-"""CLIP in the ``transformers`` format, from a folder, the local cache or the hub."""
+"""CLIP in the ``transformers`` format, from a local folder, without importing that library.
+
+Only its tokenizer is ``transformers``' own, and it is loaded when a sentence is first read.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import Tokenizer
+from safetensors import safe_open
 from torch import Tensor
-from torch.nn.functional import normalize
-from transformers import CLIPModel, CLIPTokenizer
 
-from sdmad.backbones.base import Backbone, Tower
-from sdmad.backbones.files import check_files
-from sdmad.backbones.known import OPENAI_MEAN, OPENAI_STD, Overrides
-from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
-from sdmad.backbones.weights import DAMAGED, Reading
+from sdmad.backbones.base import Backbone
+from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
+from sdmad.backbones.files import check_files, weight_files
+from sdmad.backbones.known import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    Overrides,
+    function,
+    joined,
+    recognise,
+    settle_activation,
+)
+from sdmad.backbones.processor import input_size, read_preprocessing
+from sdmad.backbones.transformer import (
+    ImageTransformer,
+    TextTransformer,
+    fill,
+    weight_names,
+)
+from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
 from sdmad.errors import InputError, ModelError
 
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-# OpenAI's configurations say so; their end-of-text token is the last of the vocabulary.
-LEGACY_END_TOKEN = 2
-
-
-class CLIPImageTower(Tower):
-    """Vision transformer of a :class:`transformers.CLIPModel`; any input size."""
-
-    def __init__(self, model: CLIPModel) -> None:
-        super().__init__()
-        self.vision = model.vision_model
-        self.projection = model.visual_projection
-        self.depth = len(self.vision.encoder.layers)
-        self.widths = (model.config.vision_config.hidden_size,) * self.depth
-
-    def embed(self, inputs: Tensor) -> tuple[Tensor, None]:
-        """Patch tokens with position embeddings, resized bicubically to the input's size."""
-        hidden = self.vision.embeddings(inputs, interpolate_pos_encoding=True)
-        return self.vision.pre_layrnorm(hidden), None
-
-    def block(self, index: int, hidden: Tensor, state: None) -> Tensor:
-        """Run block ``index``, counted from 1, on tokens ``(n, T, W)``."""
-        output: Tensor = self.vision.encoder.layers[index - 1](hidden, state)
-        return output
-
-    def pool(self, hidden: Tensor, state: None) -> Tensor:
-        """Class token, final norm, projection, unit length: ``(n, D)``."""
-        del state  # the class token always comes first
-        return normalize(self.projection(self.vision.post_layernorm(hidden[:, 0])), dim=-1)
-
-
-@dataclass(frozen=True)
-class TextState:
-    """Causal mask ``(1, 1, T, T)`` and the place of each end-of-text token ``(S,)``."""
-
-    mask: Tensor
-    end: Tensor
-
-    def __getitem__(self, rows: slice) -> TextState:
-        """The state of some of the sentences."""
-        return TextState(self.mask, self.end[rows])
-
-
-class CLIPTextTower(Tower):
-    """Causal text transformer of a :class:`transformers.CLIPModel`."""
-
-    def __init__(self, model: CLIPModel) -> None:
-        super().__init__()
-        self.transformer = model.text_model
-        self.projection = model.text_projection
-        self.depth = len(self.transformer.encoder.layers)
-        self.widths = (model.config.text_config.hidden_size,) * self.depth
-        self.end_token = model.config.text_config.eos_token_id
-
-    def embed(self, inputs: Tensor) -> tuple[Tensor, TextState]:
-        """Token and position embeddings; the mask is causal, as CLIP was trained."""
-        hidden = self.transformer.embeddings(input_ids=inputs)
-        length = inputs.shape[1]
-        mask = torch.full((length, length), -torch.inf, device=inputs.device).triu(1)
-        legacy = self.end_token == LEGACY_END_TOKEN
-        ends = inputs if legacy else (inputs == self.end_token).int()
-        return hidden, TextState(mask[None, None], ends.argmax(dim=1))
-
-    def block(self, index: int, hidden: Tensor, state: TextState) -> Tensor:
-        """Run block ``index``, counted from 1, on tokens ``(S, T, W)``."""
-        output: Tensor = self.transformer.encoder.layers[index - 1](hidden, state.mask)
-        return output
-
-    def pool(self, hidden: Tensor, state: TextState) -> Tensor:
-        """Final norm and projection of the end-of-text token, unit length: ``(S, D)``."""
-        rows = torch.arange(len(hidden), device=hidden.device)
-        last = self.transformer.final_layer_norm(hidden[rows, state.end])
-        return normalize(self.projection(last), dim=-1)
+TEMPERATURE = "logit_scale"
 
 
 class CLIPBackbone(Backbone):
-    """A ``transformers`` CLIP checkpoint behind the common interface."""
+    """A CLIP checkpoint behind the common interface."""
 
-    def __init__(self, name: str, read: Pretrained, tokenizer: CLIPTokenizer) -> None:
-        self.name = name
-        model = read.model.eval().requires_grad_(False)
-        self.image = CLIPImageTower(model)
-        self.text = CLIPTextTower(model)
-        self.preprocessing = read.preprocessing
-        self.activation = read.activation
-        self.dimension = model.config.projection_dim
-        self.context_length = model.config.text_config.max_position_embeddings
-        self.weights_hash = read.weights_hash
-        self._tokenizer = tokenizer
+    def __init__(
+        self,
+        folder: Path,
+        image: ImageTransformer,
+        text: TextTransformer,
+        config: CLIPConfiguration,
+    ) -> None:
+        self.name = str(folder)
+        self.image = image.eval().requires_grad_(False)
+        self.text = text.eval().requires_grad_(False)
+        self.dimension = config.image.dimension
+        self.context_length = config.context
+        self._folder, self._config = folder, config
+
+    @cached_property
+    def _tokenizer(self) -> CLIPTokenizer:
+        return read_tokenizer(self._folder, self._config)
+
+    def load_tokenizer(self) -> None:
+        """Load and check the tokenizer now rather than when a sentence is first read.
+
+        Raises:
+            ModelError: if it is unreadable or does not belong to the text tower.
+        """
+        assert self._tokenizer is not None
 
     def tokenize(self, sentences: Sequence[str]) -> Tensor:
         """Token ids ``(S, T)``; what lies behind the end-of-text token changes nothing.
@@ -156,24 +119,109 @@ def load_clip(
         ModelError: if files are missing or unreadable, are pickled, do not fit together, or
             contradict what is known of them or stated here.
     """
-    folder = Path(name)
-    overrides = Overrides(activation, mean, std)
+    folder, overrides = Path(name), Overrides(activation, mean, std)
     check_files(folder, TOKENIZERS)
+    config = read_configuration(folder)
+    image, text = _empty_towers(config)
+    tensors = _read_weights(folder, image, text)
+    weights_hash = hash_tensors(tensors)
+    known = recognise(folder, config.started_from, weights_hash)
+    own = (config.image.activation, config.text.activation)
+    try:
+        runs = settle_activation(own, known, overrides)
+        size = input_size(config.patch, config.image_size, image_size)
+        openai = (OPENAI_MEAN, OPENAI_STD)
+        preprocessing = read_preprocessing(folder, size, openai, known, overrides)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    fill(image, tensors, function(runs[0]))
+    fill(text, tensors, function(runs[1]))
+    backbone = CLIPBackbone(folder, image, text, config)
+    backbone.preprocessing, backbone.weights_hash = preprocessing, weights_hash
+    backbone.activation = joined(runs)
+    return backbone
+
+
+def _empty_towers(config: CLIPConfiguration) -> tuple[ImageTransformer, TextTransformer]:
+    """Both towers without memory for their weights."""
+    end = None if config.end_token == LEGACY_END_TOKEN else config.end_token
+    with torch.device("meta"):
+        image = ImageTransformer(config.image, config.patch, config.image_size // config.patch)
+        text = TextTransformer(config.text, config.vocabulary, config.context, end)
+    return image, text
+
+
+def _read_weights(
+    folder: Path, image: ImageTransformer, text: TextTransformer
+) -> dict[str, Tensor]:
+    """Exactly the tensors that the towers need, float32, by their names in the checkpoint.
+
+    Raises:
+        ModelError: if one is missing, too much, of another shape, or holds what is no number.
+    """
+    wanted = _shapes(image) | _shapes(text) | {TEMPERATURE: ()}
+    files = weight_files(folder)
+    count = sum(torch.Size(shape).numel() for shape in wanted.values())
+    size = sum(path.stat().st_size for path in files)
+    found: dict[str, Tensor] = {}
+    unexpected = []
+    for path in files:
+        with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt") as stored:
+            if count > size:
+                raise ModelError(
+                    f"{folder / 'config.json'} asks for {count:,} weights, but the weight files "
+                    f"have {size:,} bytes in all; they are truncated or do not belong together"
+                )
+            names = list(stored.keys())
+            for name in names:
+                if name in wanted:
+                    found[name] = stored.get_tensor(name).to(torch.float32, copy=True)
+                else:
+                    unexpected.append(name)
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    try:
+        complain_of_misfits(wanted, shapes, unexpected)
+        broken = [name for name in wanted if not found[name].isfinite().all()]
+        if broken:
+            raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    return found
+
+
+def _shapes(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor that a tower takes from a checkpoint."""
+    own = dict(tower.named_parameters())
+    found = {}
+    for parameter, names in weight_names(tower).items():
+        rows, *rest = own[parameter].shape
+        for name in names:
+            found[name] = (rows // len(names), *rest)
+    return found
+
+
+def read_tokenizer(folder: Path, config: CLIPConfiguration) -> CLIPTokenizer:
+    """Load a tokenizer and hold it to the text tower.
+
+    Raises:
+        ModelError: if it is unreadable or its numbers mean something else to the text tower.
+    """
+    from tokenizers import Tokenizer
+    from transformers import CLIPTokenizer
+
+    from sdmad.backbones.pretrained import quiet
+
     try:
         _check_merges(folder)
+        with quiet(), Reading("not a readable CLIP tokenizer"):
+            tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            # The library leaves part of tokenizer.json unread; a damaged one is refused whole.
+            if (folder / "tokenizer.json").is_file():
+                Tokenizer.from_file(str(folder / "tokenizer.json"))
+        _check_tokenizer(tokenizer, config)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
-    read = read_pretrained(folder, CLIPModel, (OPENAI_MEAN, OPENAI_STD), image_size, overrides)
-    with quiet(), Reading(f"{folder}: not a readable CLIP tokenizer"):
-        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        # The library leaves part of tokenizer.json unread; a damaged one is refused whole.
-        if (folder / "tokenizer.json").is_file():
-            Tokenizer.from_file(str(folder / "tokenizer.json"))
-    try:
-        _check_tokenizer(read.model, tokenizer)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    return CLIPBackbone(name, read, tokenizer)
+    return tokenizer
 
 
 def _check_merges(folder: Path) -> None:
@@ -199,19 +247,17 @@ def _check_merges(folder: Path) -> None:
         raise ModelError(f"{path.name}: merges lead to {min(lost)!r}, not in the vocabulary")
 
 
-def _check_tokenizer(model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+def _check_tokenizer(tokenizer: CLIPTokenizer, config: CLIPConfiguration) -> None:
     """Refuse a tokenizer whose numbers mean something else to the text tower."""
-    text = model.config.text_config
-    if len(tokenizer) > text.vocab_size:
+    if len(tokenizer) > config.vocabulary:
         raise ModelError(
-            f"the tokenizer has {len(tokenizer)} tokens, the text tower only {text.vocab_size}; "
+            f"the tokenizer has {len(tokenizer)} tokens, the text tower only {config.vocabulary}; "
             "they do not belong together"
         )
     end = tokenizer.eos_token_id
-    last = max(tokenizer.get_vocab().values())
-    fits = end in (last, LEGACY_END_TOKEN)
-    if end != text.eos_token_id and not (text.eos_token_id == LEGACY_END_TOKEN and fits):
+    fits = end in (max(tokenizer.get_vocab().values()), LEGACY_END_TOKEN)
+    if end != config.end_token and not (config.end_token == LEGACY_END_TOKEN and fits):
         raise ModelError(
             f"the tokenizer ends a text with token {end}, the text tower expects "
-            f"{text.eos_token_id} (eos_token_id in config.json); they do not belong together"
+            f"{config.end_token} (eos_token_id in config.json); they do not belong together"
         )

@@ -265,3 +265,37 @@ def same_activation(one: str | Sequence[str], other: str | Sequence[str]) -> boo
 def same_channels(one: Sequence[float], other: Sequence[float]) -> bool:
     """Whether two means or deviations are the same but for rounding."""
     return all(abs(a - b) <= CLOSE for a, b in zip(one, other, strict=True))
+
+
+def settle_activation(
+    own: tuple[str, str], known: Recognised | None, overrides: Overrides
+) -> tuple[str, str]:
+    """The activation of the image and of the text tower that stands.
+
+    Args:
+        own: what ``config.json`` says of each.
+        known: what is known of the checkpoint.
+        overrides: what the user states.
+
+    Raises:
+        ModelError: naming both ways to mend a contradiction.
+    """
+    stated = overrides.activation
+    value = settle(
+        "activation",
+        "hidden_act of vision_config and text_config in config.json",
+        (
+            Voice(own, "config.json"),
+            None if known is None else Voice(known.known.activation, known.by),
+            None if stated is None else Voice(stated, "activation="),
+        ),
+        same_activation,
+        own,
+    )
+    image, text = (value, value) if isinstance(value, str) else value
+    return image, text
+
+
+def joined(activations: tuple[str, str]) -> str:
+    """Both towers' activation as one text, with a ``/`` between where they differ."""
+    return "/".join(dict.fromkeys(function(name) for name in activations))

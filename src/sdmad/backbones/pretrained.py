@@ -19,13 +19,12 @@ from sdmad.backbones.known import (
     Channels,
     Overrides,
     Recognised,
-    Voice,
     function,
+    joined,
     recognise,
-    same_activation,
-    settle,
+    settle_activation,
 )
-from sdmad.backbones.processor import read_preprocessing
+from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.weights import Reading, check_weights, hash_weights
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError
@@ -76,7 +75,7 @@ def read_pretrained(
     raw = read_json(folder / "config.json")
     known = recognise(folder, raw.get("_name_or_path"), weights_hash)
     try:
-        activation = _settle_activation(model, known, overrides)
+        activation = _apply_activation(model, known, overrides)
         size = _image_size(model.config.vision_config, image_size)
         preprocessing = read_preprocessing(folder, size, default, known, overrides)
     except ModelError as error:
@@ -144,33 +143,22 @@ def _check_extent(folder: Path, model_class: type[PreTrainedModel], config: Any)
         )
 
 
-def _settle_activation(model: Any, known: Recognised | None, overrides: Overrides) -> str:
+def _apply_activation(model: Any, known: Recognised | None, overrides: Overrides) -> str:
     """Make both towers run the activation that stands, and name it."""
     towers = (
         (model.vision_model, model.config.vision_config),
         (model.text_model, model.config.text_config),
     )
-    own = tuple(str(config.hidden_act) for _, config in towers)
-    stated = overrides.activation
-    value = settle(
-        "activation",
-        "hidden_act of vision_config and text_config in config.json",
-        (
-            Voice(own, "config.json"),
-            None if known is None else Voice(known.known.activation, known.by),
-            None if stated is None else Voice(stated, "activation="),
-        ),
-        same_activation,
-        own,
-    )
-    if isinstance(value, str):
-        for tower, config in towers:
-            config.hidden_act = value
-            for module in tower.modules():
-                if hasattr(module, "activation_fn"):
-                    module.activation_fn = ACT2FN[value]
-        return value
-    return "/".join(dict.fromkeys(function(name) for name in value))
+    own = (str(towers[0][1].hidden_act), str(towers[1][1].hidden_act))
+    runs = settle_activation(own, known, overrides)
+    for (tower, config), value in zip(towers, runs, strict=True):
+        if function(config.hidden_act) == function(value):
+            continue
+        config.hidden_act = value
+        for module in tower.modules():
+            if hasattr(module, "activation_fn"):
+                module.activation_fn = ACT2FN[value]
+    return joined(runs)
 
 
 def _image_size(vision: Any, image_size: int | None) -> int:
@@ -180,7 +168,4 @@ def _image_size(vision: Any, image_size: int | None) -> int:
         own = round(vision.num_patches**0.5) * patch
     if not isinstance(patch, int) or not isinstance(own, int):
         raise ModelError(f"patch_size {patch} and image_size {own}: only squares can be read")
-    size = own if image_size is None else image_size
-    if size < patch:
-        raise ModelError(f"{size} px is less than one patch of {patch}")
-    return size
+    return input_size(patch, own, image_size)

@@ -88,3 +88,15 @@ def _triple(values: dict[str, object], key: str) -> Channels | None:
         raise ValueError(f"{key} is {value!r}")
     r, g, b = (float(v) for v in value)
     return r, g, b
+
+
+def input_size(patch: int, own: int, image_size: int | None) -> int:
+    """Side of the input in pixels: what is asked for, else the checkpoint's own.
+
+    Raises:
+        ModelError: if it is less than one patch.
+    """
+    size = own if image_size is None else image_size
+    if size < patch:
+        raise ModelError(f"{size} px is less than one patch of {patch}")
+    return size

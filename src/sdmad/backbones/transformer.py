@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, interpolate, normalize, scaled_dot_product_attention
+from torch.nn.functional import (
+    embedding,
+    gelu,
+    interpolate,
+    normalize,
+    scaled_dot_product_attention,
+)
 
 from sdmad.backbones.base import Tower
 
@@ -31,7 +37,6 @@ def tanh_gelu(values: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Activation] = {
     "quick_gelu": quick_gelu,
     "gelu": gelu,
-    "gelu_new": tanh_gelu,
     "gelu_pytorch_tanh": tanh_gelu,
 }
 
@@ -164,7 +169,7 @@ class TextTransformer(Tower):
             (shape.width,) * shape.depth,
             end_token,
         )
-        self.token = nn.Embedding(vocabulary, shape.width)
+        self.token = nn.Parameter(torch.empty(vocabulary, shape.width))
         self.position = nn.Parameter(torch.empty(context, shape.width))
         self.blocks = nn.ModuleList([Block(shape) for _ in range(shape.depth)])
         self.norm_after = nn.LayerNorm(shape.width, eps=shape.epsilon)
@@ -172,7 +177,7 @@ class TextTransformer(Tower):
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, TextState]:
         """Token and position embeddings of token ids ``(S, T)``."""
-        hidden = self.token(inputs) + self.position[: inputs.shape[1]]
+        hidden = embedding(inputs, self.token) + self.position[: inputs.shape[1]]
         ends = inputs if self.end_token is None else (inputs == self.end_token).int()
         return hidden, TextState(ends.argmax(dim=1))
 
@@ -207,7 +212,7 @@ _IMAGE = {
     "projection.weight": "visual_projection.weight",
 }
 _TEXT = {
-    "token.weight": "text_model.embeddings.token_embedding.weight",
+    "token": "text_model.embeddings.token_embedding.weight",
     "position": "text_model.embeddings.position_embedding.weight",
     "norm_after.weight": "text_model.final_layer_norm.weight",
     "norm_after.bias": "text_model.final_layer_norm.bias",
@@ -218,7 +223,9 @@ _TEXT = {
 def weight_names(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[str, ...]]:
     """Which tensors of a ``transformers`` checkpoint make each parameter, joined in this order."""
     is_image = isinstance(tower, ImageTransformer)
-    names = {own: (theirs,) for own, theirs in (_IMAGE if is_image else _TEXT).items()}
+    names: dict[str, tuple[str, ...]] = {
+        own: (theirs,) for own, theirs in (_IMAGE if is_image else _TEXT).items()
+    }
     layers = f"{'vision' if is_image else 'text'}_model.encoder.layers"
     for i in range(tower.depth):
         for kind in ("weight", "bias"):
@@ -231,13 +238,14 @@ def weight_names(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[s
 
 
 def fill(
-    tower: ImageTransformer | TextTransformer, tensors: Mapping[str, Tensor]
-) -> ImageTransformer | TextTransformer:
-    """Fill a tower, built on the meta device or not, with a checkpoint's tensors.
+    tower: ImageTransformer | TextTransformer, tensors: Mapping[str, Tensor], activation: str
+) -> None:
+    """Fill a tower with a checkpoint's tensors.
 
     Args:
-        tower: to be filled; its parameters are replaced.
+        tower: built on the meta device or not; its parameters are replaced.
         tensors: of a ``transformers`` CLIP checkpoint, by name; checked beforehand.
+        activation: a key of :data:`ACTIVATIONS`, for every block.
     """
     state = {
         own: torch.cat([tensors[name] for name in theirs])
@@ -246,4 +254,6 @@ def fill(
         for own, theirs in weight_names(tower).items()
     }
     tower.load_state_dict(state, assign=True)
-    return tower
+    for module in tower.modules():
+        if isinstance(module, Block):
+            module.activation = ACTIVATIONS[activation]

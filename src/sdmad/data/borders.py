@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from scipy.spatial import ConvexHull
 
 WHITE = 245
 """Grey level from which a pixel can be padding (255 less the noise that JPEG adds)."""
@@ -60,6 +58,8 @@ def white_padding(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     none = np.zeros_like(white)
     if not (white[[0, -1]].any() or white[:, [0, -1]].any()):
         return none
+    from scipy import ndimage  # half a second, and most images have no white edge
+
     regions, count = ndimage.label(white)
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     areas = np.bincount(regions.ravel(), minlength=count + 1)
@@ -81,6 +81,8 @@ def _rim(pixels: NDArray[np.uint8]) -> int:
 
 def _without_specks(padding: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what the padding cuts off from the picture: specks of noise within it."""
+    from scipy import ndimage
+
     parts, count = ndimage.label(~padding)
     if count < 2:
         return padding
@@ -90,6 +92,8 @@ def _without_specks(padding: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _beside_dark(pixels: NDArray[np.uint8], region: NDArray[np.bool_]) -> bool:
+    from scipy import ndimage
+
     rim = _rim(pixels)
     near = ndimage.binary_dilation(region, iterations=rim)
     ring = ndimage.binary_dilation(near, iterations=2) & ~near
@@ -98,6 +102,8 @@ def _beside_dark(pixels: NDArray[np.uint8], region: NDArray[np.bool_]) -> bool:
 
 def _straight(padding: NDArray[np.bool_]) -> bool:
     """Whether the picture without its padding is convex, up to a tenth of the padding."""
+    from scipy.spatial import ConvexHull
+
     content = ~padding
     rows = np.flatnonzero(content.any(axis=1))
     if len(rows) < 2 or content.sum() < padding.sum():

@@ -28,11 +28,13 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[CsvRow]]:
         path: the file.
 
     Returns:
-        The header's names and the rows below it, each as long as the header.
+        The header's names and the rows below it, each as long as the header; a row may leave out
+        the cells of unnamed columns at the end.
 
     Raises:
         InputError: if the file is missing, empty, not UTF-8 text, holds NUL bytes or an unclosed
-            or over-long field, has no row, or a row's length differs from the header's.
+            or over-long field, has no row, or a row's length differs from the header's (but for
+            empty cells and unnamed columns at the end).
     """
     text = _decode(path)
     header_line = next((line for line in text.splitlines() if line.strip()), "")
@@ -53,7 +55,7 @@ def read_csv(path: Path) -> tuple[tuple[str, ...], list[CsvRow]]:
     header, body = rows[0].cells, rows[1:]
     if not body:
         raise InputError(f"{path}: no rows below the header")
-    return header, [_fit(path, row, len(header)) for row in body]
+    return header, [_fit(path, row, header) for row in body]
 
 
 def _decode(path: Path) -> str:
@@ -83,11 +85,14 @@ def _decode(path: Path) -> str:
     return text
 
 
-def _fit(path: Path, row: CsvRow, width: int) -> CsvRow:
-    """Drop empty cells beyond the header; refuse any other difference in length."""
-    if len(row.cells) < width or any(row.cells[width:]):
+def _fit(path: Path, row: CsvRow, header: tuple[str, ...]) -> CsvRow:
+    """Drop empty cells beyond the header, add those of unnamed columns; refuse other lengths."""
+    width, length = len(header), len(row.cells)
+    if any(header[length:]) or any(row.cells[width:]):
         raise InputError(
-            f"{path}, row {row.line}: {len(row.cells)} fields, but the header has {width}; "
+            f"{path}, row {row.line}: {length} fields, but the header has {width}; "
             "put a field that contains the separator in double quotes"
         )
-    return CsvRow(row.line, row.cells[:width])
+    if length == width:
+        return row
+    return CsvRow(row.line, (*row.cells[:width], *[""] * (width - length)))

@@ -232,7 +232,7 @@ def _names(path: str | os.PathLike[str], value: object) -> Sequence[str]:
 
 def _relative(table: LabelTable, index: int) -> str:
     file = table.files[index]
-    folder = table.path.parent
+    folder = table.folder
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 
 
@@ -243,7 +243,7 @@ def _row(
     name: str,
     file: str,
 ) -> int:
-    index = position.get(absolute_path(table.path.parent / file))
+    index = position.get(absolute_path(table.folder / file))
     if index is None:
         raise InputError(f"{path}: {file} is not in {table.path}")
     if name != NORMAL and name not in table.categories:

@@ -1,13 +1,14 @@
 """The label table: which image carries which category, patient and split."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sdmad.data.address import file_of
 from sdmad.data.csvfile import CsvRow, read_csv
 from sdmad.data.labels import Labels, canonical_name, read_labels
 from sdmad.errors import InputError
@@ -24,9 +25,10 @@ class LabelTable:
     """Labels of n images for K categories, row by row as in the CSV file.
 
     Attributes:
-        path: the CSV file.
-        files: absolute path of each image.
-        rows: line of the CSV on which each image stands (the header is line 1).
+        path: the CSV file, or the folder of a data set that has no table.
+        files: absolute address of each image: a path, or ``volume#slice``.
+        rows: line of the CSV on which each image stands (the header is line 1); where there is no
+            table, the number of the image in the order of the folders, from 1.
         labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``, float64.
         categories: the K names.
         normal: images that the table declares normal, or whose labels are all known and 0 where
@@ -49,9 +51,35 @@ class LabelTable:
     def __len__(self) -> int:
         return len(self.files)
 
+    @property
+    def folder(self) -> Path:
+        """The folder that file names are relative to."""
+        return self.path if self.path.is_dir() else self.path.parent
+
     def missing(self) -> tuple[int, ...]:
         """Return the indices of the images whose file does not exist."""
-        return tuple(i for i, file in enumerate(self.files) if not file.is_file())
+        return tuple(i for i, file in enumerate(self.files) if not file_of(file).is_file())
+
+    def ordered(self, categories: Sequence[str]) -> "LabelTable":
+        """Return the table with its categories named and ordered as in a sign bank.
+
+        Args:
+            categories: names that equal the table's but for case, spaces, underscores, hyphens.
+
+        Raises:
+            InputError: if a name is missing on either side.
+        """
+        mine = {canonical_name(name): k for k, name in enumerate(self.categories)}
+        wanted = [canonical_name(name) for name in categories]
+        if sorted(wanted) != sorted(mine):
+            lacking = [name for name in categories if canonical_name(name) not in mine]
+            extra = [name for name in self.categories if canonical_name(name) not in wanted]
+            raise InputError(
+                f"{self.path}: the categories differ from those asked for: not in the table: "
+                f"{', '.join(lacking) or 'none'}; only in the table: {', '.join(extra) or 'none'}"
+            )
+        columns = [mine[key] for key in wanted]
+        return replace(self, labels=self.labels[:, columns], categories=tuple(categories))
 
     def patient_keys(self) -> tuple[str, ...]:
         """Return a key for each image, equal for images of one patient.
@@ -154,6 +182,31 @@ def read_label_table(
     Raises:
         InputError: if the table cannot be used; names the file, the row and the column.
     """
+    table = parse_label_table(path, categories)
+    if not any(file_of(file).is_file() for file in table.files):
+        raise InputError(
+            f"{table.path}: none of the {len(table)} files exists; looked for {table.files[0]}. "
+            f"File names are relative to the table's folder, {table.path.parent}"
+        )
+    return table
+
+
+def parse_label_table(
+    path: str | os.PathLike[str],
+    categories: Sequence[str] | None = None,
+    locate: Callable[[str], Path] | None = None,
+) -> LabelTable:
+    """Read a label table as `read_label_table` does, whether or not its images are there.
+
+    Args:
+        path: the CSV file.
+        categories: names and order of the categories; None takes them from the table.
+        locate: turns a file name of the table into an absolute address; by default it is relative
+            to the table's folder.
+
+    Raises:
+        InputError: if the table cannot be read.
+    """
     path = absolute_path(path)
     header, body = read_csv(path)
     names = [canonical_name(name) for name in header]
@@ -167,9 +220,11 @@ def read_label_table(
     split_column = _find_column(path, header, names, (SPLIT_COLUMN,))
     reserved = {*FILE_COLUMNS, *PATIENT_COLUMNS, SPLIT_COLUMN}
     labels = read_labels(path, header, body, reserved, categories)
+    _check_known(path, labels)
+    locate = locate or _beside(path)
     table = LabelTable(
         path=path,
-        files=tuple(_locate(path, row, file_column, header) for row in body),
+        files=tuple(locate(_file_name(path, row, file_column, header)) for row in body),
         rows=tuple(row.line for row in body),
         labels=labels.values,
         categories=labels.categories,
@@ -178,7 +233,7 @@ def read_label_table(
         splits=_lower(_column(body, split_column)),
         notes=labels.notes,
     )
-    return _checked(_without_repeats(table), labels)
+    return _without_repeats(table)
 
 
 def absolute_path(path: str | os.PathLike[str]) -> Path:
@@ -204,11 +259,17 @@ def _find_column(
     return position
 
 
-def _locate(path: Path, row: CsvRow, column: int, header: Sequence[str]) -> Path:
+def _beside(path: Path) -> Callable[[str], Path]:
+    """Addresses relative to a table's folder."""
+    folder = path.parent
+    return lambda name: Path(os.path.normpath(folder / name))
+
+
+def _file_name(path: Path, row: CsvRow, column: int, header: Sequence[str]) -> str:
     cell = row.cells[column]
     if not cell:
         raise InputError(f"{path}, row {row.line}, column {header[column]}: no file name")
-    return absolute_path(path.parent / cell)
+    return cell
 
 
 def _column(body: Sequence[CsvRow], column: int | None) -> tuple[str, ...] | None:
@@ -250,15 +311,9 @@ def _same(table: LabelTable, a: int, b: int) -> bool:
     )
 
 
-def _checked(table: LabelTable, labels: Labels) -> LabelTable:
-    if np.isnan(table.labels).all():
+def _check_known(path: Path, labels: Labels) -> None:
+    if np.isnan(labels.values).all():
         raise InputError(
-            f"{table.path}: every label is unknown; "
-            f"fill in {labels.source} (categories: {', '.join(table.categories)})"
+            f"{path}: every label is unknown; "
+            f"fill in {labels.source} (categories: {', '.join(labels.categories)})"
         )
-    if not any(file.is_file() for file in table.files):
-        raise InputError(
-            f"{table.path}: none of the {len(table)} files exists; looked for {table.files[0]}. "
-            f"File names are relative to the table's folder, {table.path.parent}"
-        )
-    return table

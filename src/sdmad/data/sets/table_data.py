@@ -1,0 +1,62 @@
+"""A user's own images: a label table, with masks where there are any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from sdmad.data.address import file_of
+from sdmad.data.headers import read_header
+from sdmad.data.sets.base import DataSet, Mask, list_pictures, read_mask
+from sdmad.data.table import LabelTable, absolute_path, parse_label_table
+from sdmad.errors import InputError
+
+TABLE = "labels.csv"
+MASKS = "masks"
+
+
+class TableData(DataSet):
+    """Images and labels in a CSV file, as `sdmad.data.table.read_label_table` reads them.
+
+    A folder ``masks`` beside the table may hold masks: ``masks/<image>/*.png``, where
+    ``<image>`` is the image's file name without ending; `sdmad phantom` writes them so, one a
+    sign. An image's mask is their union.
+
+    Args:
+        path: the CSV file, or a folder that holds ``labels.csv``.
+
+    Raises:
+        InputError: if there is no such file.
+    """
+
+    name = "table"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        path = absolute_path(path)
+        self.path = path / TABLE if path.is_dir() else path
+        if not self.path.is_file():
+            raise InputError(
+                f"{self.path}: no such file; give the label table or the folder with {TABLE}"
+            )
+        super().__init__(self.path.parent)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether there is a folder of masks."""
+        return (self.root / MASKS).is_dir()
+
+    def _read(self) -> LabelTable:
+        return parse_label_table(self.path)
+
+    def _mask(self, row: int) -> Mask | None:
+        file = self.table.files[row]
+        shape = read_header(file).shape
+        folder: Path = self.root / MASKS / file_of(file).stem
+        if self.table.normal[row]:
+            return np.zeros(shape, dtype=np.bool_)
+        if not folder.is_dir():
+            return None
+        parts = [read_mask(path, shape) for path in list_pictures(folder)]
+        return np.logical_or.reduce(parts) if parts else None
