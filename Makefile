@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+EXTRAS := .venv-extras
 DEMO ?= brain
 REALDATA ?= ../shared/realdata
 TABLES ?= $(REALDATA)/tables
@@ -19,6 +20,13 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(EXTRAS)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(EXTRAS)
+	grep -v '^torch==' constraints.txt > $(EXTRAS)/constraints.txt
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt torch==2.14.1 torchvision==0.29.1
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt --editable '.[dev,openclip]'
+	@touch $@
+
 demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct)
 	$(BIN)/sdmad demo --modality $(DEMO) --out demo --force
 
@@ -27,6 +35,9 @@ test: $(VENV)/installed  ## lint, types, tests and doctests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-extras: $(EXTRAS)/installed  ## tests of what needs torchvision, in an environment of 6 GB
+	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests_extras
 
 lint: $(VENV)/installed  ## ruff and mypy only
 	$(BIN)/ruff check .
@@ -65,4 +76,4 @@ realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDAT
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) demo out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EXTRAS) demo out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -19,7 +19,7 @@ from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores, check_images, check_labels
+from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
 from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.operating_point import thresholds_at
@@ -131,6 +131,8 @@ class SDMAD(Detector):
         self,
         images: Sequence[ImageSource],
         labels: NDArray[np.float64],
+        masks: Sequence[Mask | None] | None = None,
+        *,
         patients: Sequence[object] | None = None,
         progress: str | None = None,
     ) -> Self:
@@ -140,6 +142,7 @@ class SDMAD(Detector):
             images: n paths, Pillow images or arrays.
             labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)`` in the bank's order; an
                 all-zero row is a normal image.
+            masks: ignored; the paper learns from image labels alone.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept.
             progress: what to call the work on a progress bar; none when not given.
 
@@ -150,6 +153,7 @@ class SDMAD(Detector):
             ImageError: if an image cannot be read.
             InputError: if shapes disagree, there is no image, or no label is known.
         """
+        del masks
         check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to fit on")

@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from sdmad.backbones import Backbone
-from sdmad.data.images import ImageError, ImageSource
+from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
 from sdmad.progress import track
 
 BATCH_SIZE = 32
 OnError = Callable[[int, ImageError], None]
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -82,18 +84,27 @@ class Detector(ABC):
     Attributes:
         categories: the K category names, in the order of every label matrix and score.
         backbone: the frozen vision-language model.
+        has_maps: whether :meth:`anomaly_maps` says where an image is abnormal.
     """
 
     categories: tuple[str, ...]
     backbone: Backbone
+    has_maps: bool = False
 
     @abstractmethod
-    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+    def fit(
+        self,
+        images: Sequence[ImageSource],
+        labels: NDArray[np.float64],
+        masks: Sequence[Mask | None] | None = None,
+    ) -> Self:
         """Learn from the support set.
 
         Args:
             images: n paths, Pillow images or arrays.
             labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+            masks: where each image is abnormal, boolean ``(H, W)``, or None where that is not
+                known; most systems ignore them.
 
         Returns:
             Itself.
@@ -106,6 +117,33 @@ class Detector(ABC):
     @abstractmethod
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``, larger is more.
+
+        Raises:
+            InputError: if the system makes no maps.
+        """
+        del pixels
+        raise InputError(f"{type(self).__name__} makes no anomaly maps")
+
+    def anomaly_maps(self, images: Sequence[ImageSource]) -> Iterator[NDArray[np.float32]]:
+        """Where each image is abnormal, one map ``(H, W)`` of the image's own size after another.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+
+        Raises:
+            ImageError: if an image cannot be read.
+            InputError: if the system makes no maps, or is not fitted.
+        """
+        self.check_fitted()
+        check_images(images)
+        preprocessing = self.backbone.preprocessing
+        for source in images:
+            image = to_image(source, preprocessing.window)
+            small = self.map_pixels(preprocessing([image]))
+            yield resize_map(small[0], (image.height, image.width))
 
     def score(
         self,
@@ -167,6 +205,13 @@ class Detector(ABC):
     def predict(self, images: Sequence[ImageSource]) -> NDArray[np.int64]:
         """Decisions ``(n, K)`` of n images: 1 where a category is found, else 0."""
         return self.score(images).decisions.astype(np.int64)
+
+
+def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An anomaly map ``(h, w)`` at another size ``(H, W)``, bilinear."""
+    large = interpolate(small[None, None].float(), shape, mode="bilinear", align_corners=False)
+    values: NDArray[np.float32] = large[0, 0].cpu().numpy()
+    return values
 
 
 def _spread(found: ImageScores, rows: list[int], total: int) -> ImageScores:

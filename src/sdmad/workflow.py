@@ -106,7 +106,7 @@ def fit_on_table(request: FitRequest) -> Fitted:
     detector = SDMAD(bank, backbone, config, request.seed, request.device)
     drawn = table.subset(support.indices)
     start = time.monotonic()
-    detector.fit(drawn.files, drawn.labels, drawn.patients, "training")
+    detector.fit(drawn.files, drawn.labels, patients=drawn.patients, progress="training")
     seconds = time.monotonic() - start
     if request.normals is not None:
         detector.fit_thresholds(list_images([request.normals]))

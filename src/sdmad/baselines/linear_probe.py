@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
+from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, LinearProbe
-from sdmad.interface import Detector, ImageScores, check_images, check_labels
+from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
 
 
 class LinearProbeDetector(Detector):
@@ -32,17 +33,24 @@ class LinearProbeDetector(Detector):
         self.categories, self.backbone = tuple(categories), backbone
         self.probe_: LinearProbe | None = None
 
-    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+    def fit(
+        self,
+        images: Sequence[ImageSource],
+        labels: NDArray[np.float64],
+        masks: Sequence[Mask | None] | None = None,
+    ) -> Self:
         """Fit a logistic regression a category; unknown labels are left out of theirs.
 
         Args:
             images: n paths, Pillow images or arrays.
             labels: 1, 0 or NaN, shape ``(n, K)``.
+            masks: ignored.
 
         Raises:
             ImageError: if an image cannot be read.
             InputError: if shapes disagree or there is no image.
         """
+        del masks
         check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to fit on")
@@ -66,3 +74,14 @@ class LinearProbeDetector(Detector):
         nothing = torch.zeros(len(odds), 0)
         unknown = torch.full((len(odds),), torch.nan)
         return ImageScores.of(Combined(odds, odds, odds.amax(dim=1)), odds > 0, nothing, unknown)
+
+
+SYSTEMS = (
+    System(
+        "linear-probe",
+        "linear probe",
+        "Radford et al., Learning Transferable Visual Models, ICML 2021",
+        "support set",
+        lambda build: LinearProbeDetector(build.bank.names, build.backbone),
+    ),
+)

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
+from sdmad.baselines.registry import System
 from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores
+from sdmad.interface import Detector, ImageScores, Mask
 from sdmad.method.scoring import normal_anchor
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
@@ -66,9 +67,14 @@ class ZeroShotCLIP(Detector):
         self.scorer = SignScorer.build(text, bank, selection, "max")
         self._evidence = SignAndImageEvidence(SDMADConfig.paper(decision=decision))
 
-    def fit(self, images: Sequence[ImageSource], labels: NDArray[np.float64]) -> Self:
+    def fit(
+        self,
+        images: Sequence[ImageSource],
+        labels: NDArray[np.float64],
+        masks: Sequence[Mask | None] | None = None,
+    ) -> Self:
         """Nothing is learnt; the arguments are ignored."""
-        del images, labels
+        del images, labels, masks
         return self
 
     def check_fitted(self) -> None:
@@ -82,3 +88,29 @@ class ZeroShotCLIP(Detector):
         anchor = self.scorer.anchor_similarity(features)
         combined = self._evidence(self.scorer, similarity, anchor, features)
         return ImageScores.of(combined, combined.margins > 0, similarity, anchor)
+
+
+CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
+SYSTEMS = (
+    System(
+        "clip-names",
+        "zero-shot CLIP, category names",
+        CLIP,
+        "nothing",
+        lambda build: ZeroShotCLIP(name_bank(build.bank), build.backbone),
+    ),
+    System(
+        "clip-signs",
+        "zero-shot CLIP, signs",
+        CLIP,
+        "nothing",
+        lambda build: ZeroShotCLIP(build.bank, build.backbone),
+    ),
+    System(
+        "clip-signs-selected",
+        "zero-shot CLIP, signs, selection",
+        CLIP,
+        "nothing",
+        lambda build: ZeroShotCLIP(build.bank, build.backbone, "paper"),
+    ),
+)

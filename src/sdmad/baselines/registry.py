@@ -1,0 +1,105 @@
+"""Every compared system by name: where it comes from, what it learns from, how it is built."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.backbones import Backbone
+from sdmad.data.images import ImageSource
+from sdmad.errors import InputError
+from sdmad.interface import Detector, Mask
+from sdmad.signs import SignBank
+
+LearnsFrom = Literal["nothing", "normal images", "support set", "auxiliary set"]
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """Images of other modalities, for systems that are trained elsewhere and then only applied.
+
+    Attributes:
+        images: arrays or paths.
+        abnormal: which are abnormal, boolean ``(n,)``.
+        masks: where, boolean ``(H, W)`` each; all false for a normal image.
+    """
+
+    images: tuple[ImageSource, ...]
+    abnormal: NDArray[np.bool_]
+    masks: tuple[Mask, ...]
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a system is built from.
+
+    Attributes:
+        bank: the signs; its categories are the columns of the labels.
+        backbone: the frozen model.
+        seed: of everything that is drawn.
+        auxiliary: gives the auxiliary set; called only by systems that need it.
+    """
+
+    bank: SignBank
+    backbone: Backbone
+    seed: int
+    auxiliary: Callable[[], Auxiliary]
+
+
+@dataclass(frozen=True)
+class System:
+    """A compared system.
+
+    Attributes:
+        name: what the command line calls it.
+        title: its name in tables.
+        source: the publication.
+        learns_from: what it needs.
+        build: makes an unfitted detector.
+        single: whether it knows one kind of anomaly only, so that one is fitted a category.
+        maps: whether it says where.
+        extra: the extra of this package that it needs; empty for none.
+        differs: what differs from its authors' code, and why.
+    """
+
+    name: str
+    title: str
+    source: str
+    learns_from: LearnsFrom
+    build: Callable[[Build], Detector]
+    single: bool = False
+    maps: bool = False
+    extra: str = ""
+    differs: str = ""
+
+
+MODULES = {
+    "clip-names": "zero_shot",
+    "clip-signs": "zero_shot",
+    "clip-signs-selected": "zero_shot",
+    "linear-probe": "linear_probe",
+}
+"""System name to the module of this package whose ``SYSTEMS`` holds it, in the tables' order."""
+
+
+def load_system(name: str) -> System:
+    """The system called ``name``.
+
+    Raises:
+        InputError: if there is no such system.
+    """
+    if name not in MODULES:
+        raise InputError(f"no system {name!r}; there are {', '.join(MODULES)}")
+    module = importlib.import_module(f"sdmad.baselines.{MODULES[name]}")
+    found: dict[str, System] = {system.name: system for system in module.SYSTEMS}
+    return found[name]
+
+
+def list_systems() -> tuple[System, ...]:
+    """All systems, in the tables' order."""
+    return tuple(load_system(name) for name in MODULES)
