@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.noise import noisy_bank
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
 from sdmad.evaluation.intervals import summarise_draws
@@ -25,6 +24,7 @@ from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
 from sdmad.phantoms.dataset import write_phantoms
 from sdmad.signs import SignBank
+from sdmad.signs.noise import MIXTURE, add_noise
 from sdmad.study import (
     METRICS,
     TRIVIAL,
@@ -61,7 +61,7 @@ def settings(folder: Path, modality: str) -> tuple[list[Setting], list[Setting]]
         write_phantoms(kind, target, IMAGES, PHANTOM_SEED)
     bank = SignBank.load(modality)
     table = read_label_table(target / "labels.csv", bank.names)
-    noisy = noisy_bank(bank, kind)
+    noisy = add_noise(bank, MIXTURE, 2, seed=0).bank
     return (
         [Setting(f"{modality}-clean", bank, table, shots) for shots in SHOTS],
         [Setting(f"{modality}-noisy", noisy, table, shots) for shots in SHOTS],
