@@ -6,18 +6,20 @@ never depend on the other images scored with it.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sdmad.backbones import Backbone
+from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
@@ -167,36 +169,31 @@ class Detector(ABC):
         check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to score")
+        squares = decode_all(self.backbone.preprocessing, images)
         starts = range(0, len(images), BATCH_SIZE)
-        parts = [
-            self._score_batch(images[start : start + BATCH_SIZE], start, on_error)
-            for start in track(starts, progress)
-        ]
+        with contextlib.closing(squares):
+            parts = [
+                self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
+                for start in track(starts, progress)
+            ]
         return ImageScores.join(parts)
 
     def _score_batch(
-        self, images: Sequence[ImageSource], start: int, on_error: OnError | None
+        self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
     ) -> ImageScores:
-        readable, pixels = [], []
-        for offset, values in self._read(images, start, on_error):
-            readable.append(offset)
-            pixels.append(values)
-        if not pixels:
-            size = self.backbone.preprocessing.size
-            pixels = [torch.zeros(1, 3, size, size)]
-            return _spread(self.score_pixels(pixels[0]), [], len(images))
-        return _spread(self.score_pixels(torch.cat(pixels)), readable, len(images))
-
-    def _read(
-        self, images: Sequence[ImageSource], start: int, on_error: OnError | None
-    ) -> Iterator[tuple[int, Tensor]]:
-        for offset, image in enumerate(images):
-            try:
-                yield offset, self.backbone.preprocessing([image])
-            except ImageError as error:
-                if on_error is None:
-                    raise
-                on_error(start + offset, error)
+        preprocessing = self.backbone.preprocessing
+        readable, squares = [], []
+        for offset, square in enumerate(batch):
+            if isinstance(square, np.ndarray):
+                readable.append(offset)
+                squares.append(square)
+            elif on_error is None:
+                raise square
+            else:
+                on_error(start + offset, square)
+        blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
+        pixels = preprocessing.standardise(squares or [blank])
+        return _spread(self.score_pixels(pixels), readable, len(batch))
 
     def decision_function(self, images: Sequence[ImageSource]) -> NDArray[np.float64]:
         """Category scores ``(n, K)`` of n images; larger is more likely."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sdmad.backbones import load_backbone
@@ -12,6 +12,7 @@ from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
 from sdmad.data.images import list_images
 from sdmad.data.table import LabelTable, read_label_table
+from sdmad.data.windows import parse_window
 from sdmad.detector import SDMAD
 from sdmad.errors import InputError
 from sdmad.signs import SignBank
@@ -33,6 +34,7 @@ class FitRequest:
         seed: of the draw and of the training.
         backbone: what :func:`~sdmad.load_backbone` takes.
         image_size: side of the input in pixels; the checkpoint's own when None.
+        window: how grey values become 8 bits: auto, full, percentiles or CENTER,WIDTH.
         preset: a key of :data:`PRESETS`.
         decision: a decision rule that replaces the preset's.
         normals: folder of normal images for the ``fpr`` rule.
@@ -46,6 +48,7 @@ class FitRequest:
     seed: int = 0
     backbone: str = "nano"
     image_size: int | None = None
+    window: str = "auto"
     preset: str = "recommended"
     decision: str | None = None
     normals: Path | None = None
@@ -102,7 +105,9 @@ def fit_on_table(request: FitRequest) -> Fitted:
         if request.support is not None
         else draw_support(table, request.shots, request.seed)
     )
+    window = parse_window(request.window)
     backbone = load_backbone(request.backbone, request.image_size)
+    backbone.preprocessing = replace(backbone.preprocessing, window=window)
     detector = SDMAD(bank, backbone, config, request.seed, request.device)
     drawn = table.subset(support.indices)
     start = time.monotonic()

@@ -1,6 +1,9 @@
 import json
 
+import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from sdmad import SDMAD
 from sdmad.data.table import read_label_table
@@ -173,3 +176,57 @@ def test_a_bank_without_a_normal_sentence_names_its_line(sdmad, fit_arguments, t
     done = sdmad(*fit_arguments, "--signs", bank, "--out", tmp_path / "model")
     assert done.status == 2
     assert "bank.yaml, line 2" in done.err
+
+
+def test_the_window_travels_with_the_model(sdmad, fit_arguments, tmp_path):
+    done = sdmad(*fit_arguments, "--window", "40,400", "--out", tmp_path / "model")
+    assert done.status == 0, done.err
+    assert SDMAD.load(tmp_path / "model").backbone.preprocessing.window == (40, 400)
+    done = sdmad(*fit_arguments, "--window", "lung", "--out", tmp_path / "other")
+    assert done.status == 2
+    assert "window" in done.err
+
+
+def test_dicom_files_are_fitted_and_scored_without_a_name_leaking(
+    sdmad, small_bank_file, pictures, tiny_clip, tmp_path
+):
+    """A hospital's folder: DICOM files without ending, a table that names them."""
+    images, labels = pictures
+    for i, picture in enumerate(images):
+        write_dicom(tmp_path / f"IM{i:04d}", picture)
+    names = ("Ring", "Bar", "Dots")
+    lines = ["file,labels"]
+    lines += [
+        f"IM{i:04d},{'|'.join(n for n, v in zip(names, row, strict=True) if v) or 'normal'}"
+        for i, row in enumerate(labels)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    out = tmp_path / "model"
+    given = ("--signs", small_bank_file, "--backbone", tiny_clip, "--shots", 1, "--out", out)
+    done = sdmad("fit", tmp_path / "labels.csv", *given)
+    assert done.status == 0, done.err
+    files = [tmp_path / f"IM{i:04d}" for i in range(3)]
+    scored = sdmad("predict", out, *files, "--out", tmp_path / "s.csv")
+    assert scored.status == 0, scored.err
+    written = [p.read_bytes() for p in tmp_path.rglob("*") if p.is_file() and "IM" not in p.name]
+    told = [done.out, done.err, scored.out, scored.err]
+    assert not any(b"Hyde" in content for content in written)
+    assert not any("Hyde" in text for text in told)
+    assert len((tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def write_dicom(path, picture):
+    """A MONOCHROME2 image of 12 bits with a patient's name."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+    dataset = Dataset()
+    dataset.file_meta = meta
+    dataset.PatientName, dataset.PatientID = "Hyde^Edward", "Hyde-1886"
+    dataset.Rows, dataset.Columns = picture.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.PixelData = (picture.astype(np.uint16) * 16).tobytes()
+    dataset.save_as(path, enforce_file_format=True)

@@ -24,7 +24,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what the directory
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
 Shots = Annotated[int, typer.Option("--shots", min=1, help="Images a category to learn from.")]
 BackboneName = Annotated[
-    str, typer.Option("--backbone", help="nano, a folder in the CLIP format, or a hub name.")
+    str, typer.Option("--backbone", help="nano, a folder, a hub name, open_clip:... or medclip:...")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Decision = Annotated[

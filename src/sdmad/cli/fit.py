@@ -24,7 +24,9 @@ from sdmad.cli.common import (
 
 def command(
     labels: Annotated[Path, typer.Argument(help="LABELS.csv: file, patient, split, labels.")],
-    signs: Annotated[str, typer.Option("--signs", help="A sign bank: brain, chest, oct, or YAML.")],
+    signs: Annotated[
+        str, typer.Option("--signs", help="A packaged sign bank, such as brain, or YAML.")
+    ],
     out: Out,
     shots: Shots = 4,
     seed: Seed = 0,
@@ -32,6 +34,12 @@ def command(
     image_size: Annotated[
         int | None, typer.Option("--image-size", min=1, help="Input side in pixels.")
     ] = None,
+    window: Annotated[
+        str,
+        typer.Option(
+            "--window", help="Grey values: auto (the file's own), full, percentiles, or 40,400."
+        ),
+    ] = "auto",
     preset: Annotated[
         str, typer.Option("--preset", help="recommended, or paper (to the letter).")
     ] = "recommended",
@@ -56,7 +64,18 @@ def command(
     if support_path(out).parent.is_dir():
         check_output_file(support_path(out), force)
     request = FitRequest(
-        labels, signs, shots, seed, backbone, image_size, preset, decision, normals, support, device
+        labels,
+        signs,
+        shots,
+        seed,
+        backbone,
+        image_size,
+        window,
+        preset,
+        decision,
+        normals,
+        support,
+        device,
     )
     with readable_warnings():
         fitted = fit_on_table(request)

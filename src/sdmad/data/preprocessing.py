@@ -3,18 +3,19 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from sdmad.data.borders import normalise_border
 from sdmad.data.images import ImageSource, to_image
 from sdmad.data.windows import Window, check_window
 from sdmad.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Preprocessing:
         except InputError as error:
             raise InputError(f"preprocessing: {error}") from None
 
-    def __call__(self, images: Sequence[ImageSource]) -> Tensor:
+    def __call__(self, images: Sequence[ImageSource]) -> "Tensor":
         """Read and preprocess images.
 
         Args:
@@ -74,20 +75,42 @@ class Preprocessing:
         """
         if isinstance(images, str | Image.Image | np.ndarray) or not isinstance(images, Sequence):
             raise InputError("preprocessing: give a list of images, even for one image")
-        squares = np.empty((len(images), 3, self.size, self.size), dtype=np.float32)
-        for index, source in enumerate(images):
-            squares[index] = self._channels(to_image(source, self.window))
-        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
-        return torch.from_numpy((squares - mean) / std)
+        return self.standardise([self.square(source) for source in images])
 
-    def _channels(self, image: Image.Image) -> NDArray[np.float32]:
+    def square(self, source: ImageSource) -> NDArray[np.uint8]:
+        """Read an image and squash it to the square.
+
+        Args:
+            source: a path, a Pillow image or an array.
+
+        Returns:
+            Grey ``(size, size)`` or colour ``(size, size, 3)``, uint8.
+
+        Raises:
+            ImageError: if it cannot be read; it carries the file's path.
+        """
+        image = to_image(source, self.window)
         if self.normalise_border:
             image = normalise_border(image)
-        image = image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
-        if pixels.ndim == 2:
-            return np.broadcast_to(pixels, (3, *pixels.shape))
-        return pixels.transpose(2, 0, 1)
+        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+    def standardise(self, squares: Sequence[NDArray[np.uint8]]) -> "Tensor":
+        """Make pixel values of squares.
+
+        Args:
+            squares: from :meth:`square`.
+
+        Returns:
+            Shape ``(n, 3, size, size)``, float32; grey is repeated to three channels.
+        """
+        import torch
+
+        values = np.empty((len(squares), 3, self.size, self.size), dtype=np.float32)
+        for index, square in enumerate(squares):
+            values[index] = square if square.ndim == 2 else square.transpose(2, 0, 1)
+        values /= np.float32(255)
+        mean, std = (np.asarray(v, np.float32).reshape(3, 1, 1) for v in (self.mean, self.std))
+        return torch.from_numpy((values - mean) / std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values for JSON."""
