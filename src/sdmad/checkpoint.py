@@ -108,7 +108,9 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
         )
 
 
-def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: str) -> SDMAD:
+def load_detector(
+    folder: Path, backbone: Backbone | str | Path | None, device: str, precision: str = "float32"
+) -> SDMAD:
     """Read a saved detector; see :meth:`sdmad.SDMAD.load`."""
     from sdmad.detector import SDMAD
 
@@ -145,7 +147,7 @@ def load_detector(folder: Path, backbone: Backbone | str | Path | None, device: 
         )
     base = copy.copy(base)  # the caller's own keeps its preprocessing
     base.preprocessing = preprocessing
-    detector = SDMAD(bank, base, settings, seed, device)
+    detector = SDMAD(bank, base, settings, seed, device, precision)
     _restore(detector, folder)
     return detector
 

@@ -24,6 +24,7 @@ from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.operating_point import thresholds_at
 from sdmad.patients import PatientHashes
+from sdmad.precision import choose_precision, in_precision
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import (
@@ -97,6 +98,8 @@ class SDMAD(Detector):
         config: the settings; ``SDMADConfig.paper()`` is the paper to the letter.
         seed: of the adapters' initial weights and the order of the images.
         device: ``"auto"`` takes a GPU when there is one, else the CPU.
+        precision: of the towers: ``"float32"``, ``"bfloat16"`` or ``"auto"``, which is bfloat16
+            where the device has it; adapters are trained in float32 whatever it is.
 
     Attributes:
         scorer_: signs, anchor and kept marks after training.
@@ -115,11 +118,13 @@ class SDMAD(Detector):
         config: SDMADConfig | None = None,
         seed: int = 0,
         device: str = "auto",
+        precision: str = "float32",
     ) -> None:
         self.bank = signs if isinstance(signs, SignBank) else SignBank.load(signs)
         self.categories = self.bank.names
-        self.backbone = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
-        self.backbone.to(choose_device(device))
+        base = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
+        place = choose_device(device)
+        self.backbone = in_precision(base.to(place), choose_precision(precision, place))
         self.config = config or SDMADConfig()
         self.seed = _check_seed(seed)
         self.device = device
@@ -204,7 +209,9 @@ class SDMAD(Detector):
     @torch.no_grad()
     def image_features(self, pixels: Tensor) -> Tensor:
         """Embeddings in the adapted image tower, ``(n, D)``, of pixels ``(n, 3, H, W)``."""
-        hidden, state = self.backbone.image.embed(pixels.to(self.backbone.device))
+        hidden, state = self.backbone.image.embed(
+            pixels.to(self.backbone.device, self.backbone.dtype)
+        )
         features: Tensor = self._image(self._image.frozen_part(hidden, state), state)
         return features
 
@@ -343,7 +350,11 @@ class SDMAD(Detector):
 
     @classmethod
     def load(
-        cls, folder: str | Path, backbone: Backbone | str | Path | None = None, device: str = "auto"
+        cls,
+        folder: str | Path,
+        backbone: Backbone | str | Path | None = None,
+        device: str = "auto",
+        precision: str = "float32",
     ) -> SDMAD:
         """Read a saved detector.
 
@@ -351,13 +362,14 @@ class SDMAD(Detector):
             folder: what :meth:`save` wrote.
             backbone: where the base weights are on this machine, if not under the stored name.
             device: as in the constructor.
+            precision: as in the constructor.
 
         Raises:
             ModelError: if a file is missing, altered or unreadable, or the base weights differ.
         """
         from sdmad.checkpoint import load_detector
 
-        return load_detector(Path(folder), backbone, device)
+        return load_detector(Path(folder), backbone, device, precision)
 
     def set_towers(self, image: AdaptedTower, texts: SignTexts) -> None:
         """Take adapted towers, trained or about to be."""

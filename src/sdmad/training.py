@@ -128,7 +128,7 @@ class SupportImages:
         parts = []
         with torch.no_grad():
             for batch in pixels.split(EMBED_BATCH):
-                hidden, self.state = backbone.image.embed(batch.to(backbone.device))
+                hidden, self.state = backbone.image.embed(batch.to(backbone.device, backbone.dtype))
                 parts.append(tower.frozen_part(hidden, self.state))
         self.frozen = torch.cat(parts)
 

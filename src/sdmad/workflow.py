@@ -40,6 +40,7 @@ class FitRequest:
         normals: folder of normal images for the ``fpr`` rule.
         support: a support set written earlier, used instead of a draw.
         device: auto, cpu or cuda.
+        precision: of the towers: float32, bfloat16 or auto.
     """
 
     labels: Path
@@ -54,6 +55,7 @@ class FitRequest:
     normals: Path | None = None
     support: Path | None = None
     device: str = "auto"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def fit_on_table(request: FitRequest) -> Fitted:
     window = parse_window(request.window)
     backbone = load_backbone(request.backbone, request.image_size)
     backbone.preprocessing = replace(backbone.preprocessing, window=window)
-    detector = SDMAD(bank, backbone, config, request.seed, request.device)
+    detector = SDMAD(bank, backbone, config, request.seed, request.device, request.precision)
     drawn = table.subset(support.indices)
     start = time.monotonic()
     detector.fit(drawn.files, drawn.labels, patients=drawn.patients, progress="training")
@@ -125,6 +127,7 @@ def load_with_decision(
     normals: Path | None = None,
     backbone: str | None = None,
     device: str = "auto",
+    precision: str = "float32",
 ) -> SDMAD:
     """Load a detector and, perhaps, change how it decides.
 
@@ -134,11 +137,12 @@ def load_with_decision(
         normals: folder of normal images for the ``fpr`` rule.
         backbone: where the base weights are on this machine.
         device: auto, cpu or cuda.
+        precision: of the towers: float32, bfloat16 or auto.
 
     Raises:
         SDMADError: if the model cannot be loaded or the rule lacks its normal images.
     """
-    detector = SDMAD.load(model, backbone, device)
+    detector = SDMAD.load(model, backbone, device, precision)
     if decision is not None:
         detector = detector.with_inference(decision=decision)
     if normals is not None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.errors import InputError
 
 
 class Tower(nn.Module, ABC):
@@ -39,6 +40,35 @@ class Tower(nn.Module, ABC):
     @abstractmethod
     def pool(self, hidden: Tensor, state: Any) -> Tensor:
         """Turn the last block's tokens into unit-length embeddings ``(n, D)``."""
+
+    def token_embeddings(self, inputs: Tensor) -> Tensor:
+        """A text tower's own embeddings of token ids ``(S, T)``, without positions: ``(S, T, W)``.
+
+        Raises:
+            InputError: if the tower does not let its token embeddings be replaced.
+        """
+        del inputs
+        raise self._no_learned_tokens()
+
+    def embed_tokens(self, tokens: Tensor, inputs: Tensor) -> tuple[Tensor, Any]:
+        """:meth:`embed` with other token embeddings than the ids' own, as learned prompts need.
+
+        Args:
+            tokens: token embeddings without positions, ``(S, T, W)``; gradients flow through.
+            inputs: the token ids ``(S, T)`` that they stand for, which still tell where each
+                sentence ends.
+
+        Raises:
+            InputError: if the tower does not let its token embeddings be replaced.
+        """
+        del tokens, inputs
+        raise self._no_learned_tokens()
+
+    def _no_learned_tokens(self) -> InputError:
+        return InputError(
+            f"{type(self).__name__} takes no learned token embeddings; a system that learns its "
+            "prompts needs the text tower of a CLIP in the transformers format"
+        )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run the whole tower: unit-length embeddings ``(n, D)``."""
@@ -99,6 +129,11 @@ class Backbone(ABC):
         """Where the weights are."""
         return next(self.image.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the towers' weights; embeddings are float32 whatever it is."""
+        return next(self.image.parameters()).dtype
+
     def to(self, device: torch.device | str) -> Backbone:
         """Move both towers; returns itself."""
         self.image.to(device)
@@ -116,8 +151,8 @@ class Backbone(ABC):
             raise ValueError(
                 f"pixel_values must have shape (n, 3, H, W), got {tuple(pixel_values.shape)}"
             )
-        embeddings: Tensor = self.image(pixel_values.to(self.device))
-        return embeddings
+        embeddings: Tensor = self.image(pixel_values.to(self.device, self.dtype))
+        return embeddings.float()
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:
@@ -127,4 +162,4 @@ class Backbone(ABC):
             InputError: if there is no sentence, or a single one outside a list.
         """
         embeddings: Tensor = self.text(self.tokenize(sentences).to(self.device))
-        return embeddings
+        return embeddings.float()

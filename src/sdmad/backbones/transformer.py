@@ -115,7 +115,7 @@ class ImageTransformer(Tower):
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, None]:
         """Patch tokens with position embeddings, resized bicubically to the input's size."""
-        patches = self.patch(inputs.to(self.patch.weight.dtype))
+        patches = self.patch(inputs)
         tokens = patches.flatten(2).transpose(1, 2)
         first = self.class_token.expand(len(tokens), 1, -1)
         tokens = torch.cat([first, tokens], dim=1) + self._positions(*patches.shape[-2:])
@@ -177,9 +177,16 @@ class TextTransformer(Tower):
 
     def embed(self, inputs: Tensor) -> tuple[Tensor, TextState]:
         """Token and position embeddings of token ids ``(S, T)``."""
-        hidden = embedding(inputs, self.token) + self.position[: inputs.shape[1]]
+        return self.embed_tokens(self.token_embeddings(inputs), inputs)
+
+    def token_embeddings(self, inputs: Tensor) -> Tensor:
+        """The tower's own embeddings of token ids ``(S, T)``, without positions: ``(S, T, W)``."""
+        return embedding(inputs, self.token)
+
+    def embed_tokens(self, tokens: Tensor, inputs: Tensor) -> tuple[Tensor, TextState]:
+        """Add positions to token embeddings ``(S, T, W)``; the ids say where sentences end."""
         ends = inputs if self.end_token is None else (inputs == self.end_token).int()
-        return hidden, TextState(ends.argmax(dim=1))
+        return tokens + self.position[: inputs.shape[1]], TextState(ends.argmax(dim=1))
 
     def block(self, index: int, hidden: Tensor, state: TextState) -> Tensor:
         """Run block ``index``, counted from 1, on tokens ``(S, T, W)``; causal, as trained."""

@@ -27,6 +27,9 @@ BackboneName = Annotated[
     str, typer.Option("--backbone", help="nano, a folder, a hub name, open_clip:... or medclip:...")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Precision = Annotated[
+    str, typer.Option("--precision", help="Of the towers: float32, bfloat16 or auto.")
+]
 Decision = Annotated[
     str | None,
     typer.Option(

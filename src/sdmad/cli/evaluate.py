@@ -13,6 +13,7 @@ from sdmad.cli.common import (
     Force,
     Normals,
     Out,
+    Precision,
     Unreadable,
     notes,
     readable_warnings,
@@ -33,6 +34,7 @@ def command(
         str | None, typer.Option("--backbone", help="Where the base weights are here.")
     ] = None,
     device: Device = "auto",
+    precision: Precision = "float32",
     force: Force = False,
 ) -> None:
     """Judge a model: metrics.json, tables, scores.csv and a self-contained report.html.
@@ -47,7 +49,7 @@ def command(
 
     check_output(out, force, (model, labels, normals, backbone))
     with readable_warnings():
-        detector = load_with_decision(model, decision, normals, backbone, device)
+        detector = load_with_decision(model, decision, normals, backbone, device, precision)
         table = read_label_table(labels, detector.categories)
         unreadable = Unreadable()
         judgement = judge(detector, table, unreadable, resamples)

@@ -14,6 +14,7 @@ from sdmad.cli.common import (
     Force,
     Normals,
     Out,
+    Precision,
     Seed,
     Shots,
     notes,
@@ -49,6 +50,7 @@ def command(
     decision: Decision = None,
     normals: Normals = None,
     device: Device = "auto",
+    precision: Precision = "float32",
     force: Force = False,
 ) -> None:
     """Learn from a few images a category and save the detector.
@@ -76,6 +78,7 @@ def command(
         normals,
         support,
         device,
+        precision,
     )
     with readable_warnings():
         fitted = fit_on_table(request)

@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import Decision, Device, Normals, Unreadable, readable_warnings
+from sdmad.cli.common import (
+    Decision,
+    Device,
+    Normals,
+    Precision,
+    Unreadable,
+    readable_warnings,
+)
 
 
 class Format(StrEnum):
@@ -31,6 +38,7 @@ def command(
         str | None, typer.Option("--backbone", help="Where the base weights are here.")
     ] = None,
     device: Device = "auto",
+    precision: Precision = "float32",
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
 ) -> None:
     """Score images: scores, decisions and the top sign of each finding.
@@ -45,7 +53,7 @@ def command(
     if out is not None:
         check_output_file(out, force)
     with readable_warnings():
-        detector = load_with_decision(model, decision, normals, backbone, device)
+        detector = load_with_decision(model, decision, normals, backbone, device, precision)
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score(files, unreadable, "scoring")

@@ -1,4 +1,4 @@
-"""``sdmad signs``: write, show, check and compare sign banks."""
+"""``sdmad signs``: write, show, check, stress and compare sign banks."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli import signs_check, signs_diff, signs_generate
+from sdmad.cli import signs_check, signs_diff, signs_generate, signs_stress
 from sdmad.cli.common import show
 
-app = typer.Typer(no_args_is_help=True, help="Write, show, check and compare sign banks.")
+app = typer.Typer(no_args_is_help=True, help="Write, show, check, stress and compare sign banks.")
 app.command("generate")(signs_generate.command)
 app.command("check")(signs_check.command)
+app.command("stress")(signs_stress.command)
 app.command("diff")(signs_diff.command)
 Bank = Annotated[
     str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")

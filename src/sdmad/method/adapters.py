@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 PAPER_DEPTH = 24
 PAPER_IMAGE_BLOCKS = (6, 8, 18, 24)
@@ -83,7 +84,9 @@ class ShiftAdapter(nn.Module):
             raise ValueError(
                 f"features must have shape (..., {width}), got {tuple(features.shape)}"
             )
-        adapted = self.activation(self.up(self.activation(self.down(features))))
+        # The weights stay float32 for the optimiser; a tower may run in bfloat16.
+        down, up = self.down.weight.to(features.dtype), self.up.weight.to(features.dtype)
+        adapted = self.activation(linear(self.activation(linear(features, down)), up))
         return self.lam * features + (1 - self.lam) * adapted
 
 
@@ -156,7 +159,7 @@ class AdaptedTower(nn.Module):
         hidden = self._adapt(self.first, frozen)
         for index in range(self.first + 1, self.tower.depth + 1):
             hidden = self._adapt(index, self.tower.block(index, hidden, state))
-        return self.tower.pool(hidden, state)
+        return self.tower.pool(hidden, state).float()
 
     def _adapt(self, index: int, hidden: Tensor) -> Tensor:
         key = str(index)

@@ -1,0 +1,62 @@
+"""float32 or bfloat16 towers: what the machine has, and a backbone in either."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+
+from sdmad.backbones import Backbone
+from sdmad.errors import InputError
+
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices natively; elsewhere they are slower.
+
+    On a GPU this was never tried.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # torch names these checks with an underscore; a release without them counts as without.
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The type of the towers' weights.
+
+    Args:
+        name: ``"float32"``, ``"bfloat16"`` or ``"auto"``: bfloat16 where the device has it.
+        device: where the towers are.
+
+    Raises:
+        InputError: if it is none of these, or bfloat16 on a device without it.
+    """
+    if name not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
+    native = has_bfloat16(device)
+    if name == "bfloat16" and not native:
+        raise InputError(
+            f"this {device.type} has no bfloat16 arithmetic, which would be slower than float32; "
+            "give float32 or auto"
+        )
+    return torch.bfloat16 if native and name != "float32" else torch.float32
+
+
+def in_precision(backbone: Backbone, dtype: torch.dtype) -> Backbone:
+    """A backbone with towers of another type; itself where it has that type already.
+
+    Args:
+        backbone: left as it is.
+        dtype: ``torch.float32`` or ``torch.bfloat16``.
+    """
+    if backbone.dtype == dtype:
+        return backbone
+    twin = copy.copy(backbone)
+    twin.image = copy.deepcopy(backbone.image).to(dtype)
+    twin.text = copy.deepcopy(backbone.text).to(dtype)
+    return twin
