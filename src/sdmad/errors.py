@@ -18,3 +18,7 @@ class ModelError(SDMADError, ValueError):
 
 class WeightsMissingError(ModelError):
     """A backbone's weights are not on this machine; says where they are had and where they go."""
+
+
+class MissingExtraError(SDMADError, ImportError):
+    """An optional package is not installed; says how to install it."""

@@ -152,6 +152,18 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             work.unlink(missing_ok=True)
 
 
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
+    """Write arrays as a compressed ``.npz``, whole or not at all; folders are made.
+
+    Raises:
+        SDMADError: if the system refuses; a file that was there is unchanged.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    results_folder(Path(path).parent)
+    write_bytes(path, buffer.getvalue())
+
+
 def write_csv(
     path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[object]]
 ) -> None:

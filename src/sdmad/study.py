@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from sdmad.evaluation.tables import Table
 from sdmad.evaluation.trivial import trivial_predictor
 from sdmad.experiment import NAMES, Episode, judged, score_systems, table_episode
 from sdmad.interface import Detector, ImageScores
+from sdmad.output import write_arrays
 from sdmad.signs import SignBank
 
 METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
@@ -84,7 +84,7 @@ def run_draw(
     for name, found in scores.items():
         scored = judged(episode, found)
         stored |= {f"{name}/{part}": getattr(scored, part) for part in PARTS}
-    _write(path, stored)
+    write_arrays(path, stored)
     shutil.rmtree(path.with_suffix(".pieces"), ignore_errors=True)
     return support.notes
 
@@ -102,7 +102,7 @@ def _score_in_pieces(
                 warnings.simplefilter("ignore")  # of the printed loss's collapse the pages tell
                 systems = systems or dict(fit(episode))
             images = episode.test_images[start : start + PIECE]
-            _write(path, _flat(score_systems(systems, images, progress)))
+            write_arrays(path, _flat(score_systems(systems, images, progress)))
         with np.load(path, allow_pickle=False) as kept:
             pieces.append({name: kept[name] for name in kept.files})
     names = dict.fromkeys(key.rpartition("/")[0] for key in pieces[0])
@@ -119,13 +119,6 @@ def _flat(scores: Mapping[str, ImageScores]) -> dict[str, np.ndarray]:
 
 def _unflat(piece: Mapping[str, np.ndarray], name: str) -> ImageScores:
     return ImageScores(**{f.name: piece[f"{name}/{f.name}"] for f in fields(ImageScores)})
-
-
-def _write(path: Path, arrays: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(".part.npz")
-    np.savez_compressed(work, **arrays)
-    work.replace(path)
 
 
 def read_draws(

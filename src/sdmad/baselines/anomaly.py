@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.data.images import ImageSource
+from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
 from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
@@ -31,10 +32,12 @@ class AnomalyDetector(ABC):
         has_maps: whether :meth:`map_pixels` is there.
         natural_threshold: abnormality above which an image counts as abnormal where the support
             set cannot say.
+        preprocessing: how its images are prepared; None for the backbone's way.
     """
 
     has_maps: bool = False
     natural_threshold: float = 0.5
+    preprocessing: Preprocessing | None = None
 
     @abstractmethod
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
@@ -89,6 +92,15 @@ class OnePerCategory(Detector):
         self.has_maps = self.general.has_maps
         self.thresholds_: Tensor | None = None
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The detectors' own way to prepare an image, or the backbone's."""
+        return self.general.preprocessing or self.backbone.preprocessing
+
+    def forget_categories(self) -> None:
+        """Answer only whether an image is abnormal: every category gets that one score."""
+        self.single = []
+
     def fit(
         self,
         images: Sequence[ImageSource],
@@ -111,15 +123,15 @@ class OnePerCategory(Detector):
             raise InputError("there is no image to fit on")
         values = check_labels(labels, len(images), len(self.categories))
         where = [None] * len(images) if masks is None else list(masks)
-        pixels = self.backbone.preprocessing(images).to(self.backbone.device)
+        pixels = self.preprocessing(images).to(self.backbone.device)
         truth = torch.tensor(values, device=pixels.device)
         positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
-        self._fit(self.general, pixels, positive, positive | normal, where)
+        whole = self._fit(self.general, pixels, positive, positive | normal, where)
         thresholds = [
             self._fit(detector, pixels, truth[:, k] == 1, ~truth[:, k].isnan(), where)
             for k, detector in enumerate(self.single)
         ]
-        self.thresholds_ = torch.tensor(thresholds)
+        self.thresholds_ = torch.tensor(thresholds or [whole] * len(self.categories))
         return self
 
     def _fit(
@@ -151,9 +163,11 @@ class OnePerCategory(Detector):
         self.check_fitted()
         assert self.thresholds_ is not None
         pixels = pixels.to(self.backbone.device)
-        scores = torch.stack([one.score_pixels(pixels).cpu() for one in self.single], dim=1)
+        abnormality = self.general.score_pixels(pixels).cpu()
+        columns = [one.score_pixels(pixels).cpu() for one in self.single]
+        scores = torch.stack(columns or [abnormality] * len(self.categories), dim=1)
         found = scores > self.thresholds_
-        combined = Combined(scores, scores - self.thresholds_, self.general.score_pixels(pixels))
+        combined = Combined(scores, scores - self.thresholds_, abnormality)
         nothing = torch.zeros(len(pixels), 0)
         return ImageScores.of(combined, found, nothing, torch.full((len(pixels),), torch.nan))
 

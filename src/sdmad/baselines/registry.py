@@ -27,11 +27,14 @@ class Auxiliary:
         images: arrays or paths.
         abnormal: which are abnormal, boolean ``(n,)``.
         masks: where, boolean ``(H, W)`` each; all false for a normal image.
+        modalities: what each image is, such as ``"brain MRI"``, for systems that name it or compare
+            images of one kind; empty where all are of one kind.
     """
 
     images: tuple[ImageSource, ...]
     abnormal: NDArray[np.bool_]
     masks: tuple[Mask, ...]
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,9 @@ MODULES = {
     "clip-signs": "zero_shot",
     "clip-signs-selected": "zero_shot",
     "linear-probe": "linear_probe",
+    "sd-mad-unselected": "sd_mad",
+    "sd-mad-printed": "sd_mad",
+    "sd-mad": "sd_mad",
 }
 """System name to the module of this package whose ``SYSTEMS`` holds it, in the tables' order."""
 

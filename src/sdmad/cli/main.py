@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from sdmad._version import __version__
-from sdmad.cli import data, demo, evaluate, explain, fit, phantom, predict, reproduce, signs
+from sdmad.cli import (
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    fit,
+    phantom,
+    predict,
+    reproduce,
+    signs,
+)
 from sdmad.cli.common import INTERRUPTED, USER_ERROR, complain
 from sdmad.errors import SDMADError
 
@@ -31,6 +42,7 @@ app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("explain")(explain.command)
 app.command("reproduce")(reproduce.command)
+app.command("compare")(compare.command)
 
 
 def _show_version(wanted: bool) -> None:

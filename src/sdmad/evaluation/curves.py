@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,4 +99,28 @@ def picture_grid(
     for axes, picture, title in zip(panels, pictures, titles, strict=False):
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title, fontsize=9, color=INK)
+    return save_figure(figure, "png")
+
+
+def interval_plot(rows: Mapping[str, Sequence[DrawSummary]], titles: Sequence[str]) -> bytes:
+    """A panel a metric, a row a system: its mean as a dot, its 95% interval as a line, in percent.
+
+    Args:
+        rows: summaries by system, one a metric.
+        titles: of the metrics.
+
+    Returns:
+        The picture, PNG.
+    """
+    figure = new_figure(3.4 * len(titles) + 3.4, 0.3 * len(rows) + 1.2)
+    panels = np.atleast_1d(figure.subplots(1, len(titles), sharey=True))
+    for number, (axes, title) in enumerate(zip(panels, titles, strict=True)):
+        for place, summaries in enumerate(rows.values()):
+            one = summaries[number]
+            axes.plot([100 * one.low, 100 * one.high], [place, place], color=PALETTE[0], lw=1.4)
+            axes.plot([100 * one.mean], [place], "o", color=PALETTE[0], markersize=5)
+        style_axes(axes)
+        axes.set_xlabel(f"{title}, percent")
+    panels[0].set_yticks(range(len(rows)), list(rows))
+    panels[0].invert_yaxis()
     return save_figure(figure, "png")

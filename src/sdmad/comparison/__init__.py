@@ -1,0 +1,212 @@
+"""Every compared system on the same data, shots, draws and protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from sdmad._version import __version__
+from sdmad.backbones import Backbone, load_backbone
+from sdmad.baselines.registry import MODULES, System, load_system
+from sdmad.comparison.material import PHANTOM_IMAGES, Material, Say, open_material
+from sdmad.comparison.runs import run_system
+from sdmad.comparison.tables import (
+    PROTOCOLS,
+    Compared,
+    all_summaries,
+    cost_table,
+    difference_table,
+    protocol_table,
+)
+from sdmad.detector import choose_device
+from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
+from sdmad.evaluation.curves import interval_plot
+from sdmad.evaluation.intervals import DrawSummary
+from sdmad.evaluation.tables import METRIC_TITLES, Table
+from sdmad.output import results_folder, write_bytes, write_csv, write_json, write_text
+
+RESAMPLES = 1000
+QUICK_IMAGES = 150
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What to compare.
+
+    Attributes:
+        data: ``phantom-brain`` and its like, or a data set's name.
+        out: folder for the results and the outcomes behind them.
+        root: the data set's folder; None for phantoms.
+        systems: names from the registry; empty for all.
+        shots: images a category.
+        seeds: number of draws.
+        backbone: what :func:`~sdmad.load_backbone` takes.
+        bank: a bank instead of the data set's own.
+        image_size: input side in pixels; the checkpoint's own when None.
+        device: auto, cpu or cuda.
+        quick: one draw of fewer phantoms, and systems for one kind of anomaly answer only whether
+            an image is abnormal; the result says so.
+    """
+
+    data: str
+    out: Path
+    root: Path | None = None
+    systems: tuple[str, ...] = ()
+    shots: int = 4
+    seeds: int = 5
+    backbone: str = "nano"
+    bank: str | None = None
+    image_size: int | None = None
+    device: str = "auto"
+    quick: bool = False
+
+
+def compare(asked: Comparison, say: Say) -> list[Path]:
+    """Run what is missing, and write tables and plots.
+
+    Args:
+        asked: what to compare.
+        say: told what is being done.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        SDMADError: if something given cannot be used.
+    """
+    if asked.quick:
+        asked = replace(asked, seeds=1)
+    systems = [load_system(name) for name in asked.systems or tuple(MODULES)]
+    results_folder(asked.out)
+    images = QUICK_IMAGES if asked.quick else PHANTOM_IMAGES
+    material = open_material(asked.data, asked.root, asked.bank, asked.out, say, images)
+    backbone = load_backbone(asked.backbone, asked.image_size).to(choose_device(asked.device))
+    compared = [run_one(system, asked, material, backbone, say) for system in systems]
+    if not any(one.outcomes for one in compared):
+        reasons = "; ".join(f"{one.system.name}: {one.why_not}" for one in compared)
+        raise InputError(f"no system could be run: {reasons}")
+    say("intervals")
+    return write_comparison(asked, material, backbone, compared)
+
+
+def run_one(
+    system: System, asked: Comparison, material: Material, backbone: Backbone, say: Say
+) -> Compared:
+    """All draws of one system; without an extra or weights that it needs, the reason.
+
+    Raises:
+        SDMADError: if it fails for another reason.
+    """
+    name = f"{material.data.name}-{backbone.weights_hash[:8]}-{backbone.preprocessing.size}"
+    folder = asked.out / "outcomes" / (name + ("-quick" if asked.quick else ""))
+    outcomes = []
+    for seed in range(asked.seeds):
+        say(f"{system.title}: draw {seed + 1} of {asked.seeds}")
+        try:
+            outcomes.append(
+                run_system(system, material, backbone, asked.shots, seed, folder, asked.quick)
+            )
+        except (MissingExtraError, WeightsMissingError) as error:
+            say(f"{system.title} left out: {error}")
+            reason = "extra missing" if isinstance(error, MissingExtraError) else "weights missing"
+            return Compared(system, (), reason)
+    return Compared(system, tuple(outcomes))
+
+
+def write_comparison(
+    asked: Comparison, material: Material, backbone: Backbone, compared: Sequence[Compared]
+) -> list[Path]:
+    """Write ``comparison.md``, ``.json``, a CSV and a plot a protocol, and the costs.
+
+    Returns:
+        The files.
+
+    Raises:
+        SDMADError: if one cannot be written.
+    """
+    summaries = all_summaries(compared, RESAMPLES)
+    tables: dict[str, Table] = {
+        name: protocol_table(name, compared, summaries) for name in PROTOCOLS
+    }
+    difference = difference_table(compared, summaries, RESAMPLES)
+    if difference is not None:
+        tables["difference"] = difference
+    tables["costs"] = cost_table(compared)
+    files = []
+    for name, table in tables.items():
+        files.append(asked.out / f"{name}.csv")
+        write_csv(files[-1], list(table.header), [list(row) for row in table.rows])
+    titles = {c.system.name: c.title for c in compared if c.outcomes}
+    for name, metrics in PROTOCOLS.items():
+        shown = [METRIC_TITLES[m] for m in metrics[:2]]
+        rows = {
+            title: [summaries[key][m] for m in metrics[:2]]
+            for key, title in titles.items()
+            if name == "general" or not title.endswith("°")
+        }
+        files.append(asked.out / f"{name}.png")
+        write_bytes(files[-1], interval_plot(rows, shown))
+    head = _head(asked, material, backbone)
+    page = [f"# {'QUICK comparison' if asked.quick else 'Comparison'}: {material.data.name}", ""]
+    page += [*(f"- {line}" for line in head), ""]
+    for name, table in tables.items():
+        page.append(table.markdown())
+        if name in PROTOCOLS:
+            page += [f"![{table.title}]({name}.png)", ""]
+    page.append(_sources(compared).markdown())
+    files.append(asked.out / "comparison.md")
+    write_text(files[-1], "\n".join(page))
+    files.append(asked.out / "comparison.json")
+    write_json(files[-1], _content(head, compared, summaries))
+    return files
+
+
+def _head(asked: Comparison, material: Material, backbone: Backbone) -> list[str]:
+    lines = [
+        f"{len(material.table)} images, {len(material.bank.names)} categories, {asked.shots} shots "
+        f"a category, {asked.seeds} draws",
+        f"backbone {backbone.name}, {backbone.preprocessing.size} px; sdmad {__version__}",
+    ]
+    if asked.quick:
+        lines.append(
+            "QUICK: one draw, few images, one detector for systems that know one kind of anomaly; "
+            "a look at the machinery, no result"
+        )
+    return lines
+
+
+def _sources(compared: Sequence[Compared]) -> Table:
+    rows = tuple(
+        (c.system.title, c.system.source, c.system.learns_from, c.system.differs) for c in compared
+    )
+    header = ("System", "Source", "Learns from", "What differs from its authors' code")
+    return Table("Where the systems come from", header, rows)
+
+
+def _content(
+    head: list[str], compared: Sequence[Compared], summaries: dict[str, dict[str, DrawSummary]]
+) -> dict[str, object]:
+    return {
+        "run": head,
+        "systems": {
+            c.system.name: {
+                "title": c.system.title,
+                "why_not": c.why_not,
+                "metrics": _plain(summaries.get(c.system.name, {})),
+                "pixels": [o.pixels for o in c.outcomes],
+                "costs": [asdict(o.cost) for o in c.outcomes],
+                "losses": [o.converged for o in c.outcomes],
+            }
+            for c in compared
+        },
+        "trivial": {
+            name: _plain(summaries[name])
+            for name in summaries
+            if name not in {c.system.name for c in compared}
+        },
+    }
+
+
+def _plain(summaries: dict[str, DrawSummary]) -> dict[str, object]:
+    return {metric: asdict(summary) for metric, summary in summaries.items()}

@@ -1,0 +1,294 @@
+"""One system on one draw: fitted, timed, judged on images and pixels, and kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from sdmad.backbones import Backbone
+from sdmad.baselines.anomaly import OnePerCategory
+from sdmad.baselines.registry import Build, System
+from sdmad.comparison.material import Material
+from sdmad.data.fewshot import SupportSet, draw_support
+from sdmad.evaluation.pixels import PixelScores
+from sdmad.evaluation.scored import ScoredImages, scored_images
+from sdmad.evidence import LinearProbe
+from sdmad.interface import BATCH_SIZE, Detector, ImageScores, resize_map
+from sdmad.output import json_text, write_arrays
+from sdmad.progress import track
+
+VALIDATION = 60
+"""Images of the pool, outside the support set, on which a Dice threshold is chosen."""
+
+PIXEL_METRICS = ("pixel_auroc", "aupro", "dice")
+PARTS = ("labels", "scores", "decisions", "abnormality", "normal")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a system costs.
+
+    Attributes:
+        fit_seconds: of the whole fit.
+        image_seconds: of scoring one image, reading left out; maps left out.
+        parameters: trained numbers.
+        peak_mib: memory above what the process had before, at its highest; MiB.
+    """
+
+    fit_seconds: float
+    image_seconds: float
+    parameters: int
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one system did on one draw.
+
+    Attributes:
+        scored: its scores beside the truth.
+        pixels: AUROC, AUPRO and Dice of its maps, by :data:`PIXEL_METRICS`; empty without maps.
+        cost: time and memory.
+        converged: its loss, epoch by epoch; empty where nothing was trained.
+        image_level_only: whether its category scores repeat its abnormality.
+    """
+
+    scored: ScoredImages
+    pixels: dict[str, float]
+    cost: Cost
+    converged: tuple[float, ...]
+    image_level_only: bool
+
+
+class PeakMemory:
+    """Watches how far the process's resident memory rises.
+
+    Attributes:
+        mib: the highest rise so far, MiB.
+    """
+
+    def __init__(self) -> None:
+        self.mib = 0.0
+        self._start = _resident()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self._look()
+
+    def _look(self) -> None:
+        self.mib = max(self.mib, _resident() - self._start)
+
+
+def _resident() -> float:
+    """Resident memory of this process in MiB; the peak so far where the system tells no more."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        pages = int(status.read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def run_system(
+    system: System,
+    material: Material,
+    backbone: Backbone,
+    shots: int,
+    seed: int,
+    folder: Path,
+    quick: bool = False,
+) -> Outcome:
+    """Fit and judge a system on one draw, unless that was done already.
+
+    Args:
+        system: what to run.
+        material: on what.
+        backbone: the frozen model.
+        shots: images a category.
+        seed: of the draw and of the training.
+        folder: where outcomes are kept.
+        quick: systems for one kind of anomaly answer only whether an image is abnormal.
+
+    Raises:
+        SDMADError: if an image cannot be read, or the system lacks what it needs.
+    """
+    path = folder / f"{system.name}-{shots}shot-{seed}.npz"
+    if path.exists():
+        return _read(path)
+    support = draw_support(material.table, shots, seed)
+    build = Build(material.bank, backbone, seed, lambda: material.auxiliary)
+    with PeakMemory() as memory, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of collapse and the like the pages tell
+        detector = system.build(build)
+        if quick and isinstance(detector, OnePerCategory):
+            detector.forget_categories()
+        start = time.perf_counter()
+        _fit(detector, material, support)
+        fitted = time.perf_counter()
+        rows = np.flatnonzero(support.evaluation(material.table))
+        scores, spent = _score(detector, material, rows, f"{system.title}, draw {seed}")
+    cost = Cost(fitted - start, spent / len(rows), trained_parameters(detector), memory.mib)
+    pixels = _judge_maps(detector, material, support, rows) if system.maps else {}
+    outcome = Outcome(
+        _judged(material, rows, scores),
+        pixels,
+        cost,
+        tuple(_losses(detector)),
+        quick and isinstance(detector, OnePerCategory),
+    )
+    _write(path, outcome)
+    return outcome
+
+
+def _fit(detector: Detector, material: Material, support: SupportSet) -> None:
+    drawn = material.table.subset(support.indices)
+    masks = [material.data.mask(row) for row in support.indices]
+    detector.fit(drawn.files, drawn.labels, masks)
+
+
+def _score(
+    detector: Detector, material: Material, rows: np.ndarray, title: str
+) -> tuple[ImageScores, float]:
+    """Scores of the judged images, and the seconds without reading."""
+    parts, spent = [], 0.0
+    for batch in track([rows[i : i + BATCH_SIZE] for i in range(0, len(rows), BATCH_SIZE)], title):
+        pixels = detector.backbone.preprocessing([material.table.files[i] for i in batch])
+        start = time.perf_counter()
+        parts.append(detector.score_pixels(pixels))
+        spent += time.perf_counter() - start
+    return ImageScores.join(parts), spent
+
+
+def _judged(material: Material, rows: np.ndarray, scores: ImageScores) -> ScoredImages:
+    rest = material.table.subset(rows.tolist())
+    patients = rest.patients or tuple(str(file) for file in rest.files)
+    return scored_images(
+        rest.labels, scores.scores, scores.decisions, scores.abnormality, rest.normal, patients
+    )
+
+
+def _judge_maps(
+    detector: Detector, material: Material, support: SupportSet, rows: np.ndarray
+) -> dict[str, float]:
+    """Pixel AUROC and AUPRO on the judged images; Dice at a threshold chosen on the pool."""
+    if not detector.has_maps or not material.data.has_masks:
+        return {}
+    keys = material.table.patient_keys()
+    drawn = {keys[i] for i in support.indices}
+    pool, _, _ = material.table.pools()
+    judged = set(rows.tolist())
+    free = [i for i in np.flatnonzero(pool).tolist() if keys[i] not in drawn and i not in judged]
+    chosen = PixelScores()
+    for row, mask, values in _maps(detector, material, free[:VALIDATION]):
+        del row
+        chosen.add(values, mask)
+    found = PixelScores()
+    for _, mask, values in _maps(detector, material, rows.tolist()):
+        found.add(values, mask)
+    if min(found.pixels) == 0:
+        return {}
+    dice = float("nan")
+    if free and min(chosen.pixels) > 0:
+        dice = found.dice_at(chosen.best_dice()[1])
+    return dict(zip(PIXEL_METRICS, (found.auroc(), found.aupro(), dice), strict=True))
+
+
+def _maps(
+    detector: Detector, material: Material, rows: list[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Row, mask and map at the mask's size of each image that has a mask."""
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = rows[start : start + BATCH_SIZE]
+        masks = [material.data.mask(row) for row in batch]
+        pixels = detector.backbone.preprocessing([material.table.files[row] for row in batch])
+        maps = detector.map_pixels(pixels)
+        for row, mask, small in zip(batch, masks, maps, strict=True):
+            if mask is not None:
+                yield row, mask, resize_map(small, mask.shape)
+
+
+def trained_parameters(detector: Detector) -> int:
+    """How many numbers a detector has learnt: leaves of autograd that ask for a gradient."""
+    seen: dict[int, int] = {}
+    _collect(detector, seen, {id(detector.backbone)})
+    return sum(seen.values())
+
+
+def _collect(thing: object, seen: dict[int, int], visited: set[int]) -> None:
+    if id(thing) in visited:
+        return
+    visited.add(id(thing))
+    if isinstance(thing, nn.Module):
+        for parameter in thing.parameters():
+            _collect(parameter, seen, visited)
+    elif isinstance(thing, Tensor):
+        if thing.requires_grad and thing.is_leaf:
+            seen[id(thing)] = thing.numel()
+    elif isinstance(thing, LinearProbe):
+        seen[id(thing)] = thing.weights.numel() + thing.bias.numel()
+    elif isinstance(thing, list | tuple):
+        for item in thing:
+            _collect(item, seen, visited)
+    elif isinstance(thing, dict):
+        for item in thing.values():
+            _collect(item, seen, visited)
+    elif type(thing).__module__.startswith("sdmad.") and hasattr(thing, "__dict__"):
+        for item in vars(thing).values():
+            _collect(item, seen, visited)
+
+
+def _losses(detector: Detector) -> list[float]:
+    log = getattr(detector, "log_", None) or []
+    return [float(getattr(epoch, "loss", epoch)) for epoch in log]
+
+
+def _write(path: Path, outcome: Outcome) -> None:
+    about = {
+        "pixels": outcome.pixels,
+        "cost": asdict(outcome.cost),
+        "converged": outcome.converged,
+        "image_level_only": outcome.image_level_only,
+    }
+    arrays = {part: getattr(outcome.scored, part) for part in PARTS}
+    arrays |= {
+        "patients": np.array(outcome.scored.patients, dtype=np.str_),
+        "about": np.array(json_text(about, None)),
+    }
+    write_arrays(path, arrays)
+
+
+def _read(path: Path) -> Outcome:
+    with np.load(path, allow_pickle=False) as stored:
+        parts = {part: stored[part] for part in PARTS}
+        patients = tuple(stored["patients"].tolist())
+        about = json.loads(str(stored["about"]))
+    pixels = {k: float("nan") if v is None else float(v) for k, v in about["pixels"].items()}
+    return Outcome(
+        ScoredImages(**parts, patients=patients),
+        pixels,
+        Cost(**about["cost"]),
+        tuple(about["converged"]),
+        bool(about["image_level_only"]),
+    )

@@ -1,0 +1,175 @@
+"""Tables and plots of a comparison: one a protocol, paired differences, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+
+import numpy as np
+
+from sdmad.baselines.registry import System
+from sdmad.comparison.runs import PIXEL_METRICS, Outcome
+from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
+from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
+from sdmad.study import TRIVIAL, cell, trivial_draws
+
+PROTOCOLS = {
+    "general": ("image_auroc",),
+    "integrated": ("hamming_score", "subset_accuracy", "macro_f1", "sensitivity", "specificity"),
+    "category-wise": ("mean_auroc",),
+}
+"""The metrics of each protocol."""
+
+PIXEL_TITLES = {"pixel_auroc": "Pixel AUROC", "aupro": "AUPRO (FPR to .3)", "dice": "Dice"}
+OWN = "sd-mad"
+CAPTION = (
+    "Percent, mean over the draws ± their standard deviation, [95% interval over draws and "
+    "patients]."
+)
+ONCE = "A system marked ° was asked only whether an image is abnormal."
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Everything that one system did.
+
+    Attributes:
+        system: which.
+        outcomes: one a draw; empty where it could not be run.
+        why_not: the reason; empty where it ran.
+    """
+
+    system: System
+    outcomes: tuple[Outcome, ...]
+    why_not: str = ""
+
+    @property
+    def image_level_only(self) -> bool:
+        """Whether it answered only whether an image is abnormal."""
+        return any(outcome.image_level_only for outcome in self.outcomes)
+
+    @property
+    def title(self) -> str:
+        """Its name in tables."""
+        return self.system.title + (" °" if self.image_level_only else "")
+
+    def summaries(self, resamples: int) -> dict[str, DrawSummary]:
+        """Every summary metric over the draws."""
+        return dict(summarise_draws([o.scored for o in self.outcomes], resamples))
+
+
+def protocol_table(
+    name: str, compared: Sequence[Compared], summaries: Mapping[str, Mapping[str, DrawSummary]]
+) -> Table:
+    """One protocol: trivial predictors, then the systems.
+
+    Args:
+        name: a key of :data:`PROTOCOLS`.
+        compared: the systems.
+        summaries: by system name or trivial predictor, then metric.
+    """
+    metrics = PROTOCOLS[name]
+    pixels = name == "general" and any(o.pixels for c in compared for o in c.outcomes)
+    header = ["System", *(METRIC_TITLES[m] for m in metrics)]
+    header += list(PIXEL_TITLES.values()) if pixels else []
+    rows = [
+        [trivial, *(cell(summaries[trivial][m]) for m in metrics), *["-"] * (3 if pixels else 0)]
+        for trivial in TRIVIAL
+    ]
+    for one in compared:
+        if one.why_not:
+            rows.append([one.system.title, one.why_not, *["-"] * (len(header) - 2)])
+            continue
+        hidden = one.image_level_only and name != "general"
+        cells = ["-" if hidden else cell(summaries[one.system.name][m]) for m in metrics]
+        cells += [_pixel_cell(one, metric) for metric in PIXEL_METRICS] if pixels else []
+        rows.append([one.title, *cells])
+    caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
+    number = list(PROTOCOLS).index(name) + 1
+    return Table(f"Protocol {number}, {name}", tuple(header), tuple(map(tuple, rows)), caption)
+
+
+def _pixel_cell(one: Compared, metric: str) -> str:
+    values = [o.pixels[metric] for o in one.outcomes if metric in o.pixels]
+    known = [v for v in values if not isnan(v)]
+    if not known:
+        return "-"
+    text = f"{100 * np.mean(known):.1f}"
+    return text + (f" ± {100 * np.std(known, ddof=1):.1f}" if len(known) > 1 else "")
+
+
+def difference_table(
+    compared: Sequence[Compared],
+    summaries: Mapping[str, Mapping[str, DrawSummary]],
+    resamples: int,
+) -> Table | None:
+    """SD-MAD less the best peer of each metric, on the same draws and patients.
+
+    Returns:
+        None where SD-MAD or every peer is missing.
+    """
+    own = next((c for c in compared if c.system.name == OWN and c.outcomes), None)
+    peers = [c for c in compared if c.outcomes and not c.system.name.startswith(OWN)]
+    if own is None or not peers:
+        return None
+    rows = []
+    for metric in (m for metrics in PROTOCOLS.values() for m in metrics):
+        able = [c for c in peers if metric == "image_auroc" or not c.image_level_only]
+        known = [c for c in able if not isnan(summaries[c.system.name][metric].mean)]
+        if not known:
+            continue
+        best = max(known, key=lambda c: summaries[c.system.name][metric].mean)
+        found = paired_difference(
+            [o.scored for o in own.outcomes], [o.scored for o in best.outcomes], resamples
+        )[metric]
+        value = f"{100 * found.difference:+.1f}"
+        if not isnan(found.low):
+            value += f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+        rows.append((METRIC_TITLES[metric], best.title, value))
+    header = ("Metric", "Best peer", f"{own.system.title} less it")
+    caption = (
+        "Points of percent, paired over draws and patients, 95% interval. The best peer is picked "
+        "on these same images, which favours it."
+    )
+    return Table("Against the best peer", header, tuple(rows), caption)
+
+
+def cost_table(compared: Sequence[Compared]) -> Table:
+    """Time, parameters, memory and convergence of each system, medians over the draws."""
+    rows = []
+    for one in compared:
+        if one.why_not:
+            rows.append((one.system.title, *[MISSING] * 5))
+            continue
+        costs = [o.cost for o in one.outcomes]
+        rows.append(
+            (
+                one.title,
+                f"{np.median([c.fit_seconds for c in costs]):.1f}",
+                f"{1000 * np.median([c.image_seconds for c in costs]):.1f}",
+                f"{int(np.median([c.parameters for c in costs])):,}",
+                f"{max(c.peak_mib for c in costs):.0f}",
+                _convergence(one.outcomes),
+            )
+        )
+    header = ("System", "Fit, s", "Image, ms", "Trained numbers", "Peak, MiB", "Loss")
+    caption = "Loss: first and last epoch of the first draw. Reading of images is left out."
+    return Table("Costs", header, tuple(rows), caption)
+
+
+def _convergence(outcomes: Sequence[Outcome]) -> str:
+    losses = outcomes[0].converged
+    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else "-"
+
+
+def all_summaries(
+    compared: Sequence[Compared], resamples: int
+) -> dict[str, dict[str, DrawSummary]]:
+    """Summaries of the systems by name, and of the trivial predictors."""
+    found = {c.system.name: c.summaries(resamples) for c in compared if c.outcomes}
+    first = next(c for c in compared if c.outcomes)
+    draws = [o.scored for o in first.outcomes]
+    for trivial in TRIVIAL:
+        found[trivial] = dict(summarise_draws(trivial_draws(draws, trivial), resamples))
+    return found
