@@ -29,7 +29,7 @@ def fit(tiny_backbone):
 
 def test_a_cell_shows_mean_deviation_and_interval_in_percent():
     assert cell(DrawSummary(0.5, 0.01, 0.4, 0.6)) == "50.0 ± 1.0 [40.0, 60.0]"
-    assert cell(DrawSummary(float("nan"), 0.0, 0.0, 0.0)) == "-"
+    assert cell(DrawSummary(float("nan"), 0.0, 0.0, 0.0)) == "n/a"
 
 
 def test_predicting_nothing_stands_beside_the_systems():

@@ -19,7 +19,7 @@ from sdmad.data.table import LabelTable
 from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.scored import ScoredImages
-from sdmad.evaluation.tables import Table
+from sdmad.evaluation.tables import MISSING, Table
 from sdmad.evaluation.trivial import trivial_predictor
 from sdmad.experiment import NAMES, Episode, judged, score_systems, table_episode
 from sdmad.interface import Detector, ImageScores
@@ -155,7 +155,7 @@ def trivial_draws(draws: Sequence[ScoredImages], name: str) -> list[ScoredImages
 def cell(summary: DrawSummary) -> str:
     """Mean, deviation over the draws and interval, in percent."""
     if np.isnan(summary.mean):
-        return "-"
+        return MISSING
     text = f"{100 * summary.mean:.1f}"
     if not np.isnan(summary.deviation):
         text += f" ± {100 * summary.deviation:.1f}"
@@ -223,7 +223,7 @@ def category_table(
         (
             name + (" *" if name in set(marked) else ""),
             str(int(positives[k])),
-            *("-" if np.isnan(v[k]) else f"{100 * v[k]:.1f}" for v in means.values()),
+            *(MISSING if np.isnan(v[k]) else f"{100 * v[k]:.1f}" for v in means.values()),
         )
         for k, name in enumerate(categories)
     ]

@@ -74,15 +74,19 @@ def protocol_table(
     header = ["System", *(METRIC_TITLES[m] for m in metrics)]
     header += list(PIXEL_TITLES.values()) if pixels else []
     rows = [
-        [trivial, *(cell(summaries[trivial][m]) for m in metrics), *["-"] * (3 if pixels else 0)]
+        [
+            trivial,
+            *(cell(summaries[trivial][m]) for m in metrics),
+            *[MISSING] * (3 if pixels else 0),
+        ]
         for trivial in TRIVIAL
     ]
     for one in compared:
         if one.why_not:
-            rows.append([one.system.title, one.why_not, *["-"] * (len(header) - 2)])
+            rows.append([one.system.title, one.why_not, *[MISSING] * (len(header) - 2)])
             continue
         hidden = one.image_level_only and name != "general"
-        cells = ["-" if hidden else cell(summaries[one.system.name][m]) for m in metrics]
+        cells = [MISSING if hidden else cell(summaries[one.system.name][m]) for m in metrics]
         cells += [_pixel_cell(one, metric) for metric in PIXEL_METRICS] if pixels else []
         rows.append([one.title, *cells])
     caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
@@ -94,7 +98,7 @@ def _pixel_cell(one: Compared, metric: str) -> str:
     values = [o.pixels[metric] for o in one.outcomes if metric in o.pixels]
     known = [v for v in values if not isnan(v)]
     if not known:
-        return "-"
+        return MISSING
     text = f"{100 * np.mean(known):.1f}"
     return text + (f" ± {100 * np.std(known, ddof=1):.1f}" if len(known) > 1 else "")
 
@@ -160,7 +164,7 @@ def cost_table(compared: Sequence[Compared]) -> Table:
 
 def _convergence(outcomes: Sequence[Outcome]) -> str:
     losses = outcomes[0].converged
-    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else "-"
+    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else MISSING
 
 
 def all_summaries(

@@ -1,0 +1,236 @@
+"""Comparisons end to end on a few phantoms, with small systems."""
+
+import csv
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import sdmad.comparison as comparison
+from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.registry import MODULES, System, load_system
+from sdmad.cli import main
+from sdmad.comparison import Comparison, compare, runs
+from sdmad.comparison.material import Material, open_material
+from sdmad.detector import train_adapters
+from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
+from sdmad.phantoms.data_set import PhantomData
+
+
+class Brightness(AnomalyDetector):
+    """Brighter is more abnormal; where, too."""
+
+    has_maps = True
+
+    def __init__(self, sign=1.0):
+        self.weight = torch.nn.Parameter(torch.tensor([sign, 0.0]))
+        self.log_ = [2.0, 1.0]
+
+    def fit(self, pixels, abnormal, masks):
+        self.seen = (len(pixels), int(abnormal.sum()), [m is not None for m in masks])
+        return self
+
+    def score_pixels(self, pixels):
+        return (self.weight[0] * pixels.mean(dim=(1, 2, 3))).detach()
+
+    def map_pixels(self, pixels):
+        return (self.weight[0] * pixels.mean(dim=1)).detach()
+
+
+def bright(build):
+    return OnePerCategory(build.bank.names, build.backbone, lambda name: Brightness())
+
+
+BRIGHT = System("bright", "brightness", "nobody", "nothing", bright, single=True, maps=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """One epoch, few resamples, few phantoms, and a toy among the systems."""
+
+    def short(images, texts, labels, category, config, *rest):
+        config = dataclasses.replace(config, epochs=1)
+        return train_adapters(images, texts, labels, category, config, *rest)
+
+    monkeypatch.setattr("sdmad.detector.train_adapters", short)
+    monkeypatch.setattr(comparison, "RESAMPLES", 20)
+    monkeypatch.setattr(comparison, "QUICK_IMAGES", 40)
+    monkeypatch.setattr(comparison, "PHANTOM_IMAGES", 40)
+    monkeypatch.setattr(
+        comparison, "load_system", lambda name: BRIGHT if name == "bright" else load_system(name)
+    )
+
+
+@pytest.fixture
+def ask(tiny_clip, tmp_path):
+    def run(systems, **more):
+        values = {"data": "phantom-oct", "shots": 1, "seeds": 2, "image_size": 32, **more}
+        out = values.pop("out", tmp_path / "out")
+        asked = Comparison(out=out, systems=systems, backbone=str(tiny_clip), **values)
+        compare(asked, lambda _: None)
+        return out
+
+    return run
+
+
+def table(folder, name):
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return {row["System" if "System" in row else "Metric"]: row for row in csv.DictReader(file)}
+
+
+def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
+    out = ask(("clip-signs", "linear-probe", "sd-mad", "bright"))
+    for name in ("general", "integrated", "category-wise"):
+        rows = table(out, name)
+        assert list(rows) == [
+            *("none", "all", "prevalence", "zero-shot CLIP, signs", "linear probe"),
+            *("SD-MAD recommended", "brightness"),
+        ]
+        with Image.open(out / f"{name}.png") as picture:
+            assert np.asarray(picture.convert("L")).std() > 5
+    assert table(out, "general")["none"]["Image AUROC"].startswith("50.0")
+    assert table(out, "general")["brightness"]["Pixel AUROC"] != "n/a"
+    assert table(out, "general")["linear probe"]["Pixel AUROC"] == "n/a"
+    costs = table(out, "costs")
+    assert costs["brightness"]["Loss"] == "2 to 1"
+    assert costs["zero-shot CLIP, signs"]["Trained numbers"] == "0"
+    assert int(costs["SD-MAD recommended"]["Trained numbers"].replace(",", "")) > 1000
+    assert set(table(out, "difference")) >= {"Image AUROC", "Mean AUROC", "Hamming score"}
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert page.startswith("# Comparison: phantom-oct")
+    content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert content["systems"]["bright"]["pixels"][0]["pixel_auroc"] > 0
+
+
+def test_a_quick_one_says_so_and_asks_single_systems_one_question(ask):
+    out = ask(("clip-signs", "bright"), quick=True)
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert page.startswith("# QUICK comparison")
+    assert "no result" in page
+    assert table(out, "integrated")["brightness °"]["Hamming score"] == "n/a"
+    assert table(out, "general")["brightness °"]["Image AUROC"] != "n/a"
+
+
+def test_an_interrupted_comparison_goes_on(ask, monkeypatch):
+    true_fit, fitted = runs._fit, []
+
+    def interrupted(detector, *rest):
+        if len(fitted) == 2:
+            raise KeyboardInterrupt
+        fitted.append(1)
+        true_fit(detector, *rest)
+
+    monkeypatch.setattr(runs, "_fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ask(("clip-signs", "linear-probe"))
+    again = []
+    monkeypatch.setattr(runs, "_fit", lambda d, *rest: again.append(1) or true_fit(d, *rest))
+    ask(("clip-signs", "linear-probe"))
+    assert len(again) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(MissingExtraError("pip install"), "extra missing"), (WeightsMissingError("x"), "weights")],
+)
+def test_a_system_that_lacks_something_has_a_row_that_says_what(ask, monkeypatch, error, reason):
+    def lacking(build):
+        raise error
+
+    system = dataclasses.replace(BRIGHT, build=lacking)
+    monkeypatch.setattr(
+        comparison, "load_system", lambda n: system if n == "bright" else load_system(n)
+    )
+    rows = table(ask(("clip-signs", "bright"), seeds=1), "general")
+    assert reason in rows["brightness"]["Image AUROC"]
+    with pytest.raises(InputError, match="no system could be run: bright"):
+        ask(("bright",))
+
+
+def test_what_single_systems_learn_from(tiny_backbone, pictures):
+    images, labels = pictures
+    masks = [None, *[np.ones((32, 32), bool)] * 11]
+    detector = OnePerCategory(("Ring", "Bar", "Dots"), tiny_backbone, lambda name: Brightness())
+    detector.fit(images, labels, masks)
+    assert detector.general.seen[:2] == (12, 8)
+    assert [one.seen[:2] for one in detector.single] == [(12, 4), (12, 4), (12, 2)]
+    assert detector.general.seen[2] == [False, *[True] * 11]
+    pixels = tiny_backbone.preprocessing(images)
+    bright = pixels.mean(dim=(1, 2, 3)).numpy()
+    ring = labels[:, 0] == 1
+    middle = (bright[ring].mean() + bright[~ring].mean()) / 2
+    found = detector.score(images)
+    np.testing.assert_array_equal(found.decisions[:, 0], bright > middle)
+    np.testing.assert_allclose(found.abnormality, bright, rtol=1e-6)
+    maps = list(detector.anomaly_maps(images[:2]))
+    assert [m.shape for m in maps] == [(32, 32), (32, 32)]
+
+
+def test_an_unknown_label_leaves_the_image_out_of_that_category(tiny_backbone, pictures):
+    images, labels = pictures
+    labels = labels.copy()
+    labels[0] = np.nan
+    detector = OnePerCategory(("Ring", "Bar", "Dots"), tiny_backbone, lambda name: Brightness())
+    detector.fit(images, labels)
+    assert [one.seen[0] for one in detector.single] == [11, 11, 11]
+    assert detector.general.seen[0] == 11
+
+
+def test_the_auxiliary_set_shows_other_modalities(tmp_path):
+    material = open_material("phantom-oct", None, None, tmp_path, lambda _: None, 12)
+    assert material.modality == "oct"
+    small = Material(material.data, material.bank, images=3)
+    assert len(small.auxiliary.images) == len(small.auxiliary.masks) == 6
+    for abnormal, mask in zip(small.auxiliary.abnormal, small.auxiliary.masks, strict=True):
+        assert mask.any() == abnormal
+
+
+def test_phantom_masks_are_those_of_the_signs(tmp_path):
+    data = open_material("phantom-brain", None, None, tmp_path, lambda _: None, 12).data
+    assert isinstance(data, PhantomData)
+    for row, signs in enumerate(data.signs):
+        whole = data.mask(row)
+        parts = [data.sign_mask(row, sign) for sign in signs]
+        assert whole.any() == bool(signs)
+        assert np.array_equal(whole, np.any(parts, axis=0) if parts else whole & False)
+        absent = next(s for s in data.modality.signs if s not in signs)
+        assert not data.sign_mask(row, absent).any()
+
+
+def test_real_data_needs_a_root(ask):
+    with pytest.raises(InputError, match="needs --root"):
+        ask(("clip-signs",), data="chestxray8")
+
+
+def run_command(monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["sdmad", "compare", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    return end.value.code
+
+
+def test_the_list_names_every_system(monkeypatch, capsys):
+    assert run_command(monkeypatch, "--list") == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in MODULES)
+
+
+def test_the_command_line(monkeypatch, capsys, tiny_clip, tmp_path):
+    common = (
+        "--data",
+        "phantom-oct",
+        "--backbone",
+        tiny_clip,
+        "--image-size",
+        32,
+        "--out",
+        tmp_path,
+    )
+    code = run_command(monkeypatch, *common, "--systems", "clip-signs", "--quick")
+    assert code == 0
+    assert "comparison.md" in capsys.readouterr().out
+    assert run_command(monkeypatch, *common, "--systems", "clip-sings") == 2
+    assert "no system 'clip-sings'; there are clip-names" in capsys.readouterr().err
