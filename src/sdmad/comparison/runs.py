@@ -260,7 +260,8 @@ def _collect(thing: object, seen: dict[int, int], visited: set[int]) -> None:
 
 
 def _losses(detector: Detector) -> list[float]:
-    log = getattr(detector, "log_", None) or []
+    trained = detector.general if isinstance(detector, OnePerCategory) else detector
+    log = getattr(trained, "log_", None) or []
     return [float(getattr(epoch, "loss", epoch)) for epoch in log]
 
 
