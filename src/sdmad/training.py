@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sdmad.backbones import Backbone, Tower
 from sdmad.config import SDMADConfig
 from sdmad.errors import InputError
+from sdmad.frozen import STORE, room_for
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter, adapted_blocks
 from sdmad.method.losses import inter_anomaly_loss
 from sdmad.method.scoring import normal_anchor
@@ -66,9 +67,13 @@ class SignTexts:
         """Tokens at the first adapter, ``(S, T, W)``, and the tower's state."""
         sentences = [*self.bank.sentences, *self.bank.normal]
         tokens = self.backbone.tokenize(sentences).to(self.backbone.device)
-        with torch.no_grad():
-            hidden, state = self.backbone.text.embed(tokens)
-        return self.tower.frozen_part(hidden, state), state
+
+        def compute() -> tuple[Tensor, Any]:
+            with torch.no_grad():
+                hidden, state = self.backbone.text.embed(tokens)
+            return self.tower.frozen_part(hidden, state), state
+
+        return STORE.get(self.backbone.text, self.tower.first, tokens, compute)
 
     def __call__(self) -> TextFeatures:
         """Embed the sentences with the adapters as they are now."""
@@ -125,12 +130,22 @@ class SupportImages:
 
     def __init__(self, pixels: Tensor, backbone: Backbone, tower: AdaptedTower) -> None:
         self.tower = tower
-        parts = []
-        with torch.no_grad():
+
+        @torch.no_grad()
+        def compute() -> tuple[Tensor, Any]:
+            tokens, state, done = None, None, 0
             for batch in pixels.split(EMBED_BATCH):
-                hidden, self.state = backbone.image.embed(batch.to(backbone.device, backbone.dtype))
-                parts.append(tower.frozen_part(hidden, self.state))
-        self.frozen = torch.cat(parts)
+                hidden, state = backbone.image.embed(batch.to(backbone.device, backbone.dtype))
+                part = tower.frozen_part(hidden, state)
+                if tokens is None:
+                    shape = (len(pixels), *part.shape[1:])
+                    tokens = room_for(shape, part.dtype, part.device)
+                tokens[done : done + len(part)] = part
+                done += len(part)
+            assert tokens is not None
+            return tokens, state
+
+        self.frozen, self.state = STORE.get(backbone.image, tower.first, pixels, compute)
 
     def __len__(self) -> int:
         return len(self.frozen)

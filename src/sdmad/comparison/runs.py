@@ -174,7 +174,7 @@ def _score(
     """Scores of the judged images, and the seconds without reading."""
     parts, spent = [], 0.0
     for batch in track([rows[i : i + BATCH_SIZE] for i in range(0, len(rows), BATCH_SIZE)], title):
-        pixels = detector.backbone.preprocessing([material.table.files[i] for i in batch])
+        pixels = detector.preprocessing([material.table.files[i] for i in batch])
         start = time.perf_counter()
         parts.append(detector.score_pixels(pixels))
         spent += time.perf_counter() - start
@@ -222,7 +222,7 @@ def _maps(
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
         masks = [material.data.mask(row) for row in batch]
-        pixels = detector.backbone.preprocessing([material.table.files[row] for row in batch])
+        pixels = detector.preprocessing([material.table.files[row] for row in batch])
         maps = detector.map_pixels(pixels)
         for row, mask, small in zip(batch, masks, maps, strict=True):
             if mask is not None:
