@@ -8,8 +8,8 @@ REALDATA ?= ../shared/realdata
 TABLES ?= $(REALDATA)/tables
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras lint format nano settings picture vit-large memory arithmetic \
-	phantom-speed results realdata clean
+.PHONY: help demo test test-extras lint format nano settings picture vit-large memory arithmetic speed \
+	evaluation-speed export-speed stress sign-maps phantom-speed results realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -62,6 +62,9 @@ vit-large: $(VENV)/installed  ## train and predict with a random ViT-L/14 at 240
 
 memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measurement
 	$(BIN)/python -m benchmarks.memory
+
+speed: $(VENV)/installed  ## docs/speed.md again (half an hour on a quiet machine)
+	$(BIN)/python -m benchmarks.speed
 
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)

@@ -35,8 +35,8 @@ on a real backbone. Cells are as in [results.md](results.md): mean ± deviation 
 
 Cautions: the OCT set has 32 images of 25 patients; the chest images are 64 px, so the figures say
 nothing about radiographs; in the brain set planes and sequences are mixed, image size and origin
-differ with the class, and there are no patient ids. The brain set's bank is
-`benchmarks/brain_tumor_bank.yaml`, written for it.
+differ with the class, and there are no patient ids. Banks: `oct` and `chest` of the phantoms, and
+`brain_tumor`.
 
 """
 
@@ -58,7 +58,7 @@ SETS = (
     RealSet(
         "brain_mri_tumor4",
         "Brain MRI with tumours (280 images)",
-        str(Path(__file__).with_name("brain_tumor_bank.yaml")),
+        "brain_tumor",
         (4,),
         5,
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import replace
+from dataclasses import fields
 from pathlib import Path
 
 from sdmad.evaluation.tables import Table
@@ -16,10 +16,11 @@ from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES
 from sdmad.stress import StressRequest
 from sdmad.stress.results import (
+    DISCARD_TITLES,
     INTRODUCTION,
     Discards,
     LevelResult,
-    discard_table,
+    discard_cells,
     level_results,
     page_parts,
     write_results,
@@ -49,22 +50,18 @@ def together(found: dict[str, list[LevelResult]]) -> Table:
             100 * sum(r.rules[rule]["mean_auroc"].mean for r in level) / len(level)
             for rule in ("none", "paper")
         ]
-        signs = [
-            sum(getattr(r.discards, name) for r in level)
-            for name in ("added", "added_discarded", "own", "own_discarded")
-        ]
-        told = discard_table([replace(one, discards=Discards(*signs))]).rows[0]
+        signs = [sum(getattr(r.discards, field.name) for r in level) for field in fields(Discards)]
         rows.append(
             (
                 *(one.kind, str(one.count), one.system),
                 *(f"{mean:.1f}" for mean in means),
                 f"{means[1] - means[0]:+.1f}",
-                *(told[4], told[6], told[7], told[8]),
+                *discard_cells(Discards(*signs)),
             )
         )
     header = (
         *("Noise", "Added", "System", "selection none", "selection paper", "paper less none"),
-        *("recall", "own discarded", "precision", "by chance"),
+        *DISCARD_TITLES,
     )
     caption = "Mean AUROC in percent; the signs of all banks counted together."
     return Table("Mean of the three banks", header, tuple(rows), caption)
