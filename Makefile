@@ -66,6 +66,9 @@ memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measu
 speed: $(VENV)/installed  ## docs/speed.md again (half an hour on a quiet machine)
 	$(BIN)/python -m benchmarks.speed
 
+evaluation-speed: $(VENV)/installed  ## bootstrap of 112,000 x 14 and pixel metrics of 10,000 maps
+	$(BIN)/python -m benchmarks.evaluation_speed
+
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)
 

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from sdmad.errors import InputError
-from sdmad.evaluation import metrics
+from sdmad.evaluation import metrics, resampling
 from sdmad.evaluation.intervals import (
     bootstrap_evaluation,
     paired_difference,
@@ -74,6 +74,24 @@ def test_weighted_auroc_agrees_with_scikit_learn(prevalence, decimals):
         )
 
 
+def test_every_resampled_auroc_agrees_with_scikit_learn():
+    scored = make_scored(seed=11, images=160, prevalence=0.15)
+    (patient,), patients = patient_index(scored.patients)
+    weights = next(resample_weights(patients, 50, np.random.default_rng(2)))
+    with ThreadPoolExecutor(2) as pool:
+        found = ResampledMetrics(scored, patient, patients)(weights, pool)
+    columns = [
+        (scored.labels[:, k], scored.scores[:, k], found["category_auroc"][k]) for k in (0, 1, 2)
+    ]
+    columns.append((scored.abnormal, scored.abnormality, found["image_auroc"]))
+    for labels, scores, resampled in columns:
+        known = ~np.isnan(labels)
+        for drawn, value in zip(weights.T, resampled, strict=True):
+            times = drawn[patient[known]].astype(int)
+            rows = np.repeat(np.flatnonzero(known), times)  # each image as often as it was drawn
+            assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-9)
+
+
 def test_weighted_auroc_by_hand():
     # positives .8 (patient 0) and .5 (patient 1), negatives .5 (patient 2) and .2 (patient 3)
     auroc = WeightedAUROC(
@@ -136,6 +154,20 @@ def test_weights_draw_as_many_patients_as_there_are():
     assert len(chunks) > 1
     np.testing.assert_array_equal(weights.sum(axis=0), 7)
     assert weights.mean(axis=1) == pytest.approx(np.ones(7), abs=0.3)
+
+
+def test_only_an_evaluation_reports_its_progress(monkeypatch):
+    seen = []
+
+    def track(items, title):
+        seen.append((list(items), title))
+        return items
+
+    monkeypatch.setattr(resampling, "track", track)
+    bootstrap_evaluation(make_scored(), 150)
+    assert seen == [([0, 64, 128], "resampling patients")]
+    summarise_draws(make_scored(), 10)
+    assert seen[1:] == [([0], None)]
 
 
 def test_images_of_a_patient_stay_together():

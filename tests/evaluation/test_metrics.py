@@ -120,15 +120,6 @@ def test_image_auroc_leaves_out_images_that_are_neither():
     assert metrics.image_auroc([1, 1, NAN, 0, 0], [3, 2, 0, 1, 2.5]) == pytest.approx(3 / 4)
 
 
-def test_pixel_auroc_takes_all_pixels_of_all_images_together():
-    masks = np.zeros((2, 2, 2))
-    masks[0, 0] = 1
-    maps = np.array([[[0.9, 0.4], [0.1, 0.2]], [[0.5, 0.3], [0.0, 0.6]]])
-    # 2 positives against 6 negatives: .9 beats 6, .4 beats 4
-    assert metrics.pixel_auroc(masks, maps) == pytest.approx(10 / 12)
-    assert np.isnan(metrics.pixel_auroc(np.zeros((1, 2, 2)), np.zeros((1, 2, 2))))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -140,8 +131,6 @@ def test_pixel_auroc_takes_all_pixels_of_all_images_together():
         (lambda: metrics.category_auroc([[1], [0]], [[NAN], [1]]), "1 of 2 values"),
         (lambda: metrics.category_auroc([[1], [0]], [[1, 2]]), r"\(2, 1\), got \(1, 2\)"),
         (lambda: metrics.image_auroc([[1]], [1]), r"got \(1, 1\)"),
-        (lambda: metrics.pixel_auroc([[1, 0]], [[1, 0]]), r"got \(1, 2\)"),
-        (lambda: metrics.pixel_auroc([[[2]]], [[[1.0]]]), "1 and 0 only"),
     ],
 )
 def test_wrong_input_is_named(call, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sdmad.errors import InputError
+from sdmad.evaluation.delong import delong_auroc
 from sdmad.evaluation.protocols import evaluate
 
 NAN = float("nan")
@@ -92,6 +93,7 @@ def test_metrics_json_keys_and_nulls():
     assert set(parsed["categories"]["mass"]) == {
         "auroc",
         "interval",
+        "delong",
         "positives",
         "negatives",
         "unknown",
@@ -107,6 +109,23 @@ def test_metrics_json_keys_and_nulls():
     assert parsed["resamples"] == 50
     low, high = parsed["intervals"]["hamming_score"]
     assert low <= parsed["hamming_score"] <= high
+
+
+def test_delong_stands_beside_the_bootstrap_where_every_patient_has_one_image():
+    # nodule: .7 and .2 against .1, 0.3, 0.1, 0.1; the second positive beats three of four
+    alone = judge(patients=list("abcdef"))
+    nodule = delong_auroc([0, 1, 1, 0, 0, 0], SCORES[:, 1])
+    assert alone.categories["nodule"].delong == (nodule.low, nodule.high)
+    image = delong_auroc([1, 1, 1, 0, 0], ABNORMALITY[:5])
+    assert alone.delong == (image.low, image.high)
+    assert alone.to_dict()["delong"] == [image.low, image.high]
+    assert alone.to_dict()["categories"]["nodule"]["delong"] == [nodule.low, nodule.high]
+    # a perfect AUROC has no variance, a category without positives no AUROC
+    assert alone.categories["mass"].delong is None
+    assert alone.categories["hernia"].delong is None
+    together = judge(patients=list("aabcde"))
+    assert together.delong is None
+    assert together.to_dict()["categories"]["nodule"]["delong"] is None
 
 
 def test_notes_name_what_is_missing():

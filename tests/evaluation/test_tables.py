@@ -114,3 +114,18 @@ def test_a_single_system_gets_its_decisions_by_category():
     assert rows_of(table)["mass"]["AUROC"] == "100.0"
     assert rows_of(table)["mass"]["Sensitivity"] == "100.0"
     assert rows_of(table)["hernia"]["Specificity"] == "50.0"
+
+
+def test_delong_is_a_column_of_a_single_system_where_it_is_defined():
+    # five positives, the third of them below one of five negatives
+    labels = np.array([[1], [1], [0], [1], [1], [1], [0], [0], [0], [0]])
+    evaluation = judge(labels, categories=("mass",), resamples=0)
+    low, high = evaluation.categories["mass"].delong
+    table = category_table(evaluation)
+    assert rows_of(table)["mass"]["DeLong"] == f"[{100 * low:.1f}, {100 * high:.1f}]"
+    assert "DeLong" in table.caption
+    assert "DeLong" not in category_table({"A": evaluation, "B": evaluation}).header
+    # a perfect AUROC has no variance
+    perfect = category_table(judge(resamples=0))
+    assert "DeLong" not in perfect.header
+    assert "DeLong" not in perfect.caption

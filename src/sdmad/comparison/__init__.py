@@ -82,7 +82,7 @@ def compare(asked: Comparison, say: Say) -> list[Path]:
     images = QUICK_IMAGES if asked.quick else PHANTOM_IMAGES
     material = open_material(asked.data, asked.root, asked.bank, asked.out, say, images)
     backbone = load_backbone(asked.backbone, asked.image_size).to(choose_device(asked.device))
-    compared = [run_one(system, asked, material, backbone, say) for system in systems]
+    compared = [run_one(system, asked, material, backbone, say, asked.quick) for system in systems]
     if not any(one.outcomes for one in compared):
         reasons = "; ".join(f"{one.system.name}: {one.why_not}" for one in compared)
         raise InputError(f"no system could be run: {reasons}")
@@ -91,21 +91,34 @@ def compare(asked: Comparison, say: Say) -> list[Path]:
 
 
 def run_one(
-    system: System, asked: Comparison, material: Material, backbone: Backbone, say: Say
+    system: System,
+    asked: Comparison,
+    material: Material,
+    backbone: Backbone,
+    say: Say,
+    general_only: bool,
 ) -> Compared:
     """All draws of one system; without an extra or weights that it needs, the reason.
+
+    Args:
+        system: what to run.
+        asked: shots, draws and the folder of the outcomes.
+        material: on what.
+        backbone: the frozen model.
+        say: told of each draw.
+        general_only: systems for one kind of anomaly answer only whether an image is abnormal.
 
     Raises:
         SDMADError: if it fails for another reason.
     """
     name = f"{material.data.name}-{backbone.weights_hash[:8]}-{backbone.preprocessing.size}"
-    folder = asked.out / "outcomes" / (name + ("-quick" if asked.quick else ""))
+    folder = asked.out / "outcomes" / (name + ("-general" if general_only else ""))
     outcomes = []
     for seed in range(asked.seeds):
         say(f"{system.title}: draw {seed + 1} of {asked.seeds}")
         try:
             outcomes.append(
-                run_system(system, material, backbone, asked.shots, seed, folder, asked.quick)
+                run_system(system, material, backbone, asked.shots, seed, folder, general_only)
             )
         except (MissingExtraError, WeightsMissingError) as error:
             say(f"{system.title} left out: {error}")

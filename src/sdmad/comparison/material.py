@@ -26,7 +26,7 @@ BANKS = {
     "chestxray8": "chestxray8",
     "oct17": "oct17",
     "fastmri-plus": "fastmri_plus",
-    "brats2021": "bmad_brain",
+    "brain": "bmad_brain",
     "liver": "bmad_liver",
     "resc": "bmad_resc",
     "rsna": "bmad_chest",
@@ -35,7 +35,7 @@ BANKS = {
 }
 """The bank of each data set; of BMAD and MVFA by the set's own name."""
 
-ANATOMY = {"chest": ("chest", "rsna"), "oct": ("oct", "resc"), "brain": ("fastmri", "brats")}
+ANATOMY = {"chest": ("chest", "rsna"), "oct": ("oct", "resc"), "brain": ("fastmri", "brain")}
 """Words in a data set's name that tell which phantoms show the same anatomy."""
 
 

@@ -118,7 +118,7 @@ def run_system(
     shots: int,
     seed: int,
     folder: Path,
-    quick: bool = False,
+    general_only: bool = False,
 ) -> Outcome:
     """Fit and judge a system on one draw, unless that was done already.
 
@@ -129,7 +129,7 @@ def run_system(
         shots: images a category.
         seed: of the draw and of the training.
         folder: where outcomes are kept.
-        quick: systems for one kind of anomaly answer only whether an image is abnormal.
+        general_only: systems for one kind of anomaly answer only whether an image is abnormal.
 
     Raises:
         SDMADError: if an image cannot be read, or the system lacks what it needs.
@@ -142,7 +142,7 @@ def run_system(
     with PeakMemory() as memory, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of collapse and the like the pages tell
         detector = system.build(build)
-        if quick and isinstance(detector, OnePerCategory):
+        if general_only and isinstance(detector, OnePerCategory):
             detector.forget_categories()
         start = time.perf_counter()
         _fit(detector, material, support)
@@ -156,7 +156,7 @@ def run_system(
         pixels,
         cost,
         tuple(_losses(detector)),
-        quick and isinstance(detector, OnePerCategory),
+        general_only and isinstance(detector, OnePerCategory),
     )
     _write(path, outcome)
     return outcome
@@ -201,32 +201,30 @@ def _judge_maps(
     judged = set(rows.tolist())
     free = [i for i in np.flatnonzero(pool).tolist() if keys[i] not in drawn and i not in judged]
     chosen = PixelScores()
-    for row, mask, values in _maps(detector, material, free[:VALIDATION]):
-        del row
+    for mask, values in _maps(detector, material, free[:VALIDATION]):
         chosen.add(values, mask)
-    found = PixelScores()
-    for _, mask, values in _maps(detector, material, rows.tolist()):
+    threshold = chosen.best_dice()[0] if chosen.images and min(chosen.pixels) > 0 else None
+    found = PixelScores(threshold)
+    for mask, values in _maps(detector, material, rows.tolist()):
         found.add(values, mask)
-    if min(found.pixels) == 0:
+    if found.images == 0 or min(found.pixels) == 0:
         return {}
-    dice = float("nan")
-    if free and min(chosen.pixels) > 0:
-        dice = found.dice_at(chosen.best_dice()[1])
+    dice = float("nan") if threshold is None else found.dice_at(threshold)
     return dict(zip(PIXEL_METRICS, (found.auroc(), found.aupro(), dice), strict=True))
 
 
 def _maps(
     detector: Detector, material: Material, rows: list[int]
-) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Row, mask and map at the mask's size of each image that has a mask."""
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mask, and map at the mask's size, of each image that has a mask."""
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
         masks = [material.data.mask(row) for row in batch]
         pixels = detector.preprocessing([material.table.files[row] for row in batch])
         maps = detector.map_pixels(pixels)
-        for row, mask, small in zip(batch, masks, maps, strict=True):
+        for mask, small in zip(masks, maps, strict=True):
             if mask is not None:
-                yield row, mask, resize_map(small, mask.shape)
+                yield mask, resize_map(small, mask.shape)
 
 
 def trained_parameters(detector: Detector) -> int:

@@ -78,7 +78,8 @@ def bootstrap_evaluation(
     (patient,), patients = patient_index(scored.patients)
     if patients < 2:
         resamples = min(resamples, 0)
-    values = _resample([ResampledMetrics(scored, patient, patients)], patients, resamples, seed)[0]
+    system = ResampledMetrics(scored, patient, patients)
+    values = _resample([system], patients, resamples, seed, "resampling patients")[0]
     return BootstrapIntervals(
         summary={name: percentile_interval(values[name]) for name in SUMMARY_METRICS},
         category_auroc=tuple(percentile_interval(row) for row in values["category_auroc"]),
@@ -88,14 +89,19 @@ def bootstrap_evaluation(
 
 
 def _resample(
-    systems: Sequence[ResampledMetrics], patients: int, resamples: int, seed: int
+    systems: Sequence[ResampledMetrics],
+    patients: int,
+    resamples: int,
+    seed: int,
+    progress: str | None = None,
 ) -> list[dict[str, FloatArray]]:
     """Compute every metric of every system on the same resamples, resamples last."""
     if resamples < 0:
         raise InputError(f"resamples: expected 0 or more, got {resamples}")
     parts: list[list[dict[str, FloatArray]]] = [[] for _ in systems]
+    rng = np.random.default_rng(seed)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for weights in resample_weights(patients, resamples, np.random.default_rng(seed)):
+        for weights in resample_weights(patients, resamples, rng, progress):
             for part, system in zip(parts, systems, strict=True):
                 part.append(system(weights, pool))
         if resamples == 0:

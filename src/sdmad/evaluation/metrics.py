@@ -224,26 +224,6 @@ def image_auroc(abnormal: ArrayLike, scores: ArrayLike) -> float:
     return float(category_auroc(flags[:, None], score_array(scores, flags.shape)[:, None])[0])
 
 
-def pixel_auroc(masks: ArrayLike, maps: ArrayLike) -> float:
-    """AUROC over all pixels of all images, normal images included (protocol 1).
-
-    Args:
-        masks: shape ``(n, height, width)``: 1 or True where the image is abnormal.
-        maps: anomaly maps of the same shape, finite.
-
-    Returns:
-        Between 0 and 1; NaN with fewer than two pixels on either side.
-
-    Raises:
-        InputError: if the shapes disagree or a value does not fit.
-    """
-    truth = np.asarray(masks)
-    if truth.ndim != 3:
-        raise InputError(f"masks: expected shape (images, height, width), got {truth.shape}")
-    values = score_array(maps, truth.shape, "anomaly maps")
-    return _binary_auroc(decision_matrix(truth, truth.shape).ravel(), values.ravel())
-
-
 def _per_category(
     y_true: ArrayLike, y_pred: ArrayLike, *, positive: bool, metric: Callable[..., float]
 ) -> FloatArray:

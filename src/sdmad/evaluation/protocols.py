@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics
+from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
 from sdmad.evaluation.intervals import bootstrap_evaluation
 from sdmad.evaluation.scored import SUMMARY_METRICS, ScoredImages, scored_images
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS, trivial_predictor
@@ -42,6 +43,8 @@ class CategoryResult:
         sensitivity: share of the positives found; NaN without a positive.
         specificity: share of the negatives left alone; NaN without a negative.
         note: why a number is missing or weak; empty otherwise.
+        delong: 95% interval of the AUROC after DeLong; None where it is not defined or a patient
+            has several images.
     """
 
     auroc: float
@@ -53,12 +56,14 @@ class CategoryResult:
     sensitivity: float
     specificity: float
     note: str = ""
+    delong: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; NaN becomes None."""
         return {
             "auroc": _number(self.auroc),
             "interval": _ends(self.interval),
+            "delong": None if self.delong is None else list(self.delong),
             "positives": self.positives,
             "negatives": self.negatives,
             "unknown": self.unknown,
@@ -90,6 +95,8 @@ class Evaluation:
         patients: number of patients.
         resamples: number of bootstrap resamples behind the intervals.
         notes: what a reader has to know about the numbers.
+        delong: 95% interval of the image AUROC after DeLong; None where it is not defined or a
+            patient has several images.
     """
 
     mean_auroc: float
@@ -108,12 +115,14 @@ class Evaluation:
     patients: int
     resamples: int
     notes: tuple[str, ...] = ()
+    delong: Interval | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for ``metrics.json``; NaN becomes None."""
         return {
             **{name: _number(getattr(self, name)) for name in SUMMARY_METRICS},
             "intervals": {name: _ends(ends) for name, ends in self.intervals.items()},
+            "delong": None if self.delong is None else list(self.delong),
             "categories": {name: one.to_dict() for name, one in self.categories.items()},
             "trivial": {
                 name: {metric: _number(value) for metric, value in row.items()}
@@ -192,7 +201,10 @@ def evaluate_scored(
     if np.isnan(scored.labels).all():
         raise InputError("nothing to evaluate: every label is unknown")
     intervals = bootstrap_evaluation(scored, resamples, seed)
-    results = _category_results(scored, categories, intervals.category_auroc)
+    delong = delong_intervals(scored)
+    results = _category_results(
+        scored, categories, intervals.category_auroc, delong.categories if delong else ()
+    )
     abnormal = scored.abnormal
     values = decision_metrics(scored.labels, scored.decisions)
     trivial: dict[str, dict[str, float]] = {
@@ -215,6 +227,7 @@ def evaluate_scored(
         patients=intervals.patients,
         resamples=intervals.resamples,
         notes=_notes(scored, results, intervals.patients, resamples),
+        delong=_defined(delong.image) if delong else None,
     )
 
 
@@ -241,7 +254,10 @@ def decision_metrics(labels: ArrayLike, decisions: ArrayLike) -> dict[str, float
 
 
 def _category_results(
-    scored: ScoredImages, names: Sequence[str], intervals: Sequence[Interval]
+    scored: ScoredImages,
+    names: Sequence[str],
+    intervals: Sequence[Interval],
+    delong: Sequence[DeLongAUROC],
 ) -> dict[str, CategoryResult]:
     labels, decisions = scored.labels, scored.decisions
     auroc = metrics.category_auroc(labels, scored.scores)
@@ -261,8 +277,13 @@ def _category_results(
             sensitivity=float(found[k]),
             specificity=float(left[k]),
             note=_category_note(positives, negatives, len({scored.patients[i] for i in rows})),
+            delong=_defined(delong[k]) if delong else None,
         )
     return results
+
+
+def _defined(found: DeLongAUROC) -> Interval | None:
+    return None if isnan(found.low) else (found.low, found.high)
 
 
 def _category_note(positives: int, negatives: int, positive_patients: int) -> str:

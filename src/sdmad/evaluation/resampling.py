@@ -20,6 +20,7 @@ from scipy import sparse
 
 from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC, FloatArray
 from sdmad.evaluation.scored import ScoredImages
+from sdmad.progress import track
 
 IntArray = NDArray[np.int64]
 
@@ -186,7 +187,7 @@ def patient_index(*rows: Sequence[Hashable]) -> tuple[list[IntArray], int]:
 
 
 def resample_weights(
-    patients: int, resamples: int, rng: np.random.Generator
+    patients: int, resamples: int, rng: np.random.Generator, progress: str | None = None
 ) -> Iterator[FloatArray]:
     """Draw patients with replacement, in chunks that bound the memory.
 
@@ -194,12 +195,13 @@ def resample_weights(
         patients: number of patients ``P``.
         resamples: number of resamples.
         rng: source of the draws; the draws do not depend on the size of a chunk.
+        progress: what to call the work on a progress bar; none when not given.
 
     Yields:
         How often each patient was drawn, shape ``(P, R)``, R at most a chunk.
     """
     chunk = max(1, min(_CHUNK_RESAMPLES, _CHUNK_BYTES // (8 * patients)))
-    for start in range(0, resamples, chunk):
+    for start in track(range(0, resamples, chunk), progress):
         size = min(chunk, resamples - start)
         draws = [rng.integers(0, patients, patients) for _ in range(size)]
         rows = [np.bincount(draw, minlength=patients) for draw in draws]

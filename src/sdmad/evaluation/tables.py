@@ -310,7 +310,7 @@ def category_table(systems: Evaluation | Mapping[str, Evaluation]) -> Table:
 
     Args:
         systems: one evaluation, or several by name, on the same images. A single one also gets
-            the columns of protocol 2.
+            the columns of protocol 2, and DeLong's interval where one is defined.
 
     Returns:
         The table; AUROC with its 95% interval, and a note where a number is missing or weak.
@@ -323,21 +323,33 @@ def category_table(systems: Evaluation | Mapping[str, Evaluation]) -> Table:
     one = _any(named)
     alone = len(named) == 1
     columns = ("AUROC", "F1", "Sensitivity", "Specificity") if alone else tuple(named)
+    delong = alone and any(result.delong for result in one.categories.values())
+    if delong:
+        columns = ("AUROC", "DeLong", *columns[1:])
     rows = []
     for category, result in one.categories.items():
         values = [_auroc_cell(system.categories[category]) for system in named.values()]
+        if delong:
+            values.append(_delong_cell(result))
         if alone:
             values += map(percent, (result.f1, result.sensitivity, result.specificity))
         counts = [f"{n}" for n in (result.positives, result.negatives, result.unknown)]
         rows.append((category, *counts, *values, result.note))
     what = "" if alone else "One column a system: AUROC. "
+    said = " DeLong: 95% interval of the AUROC from its variance." if delong else ""
     return Table(
         title="By category",
         header=("Category", "Positives", "Negatives", "Unknown", *columns, "Note"),
         rows=tuple(rows),
-        caption=f"Percent. {what}{_intervals_caption(one)}".strip(),
+        caption=f"Percent. {what}{_intervals_caption(one)}{said}".strip(),
     )
 
 
 def _auroc_cell(result: CategoryResult) -> str:
     return percent_interval(result.auroc, result.interval)
+
+
+def _delong_cell(result: CategoryResult) -> str:
+    if result.delong is None:
+        return MISSING
+    return f"[{percent(result.delong[0])}, {percent(result.delong[1])}]"

@@ -7,12 +7,13 @@ from pathlib import Path
 from sdmad.errors import InputError
 from sdmad.output import results_folder
 from sdmad.reproduction.figures import FIGURES
+from sdmad.reproduction.general import table5
 from sdmad.reproduction.material import Say
 from sdmad.reproduction.records import write_records
 from sdmad.reproduction.runs import RESAMPLES, Request, describe, load_models, run_material
 from sdmad.reproduction.tables import SHOTS, TABLES, records_of
 
-TARGETS = (*TABLES, *FIGURES)
+TARGETS = (*TABLES, "table5", *FIGURES)
 
 
 def reproduce(request: Request, say: Say) -> list[Path]:
@@ -32,6 +33,8 @@ def reproduce(request: Request, say: Say) -> list[Path]:
         raise InputError(f"no target {request.target!r}; there are {', '.join(TARGETS)}")
     results_folder(request.out)
     models = load_models(request)
+    if request.target == "table5":
+        return table5(request, models, say)
     if request.target in FIGURES:
         return FIGURES[request.target].make(request, models, say)
     plan = TABLES[request.target]

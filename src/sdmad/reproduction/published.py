@@ -18,6 +18,9 @@ COLUMNS = {
 }
 """Which column of the paper's tables belongs to which system here."""
 
+TABLE5 = ("dra", "bgad", "mvfa", "winclip", "anomaly-clip", "inctrl", "sd-mad-mvfa")
+"""The columns of Table 5, by the registry's names of the systems."""
+
 Key = tuple[str, str, str, str]
 
 
@@ -31,7 +34,7 @@ def published(table: str, part: str, what: str, system: str) -> float | None:
         table: such as ``"table1"``.
         part: of the data: ``"slice 5"``, or empty where a table has one part.
         what: a metric's name or a category.
-        system: a name from :mod:`sdmad.experiment`.
+        system: a name from :mod:`sdmad.experiment`; for Table 5, from the registry.
     """
     return _figures().get((table, part, canonical_name(what), system))
 
@@ -44,5 +47,6 @@ def _figures() -> dict[Key, float]:
         (table, part, canonical_name(what), system): float(figure)
         for table, rows in content.items()
         for part, what, *figures in rows
-        for system, figure in zip(COLUMNS, figures, strict=True)
+        for system, figure in zip(TABLE5 if table == "table5" else COLUMNS, figures, strict=True)
+        if figure is not None
     }

@@ -167,16 +167,21 @@ def _fingerprint(backbone: Backbone, material: Material, what: str) -> dict[str,
     }
 
 
-def describe(request: Request, models: Models, materials: Sequence[Material]) -> list[str]:
-    """Lines on what was run."""
+def describe_run(request: Request, models: Models) -> list[str]:
+    """Lines on data, backbone and draws."""
     preprocessing = models.main.preprocessing
     stand_in = {"phantom": "phantoms that stand in for the data set; no evidence about the paper"}
-    lines = [
+    return [
         f"data: {stand_in.get(request.data, Path(request.data).name)}",
         f"backbone: {models.main.name}, {preprocessing.size} px, weights "
         f"{models.main.weights_hash[:12]}",
         f"{request.seeds} draws of the support set; sdmad {__version__}",
     ]
+
+
+def describe(request: Request, models: Models, materials: Sequence[Material]) -> list[str]:
+    """Lines on what was run, what is missing, and notes on the data."""
+    lines = describe_run(request, models)
     lines += [f"{system}: {why}" for system, why in models.missing]
     for material in materials:
         lines += [f"{material.name}: {note}" for note in material.table.notes]
