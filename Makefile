@@ -24,7 +24,7 @@ $(EXTRAS)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(EXTRAS)
 	grep -v '^torch==' constraints.txt > $(EXTRAS)/constraints.txt
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt torch==2.14.1 torchvision==0.29.1
-	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt --editable '.[dev,openclip,bgad]'
+	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt --editable '.[dev,openclip,timm,bgad]'
 	@touch $@
 
 demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct)

@@ -74,10 +74,10 @@ def score_systems(
         batch = images[start : start + BATCH_SIZE]
         prepared = {
             preprocessing: preprocessing(batch)
-            for preprocessing in {system.backbone.preprocessing for system in systems.values()}
+            for preprocessing in {system.preprocessing for system in systems.values()}
         }
         for name, system in systems.items():
-            parts[name].append(system.score_pixels(prepared[system.backbone.preprocessing]))
+            parts[name].append(system.score_pixels(prepared[system.preprocessing]))
     return {name: ImageScores.join(found) for name, found in parts.items()}
 
 

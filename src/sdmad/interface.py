@@ -21,6 +21,7 @@ from torch.nn.functional import interpolate
 from sdmad.backbones import Backbone
 from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource, to_image
+from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
 from sdmad.progress import track
@@ -93,6 +94,11 @@ class Detector(ABC):
     backbone: Backbone
     has_maps: bool = False
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the pixel values that :meth:`score_pixels` takes."""
+        return self.backbone.preprocessing
+
     @abstractmethod
     def fit(
         self,
@@ -141,7 +147,7 @@ class Detector(ABC):
         """
         self.check_fitted()
         check_images(images)
-        preprocessing = self.backbone.preprocessing
+        preprocessing = self.preprocessing
         for source in images:
             image = to_image(source, preprocessing.window)
             small = self.map_pixels(preprocessing([image]))
@@ -169,7 +175,7 @@ class Detector(ABC):
         check_images(images)
         if len(images) == 0:
             raise InputError("there is no image to score")
-        squares = decode_all(self.backbone.preprocessing, images)
+        squares = decode_all(self.preprocessing, images)
         starts = range(0, len(images), BATCH_SIZE)
         with contextlib.closing(squares):
             parts = [
@@ -181,7 +187,7 @@ class Detector(ABC):
     def _score_batch(
         self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
     ) -> ImageScores:
-        preprocessing = self.backbone.preprocessing
+        preprocessing = self.preprocessing
         readable, squares = [], []
         for offset, square in enumerate(batch):
             if isinstance(square, np.ndarray):
@@ -245,7 +251,7 @@ def check_labels(labels: NDArray[np.float64], images: int, categories: int) -> N
         InputError: naming the expected shape or the first value that is none of the three.
     """
     try:
-        values = np.asarray(labels, dtype=np.float64)
+        values = np.ascontiguousarray(labels, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"labels must be a matrix of 1, 0 or NaN ({error})") from error
     if values.shape != (images, categories):

@@ -15,6 +15,7 @@ from torch.nn.functional import (
     embedding,
     gelu,
     interpolate,
+    linear,
     normalize,
     scaled_dot_product_attention,
 )
@@ -80,15 +81,42 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, causal: bool) -> Tensor:
         """Tokens ``(n, T, W)`` to tokens; ``causal`` hides what comes later."""
-        hidden = hidden + self._attention(self.norm1(hidden), causal)
+        return self.feed_forward(hidden + self._attention(self.norm1(hidden), causal))
+
+    def value_forward(self, hidden: Tensor) -> Tensor:
+        """The block with every token attending to itself alone: tokens to tokens.
+
+        What attention adds to a token is then its own value (Zhou et al., MaskCLIP, ECCV 2022).
+        """
+        return self.feed_forward(hidden + self.out(self._values(hidden)))
+
+    def feed_forward(self, hidden: Tensor) -> Tensor:
+        """The second half of the block, behind attention: tokens ``(n, T, W)`` to tokens."""
         output: Tensor = hidden + self.fc2(self.activation(self.fc1(self.norm2(hidden))))
         return output
+
+    def _values(self, hidden: Tensor) -> Tensor:
+        width = hidden.shape[-1]
+        weight, bias = self.qkv.weight[2 * width :], self.qkv.bias[2 * width :]
+        return linear(self.norm1(hidden), weight, bias)
 
     def _attention(self, hidden: Tensor, causal: bool) -> Tensor:
         count, length, width = hidden.shape
         parts = self.qkv(hidden).view(count, length, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         mixed = scaled_dot_product_attention(query, key, value, is_causal=causal)
+        output: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
+        return output
+
+    def value_attention(self, hidden: Tensor) -> Tensor:
+        """What attention would add to tokens ``(n, T, W)`` with the values as query and key.
+
+        A token then mixes with those of like value: v-v attention (Li et al., CLIP Surgery, 2023).
+        """
+        count, length, width = hidden.shape
+        value = self._values(hidden).view(count, length, self.heads, width // self.heads)
+        value = value.transpose(1, 2)
+        mixed = scaled_dot_product_attention(value, value, value)
         output: Tensor = self.out(mixed.transpose(1, 2).reshape(count, length, width))
         return output
 
@@ -134,10 +162,27 @@ class ImageTransformer(Tower):
         output: Tensor = self.blocks[index - 1](hidden, causal=False)
         return output
 
+    def value_attention(self, index: int, hidden: Tensor) -> Tensor:
+        """What v-v attention of block ``index``, counted from 1, adds to tokens ``(n, T, W)``."""
+        block = self.blocks[index - 1]
+        assert isinstance(block, Block)
+        return block.value_attention(hidden)
+
+    def value_block(self, index: int, hidden: Tensor) -> Tensor:
+        """Run block ``index``, counted from 1, with every token attending to itself alone."""
+        block = self.blocks[index - 1]
+        assert isinstance(block, Block)
+        return block.value_forward(hidden)
+
+    def project(self, hidden: Tensor) -> Tensor:
+        """Final norm and projection of any tokens: ``(..., D)``, float32, of any length."""
+        output: Tensor = self.projection(self.norm_after(hidden)).float()
+        return output
+
     def pool(self, hidden: Tensor, state: None) -> Tensor:
         """Class token, final norm, projection, unit length: ``(n, D)``, float32."""
         del state  # the class token always comes first
-        return normalize(self.projection(self.norm_after(hidden[:, 0])).float(), dim=-1)
+        return normalize(self.project(hidden[:, 0]), dim=-1)
 
 
 @dataclass(frozen=True)

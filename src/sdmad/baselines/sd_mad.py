@@ -28,15 +28,17 @@ SYSTEMS = (
         SOURCE,
         "support set",
         _unselected,
+        maps=True,
         differs="no code was published; docs/method.md decides every gap of the paper",
     ),
-    System("sd-mad-printed", "SD-MAD as printed", SOURCE, "support set", _printed),
+    System("sd-mad-printed", "SD-MAD as printed", SOURCE, "support set", _printed, maps=True),
     System(
         "sd-mad",
         "SD-MAD recommended",
         SOURCE,
         "support set",
         _recommended,
+        maps=True,
         differs="margin, weight of Eq. 3, pooling and a linear probe; see docs/settings.md",
     ),
 )

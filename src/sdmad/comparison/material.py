@@ -69,11 +69,12 @@ class Material:
     def auxiliary(self) -> Auxiliary:
         """Phantoms of the other modalities, with masks."""
         others = [name for name in MODALITIES if name != self.modality]
-        cases = [
-            case
+        drawn = [
+            (load_modality(name).title, case)
             for name in others
             for case in draw_cases(load_modality(name), self.images, AUXILIARY_SEED, "pretraining")
         ]
+        titles, cases = zip(*drawn, strict=True)
         masks = []
         for case in cases:
             mask = np.zeros(case.image.shape, dtype=np.bool_)
@@ -84,6 +85,7 @@ class Material:
             tuple(case.image for case in cases),
             np.array([bool(case.categories) for case in cases]),
             tuple(masks),
+            tuple(titles),
         )
 
 

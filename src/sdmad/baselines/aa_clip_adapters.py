@@ -1,0 +1,107 @@
+"""AA-CLIP's adapters: one linear map behind each of the first blocks, and new projections."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, normalize
+
+from sdmad.backbones.transformer import ImageTransformer, TextTransformer
+
+
+def blend(hidden: Tensor, adapted: Tensor, share: float) -> Tensor:
+    """Mix tokens ``(n, T, W)`` with adapted ones that are brought to the same length first."""
+    length = hidden.norm(dim=-1, keepdim=True)
+    return (1 - share) * hidden + share * length * normalize(adapted, dim=-1)
+
+
+def _linear(inside: int, outside: int) -> nn.Linear:
+    layer = nn.Linear(inside, outside, bias=False)
+    nn.init.xavier_uniform_(layer.weight)
+    return layer
+
+
+class TextAdapters(nn.Module):
+    """A frozen text tower with adapters behind its first blocks and a learned projection.
+
+    Args:
+        tower: the frozen encoder.
+        until: number of the last adapted block, counted from 1.
+        dimension: size D of a feature.
+        share: of an adapter in the stream that goes on.
+    """
+
+    def __init__(self, tower: TextTransformer, until: int, dimension: int, share: float) -> None:
+        super().__init__()
+        self._tower, self.share = (tower,), share
+        self.layers = nn.ModuleList(
+            [_linear(tower.widths[i], tower.widths[i]) for i in range(until)]
+        )
+        self.projection = _linear(tower.widths[-1], dimension)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Unit-length features ``(S, D)`` of token ids ``(S, T)``."""
+        tower = self._tower[0]
+        hidden, state = tower.embed(ids)
+        for index in range(1, tower.depth + 1):
+            hidden = tower.block(index, hidden, state)
+            if index <= len(self.layers):
+                adapted = leaky_relu(self.layers[index - 1](hidden))
+                hidden = blend(hidden, adapted, self.share)
+        rows = torch.arange(len(hidden), device=hidden.device)
+        last = tower.norm_after(hidden[rows, state.end])
+        return normalize(leaky_relu(self.projection(last)), dim=-1)
+
+
+class ImageAdapters(nn.Module):
+    """A frozen image tower with adapters behind its first blocks and learned projections.
+
+    Args:
+        tower: the frozen encoder.
+        until: number of the last adapted block, counted from 1.
+        blocks: blocks whose patches are projected, counted from 1.
+        dimension: size D of a feature.
+        share: of an adapter in the stream that goes on.
+    """
+
+    def __init__(
+        self,
+        tower: ImageTransformer,
+        until: int,
+        blocks: tuple[int, ...],
+        dimension: int,
+        share: float,
+    ) -> None:
+        super().__init__()
+        self._tower, self.blocks, self.share = (tower,), blocks, share
+        self.layers = nn.ModuleList(
+            [_linear(tower.widths[i], tower.widths[i]) for i in range(until)]
+        )
+        self.levels = nn.ModuleList([_linear(tower.widths[b - 1], dimension) for b in blocks])
+        self.whole = _linear(tower.widths[-1], dimension)
+
+    def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Features of the patches at each level and of the image.
+
+        Args:
+            pixels: ``(n, 3, H, W)``.
+
+        Returns:
+            Unit-length patches ``(n, P, D)`` a level, and the mean of the unit-length patches that
+            a projection of its own makes of the last level, ``(n, D)``.
+        """
+        tower, found = self._tower[0], []
+        with torch.no_grad():
+            hidden, state = tower.embed(pixels)
+        for index in range(1, tower.depth + 1):
+            hidden = tower.block(index, hidden, state)
+            if index <= len(self.layers):
+                adapted = leaky_relu(self.layers[index - 1](hidden))
+                hidden = blend(hidden, adapted, self.share)
+            if index in self.blocks:
+                found.append(tower.norm_after(hidden[:, 1:]))
+        levels = [
+            normalize(project(patches), dim=-1)
+            for project, patches in zip(self.levels, found, strict=True)
+        ]
+        return levels, normalize(self.whole(found[-1]), dim=-1).mean(dim=1)

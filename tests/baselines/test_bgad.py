@@ -1,0 +1,81 @@
+"""BGAD's rules without its libraries; what needs them is in tests_extras."""
+
+import math
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+
+from sdmad.baselines.bgad import (
+    BGADSettings,
+    boundary_loss,
+    build_bgad,
+    log_likelihood,
+    position_code,
+)
+from sdmad.baselines.registry import Build, load_system
+from sdmad.errors import ModelError
+
+
+def test_the_position_code():
+    code = position_code(128, 3, 5)
+    assert code.shape == (15, 128)
+    row, column = 2, 4
+    found = code[row * 5 + column]
+    for place, start in ((column, 0), (row, 64)):
+        for i in range(32):
+            angle = place / 10_000 ** (2 * i / 64)
+            assert float(found[start + 2 * i]) == pytest.approx(math.sin(angle), abs=1e-5)
+            assert float(found[start + 2 * i + 1]) == pytest.approx(math.cos(angle), abs=1e-5)
+    assert len({tuple(c) for c in code.tolist()}) == 15
+
+
+def test_the_log_likelihood_a_channel():
+    latent, volume = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([0.5, -1.0])
+    normal = math.log(2 * math.pi)
+    expected = [(-2.5 - normal + 0.5) / 2, (-normal - 1) / 2]
+    torch.testing.assert_close(log_likelihood(latent, volume), torch.tensor(expected))
+
+
+def test_the_boundary_loss():
+    settings = BGADSettings(quantile=0.3, gap=0.1, scale=10.0)
+    # Divided by 10: normal .0 .2 .4 .6 .8 1. 1.2 1.4; the boundary is the third, .4 (index 2 of 8),
+    # below which two lie; the abnormal boundary is .3.
+    normal = torch.arange(0.0, 16.0, 2.0)
+    anomalies = torch.tensor([2.0, 5.0, 8.0])
+    likelihood = torch.cat([anomalies, normal.flip(0)])
+    abnormal = torch.arange(11) < 3
+    expected = (0.4 + 0.2) / 2 + (0.2 + 0.5) / 2
+    found = boundary_loss(likelihood, abnormal, settings)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_boundary_loss_pushes_and_pulls():
+    likelihood = torch.tensor([-9.0, 1.0, 2.0, 3.0, 5.0, -8.0], requires_grad=True)
+    abnormal = torch.tensor([False, False, False, False, True, True])
+    settings = BGADSettings(quantile=0.3)
+    boundary_loss(likelihood, abnormal, settings).backward()
+    # The boundary is 1: only the first normal one is below it; the last anomaly is low enough.
+    torch.testing.assert_close(likelihood.grad, torch.tensor([-0.1, 0, 0, 0, 0.1, 0]))
+
+
+@pytest.mark.parametrize("abnormal", [True, False])
+def test_the_boundary_loss_of_one_side_alone(abnormal):
+    likelihood = torch.tensor([1.0, 1.0], requires_grad=True)
+    loss = boundary_loss(likelihood, torch.tensor([abnormal] * 2), BGADSettings())
+    loss.backward()
+    assert float(loss.detach()) == 0
+
+
+@pytest.mark.parametrize("missing", ["timm", "FrEIA"])
+def test_without_a_library_the_error_names_the_extra(
+    monkeypatch, small_bank, tiny_backbone, missing
+):
+    monkeypatch.setitem(sys.modules, "timm", ModuleType("timm"))
+    monkeypatch.setitem(sys.modules, "FrEIA", ModuleType("FrEIA"))
+    monkeypatch.setitem(sys.modules, missing, None)  # as where it is not installed
+    build = Build(small_bank, tiny_backbone, 0, lambda: None)
+    with pytest.raises(ModelError, match=rf'BGAD needs {missing}.*pip install "sdmad\[bgad\]"'):
+        build_bgad(build)
+    assert (load_system("bgad").extra, load_system("bgad").maps) == ("bgad", True)

@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from sdmad import load_backbone
+from sdmad.baselines import ZeroShotCLIP
+from sdmad.baselines.registry import Build, load_system
+from sdmad.errors import WeightsMissingError
+from tests.backbones.medclip_checkpoints import make_parts, published_state, write_folder
+
+
+def test_without_its_weights_it_says_where_they_are_had(small_bank, tiny_backbone):
+    with pytest.raises(WeightsMissingError, match="MedCLIP's weights are missing"):
+        load_system("medclip").build(Build(small_bank, tiny_backbone, 0, lambda: None))
+
+
+def test_with_them_it_is_zero_shot_scoring_with_signs(small_bank, pictures, tmp_path):
+    (tmp_path / "medclip").mkdir()
+    folder = write_folder(tmp_path / "medclip", published_state(make_parts(), tmp_path))
+    backbone = load_backbone(f"medclip:{folder}")
+    detector = load_system("medclip").build(Build(small_bank, backbone, 0, lambda: None))
+    expected = ZeroShotCLIP(small_bank, backbone).score(pictures[0])
+    found = detector.fit(*pictures).score(pictures[0])
+    assert np.array_equal(found.scores, expected.scores)
+    assert np.array_equal(found.decisions, expected.decisions)

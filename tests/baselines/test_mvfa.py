@@ -1,0 +1,268 @@
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import normalize
+
+from sdmad.baselines.mvfa import MVFA, TEMPLATES, MVFASettings, mix_over_set
+from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower
+from sdmad.baselines.mvfa_losses import detection_loss, segmentation_loss
+from sdmad.baselines.mvfa_memory import Range, augment, nearest_distance
+from sdmad.baselines.registry import Build, load_system
+from sdmad.errors import InputError
+from tests.conftest import draw_pictures
+
+ABNORMAL = torch.tensor([True, True, True, True, False, False] * 2)
+QUICK = MVFASettings(epochs=6, batch_size=8)
+
+
+def bright(image, abnormal):
+    return (image > 130) & bool(abnormal)
+
+
+@pytest.fixture(scope="module")
+def pixels(tiny_backbone, pictures):
+    return tiny_backbone.preprocessing(pictures[0])
+
+
+@pytest.fixture(scope="module")
+def masks(pictures):
+    """Bright pixels of the marks; none in a normal picture."""
+    return [bright(image, here) for image, here in zip(pictures[0], ABNORMAL, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def unmasked(tiny_backbone, pixels):
+    return MVFA("picture", tiny_backbone, QUICK).fit(pixels, ABNORMAL, [None] * 12)
+
+
+@pytest.fixture(scope="module")
+def new_pictures():
+    """24 others, which are abnormal, and where."""
+    images, labels = draw_pictures(24, seed=3)
+    abnormal = labels.any(axis=1)
+    return images, abnormal, [bright(i, here) for i, here in zip(images, abnormal, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_backbone, pixels, masks):
+    return MVFA("picture", tiny_backbone, QUICK).fit(pixels, ABNORMAL, masks)
+
+
+def test_the_prompts_are_35_templates():
+    assert len(TEMPLATES) == len(set(TEMPLATES)) == 35
+    assert {"a bad photo of a {}.", "a photo of my {}.", "this is one {} in the scene."} <= set(
+        TEMPLATES
+    )
+
+
+def test_the_text_features_are_means_of_245_and_175_sentences(tiny_backbone, trained):
+    sentences = [
+        template.format(state.format("picture"))
+        for state in ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
+        for template in TEMPLATES
+    ]
+    assert len(sentences) == 175
+    expected = normalize(tiny_backbone.encode_text(sentences).mean(dim=0), dim=0)
+    torch.testing.assert_close(trained.text[1], expected)
+    assert trained.text.shape == (2, 16)
+
+
+def test_the_detection_loss_is_worked_by_hand():
+    # Patches with the odds 1 and 3 have 0.5 and 0.75: the image has 0.625.
+    logits = torch.tensor([[[0.0, 0.0], [0.0, math.log(3)]]])
+    one = torch.ones(1)
+    assert detection_loss(logits, one).item() == pytest.approx(-math.log(0.625))
+    assert detection_loss(logits, 0 * one).item() == pytest.approx(-math.log(0.375))
+    twice = math.log(1 + math.exp(-0.625))
+    assert detection_loss(logits, one, second_sigmoid=True).item() == pytest.approx(twice)
+
+
+def test_the_detection_loss_stays_finite_where_a_probability_is_no_number():
+    logits = torch.tensor([[[200.0, 0.0]]], requires_grad=True)
+    loss = detection_loss(logits, torch.ones(1))
+    loss.backward()
+    assert loss.item() == pytest.approx(200)
+    assert logits.grad.flatten().tolist() == pytest.approx([1, -1])
+
+
+def test_the_segmentation_loss_is_worked_by_hand():
+    # Every pixel has 0.75 of abnormal, and one of four is abnormal.
+    logits = torch.tensor([[[0.0, math.log(3)]] * 4])
+    mask = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    focal = (0.0625 * -math.log(0.75) + 3 * 0.5625 * -math.log(0.25)) / 4
+    dice = 1 - (2 * 0.75 + 1) / (3 + 1 + 1)
+    assert segmentation_loss(logits, mask).item() == pytest.approx(focal + dice, abs=1e-4)
+
+
+def test_the_published_tower_has_8_adapters_of_12_58_million(make_clip):
+    class Large:
+        depth, widths = 24, (1024,) * 24
+
+    with torch.device("meta"):
+        tower = DoubleAdaptedTower(Large(), (6, 12, 18, 24), 768, 0.1)
+    assert sum(p.numel() for p in tower.parameters()) == 12_582_912
+    assert len(tower.segmentation) + len(tower.detection) == 8
+
+
+def test_the_stream_is_eight_tenths_of_itself(tiny_backbone, pixels):
+    tower = tiny_backbone.image
+    torch.manual_seed(0)
+    adapted = DoubleAdaptedTower(tower, (6,), 16, 0.1)
+    hidden, state = tower.embed(pixels[:2])
+    frozen = adapted.frozen_part(hidden, state)
+    for index in range(1, 7):
+        hidden = tower.block(index, hidden, state)
+    torch.testing.assert_close(frozen, hidden)
+    levels, last = adapted(frozen, state)
+
+    def leaky(values):
+        return torch.where(values > 0, values, 0.01 * values)
+
+    expected = 0.8 * hidden
+    for branch, found in zip((adapted.segmentation, adapted.detection), levels[0], strict=True):
+        inner = leaky(hidden @ branch["6"].inner.weight.T)
+        torch.testing.assert_close(found, normalize(inner, dim=-1))
+        expected = expected + 0.1 * leaky(inner @ branch["6"].outer.weight.T)
+    torch.testing.assert_close(last, expected)
+
+
+def test_an_image_becomes_eleven():
+    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8)
+    many = augment(images)
+    assert many.shape == (22, 3, 8, 8)
+    assert torch.equal(many[:2], images)
+    assert torch.equal(many[18:20], images.flip(-1))
+    assert torch.equal(many[20:], images.flip(-2))
+    turned = augment(images, angles=(90.0,), shift=0.25)  # a quarter of half of 8 is one pixel
+    torch.testing.assert_close(turned[2:4], images.rot90(1, (2, 3)), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(turned[4:6, :, :-1, :-1], images[:, :, 1:, 1:])
+    flat = augment(torch.ones(1, 1, 8, 8))
+    torch.testing.assert_close(flat, torch.ones_like(flat))  # mirrored at the edges, not darkened
+
+
+def test_the_distance_is_to_the_nearest_stored_token():
+    memory = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    features = torch.tensor([[0.6, 0.8], [-1.0, 0.0], [0.0, -1.0]])
+    assert nearest_distance(features, memory).tolist() == pytest.approx([0.2, 0.0, 1.0])
+
+
+def test_the_memory_holds_all_tokens_of_the_augmented_normal_images(trained):
+    assert [tuple(stored.shape) for stored in trained.memory_] == [(44, 17, 16)] * 4
+    assert trained.with_masks_
+
+
+def test_the_score_is_the_peak_of_the_mixed_map(trained, pixels):
+    parts, constants = trained.parts(pixels), trained.constants_
+    maps = 0.5 * constants.memory_map(parts.memory_map) + 0.5 * constants.text_map(parts.text_map)
+    torch.testing.assert_close(trained.map_pixels(pixels), maps)
+    torch.testing.assert_close(trained.score_pixels(pixels), maps.amax(dim=(1, 2)))
+    assert maps.shape == (12, 32, 32)
+
+
+def test_without_masks_the_image_scores_itself(tiny_backbone, pixels, unmasked):
+    detector = unmasked
+    assert not detector.with_masks_
+    parts, constants = detector.parts(pixels), detector.constants_
+    expected = 0.5 * constants.memory(parts.memory) + 0.5 * constants.text(parts.text)
+    torch.testing.assert_close(detector.score_pixels(pixels), expected)
+    torch.testing.assert_close(parts.memory, parts.memory_map.mean(dim=(1, 2)))
+    torch.manual_seed(0)
+    fresh = DoubleAdaptedTower(tiny_backbone.image, detector.tower_.blocks, 16, 0.1)
+    for block, adapter in fresh.segmentation.items():  # never trained without masks
+        assert torch.equal(adapter.inner.weight, detector.tower_.segmentation[block].inner.weight)
+        assert not torch.equal(
+            fresh.detection[block].inner.weight, detector.tower_.detection[block].inner.weight
+        )
+
+
+def test_a_score_does_not_depend_on_the_other_images(trained, pixels):
+    together, alone = trained.score_pixels(pixels), trained.score_pixels(pixels[3:4])
+    torch.testing.assert_close(together[3:4], alone)
+    torch.testing.assert_close(trained.score_pixels(pixels.flip(0)), together.flip(0))
+    torch.testing.assert_close(trained.map_pixels(pixels)[3:4], trained.map_pixels(pixels[3:4]))
+
+
+def test_normal_support_images_are_compared_with_the_others(trained, pixels):
+    # In the memory itself they would have the distance 0.
+    assert trained.parts(pixels[ABNORMAL.logical_not()]).memory.max() < 1e-5
+    assert trained.constants_.memory.low > 1e-4
+
+
+def test_the_only_normal_image_is_compared_with_its_copies(tiny_backbone, pixels, masks):
+    settings = MVFASettings(epochs=1, batch_size=8)
+    detector = MVFA("picture", tiny_backbone, settings).fit(pixels[3:5], ABNORMAL[3:5], masks[3:5])
+    assert 1e-4 < detector.constants_.memory.low < detector.constants_.memory.high
+
+
+def test_the_loss_falls(trained, unmasked):
+    for detector in (trained, unmasked):
+        assert len(detector.log_) == 6
+        assert detector.log_[-1] < 0.8 * detector.log_[0]
+
+
+def test_it_repeats_itself_to_the_bit(tiny_backbone, pixels, masks):
+    settings, few = MVFASettings(epochs=1, batch_size=4), slice(2, 6)
+    first, again, other = (
+        MVFA("picture", tiny_backbone, settings, seed).fit(pixels[few], ABNORMAL[few], masks[few])
+        for seed in (0, 0, 1)
+    )
+    assert first.log_ == again.log_ != other.log_
+    assert torch.equal(first.score_pixels(pixels), again.score_pixels(pixels))
+
+
+@pytest.mark.parametrize("kind", ["trained", "unmasked"])
+def test_it_tells_new_pictures_apart_and_says_where(tiny_backbone, new_pictures, kind, request):
+    images, abnormal, where = new_pictures
+    detector = request.getfixturevalue(kind)
+    new = tiny_backbone.preprocessing(images)
+    assert roc_auc_score(abnormal, detector.score_pixels(new)) > 0.95
+    maps = detector.map_pixels(new).numpy()
+    assert roc_auc_score(np.stack(where).ravel(), maps.ravel()) > 0.7
+
+
+def test_published_flaws_are_announced(tiny_backbone, pixels):
+    with pytest.warns(UserWarning, match="second sigmoid"):
+        flawed = MVFA("picture", tiny_backbone, MVFASettings(epochs=1, compat="published"))
+    assert flawed.backbone.activation == "gelu"
+    raw = flawed._own(pixels)
+    assert raw.min() > -0.01
+    assert raw.max() < 1.01
+    assert flawed.published
+
+
+def test_the_authors_mix_stretches_over_the_set():
+    memory, text = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([10.0, 30.0, 20.0])
+    assert mix_over_set(memory, text).tolist() == pytest.approx([0.0, 0.625, 0.75])
+    assert Range(1.0, 1.0)(torch.tensor([1.0])).tolist() == [0.0]
+
+
+def test_a_category_without_a_positive_finds_nothing(tiny_backbone, pixels):
+    detector = MVFA("picture", tiny_backbone, QUICK, category="Ring")
+    with pytest.warns(UserWarning, match="no image shows Ring"):
+        detector.fit(pixels, torch.zeros(12, dtype=torch.bool), [None] * 12)
+    assert not detector.score_pixels(pixels).any()
+    assert detector.map_pixels(pixels).shape == (12, 32, 32)
+
+
+def test_mistakes_are_refused(tiny_backbone, pixels):
+    detector = MVFA("picture", tiny_backbone, QUICK)
+    with pytest.raises(InputError, match="not fitted"):
+        detector.score_pixels(pixels)
+    with pytest.raises(InputError, match="normal images"):
+        detector.fit(pixels, torch.ones(12, dtype=torch.bool), [None] * 12)
+    with pytest.raises(InputError, match="abnormal images"):
+        detector.fit(pixels, torch.zeros(12, dtype=torch.bool), [None] * 12)
+
+
+def test_the_registry_builds_one_a_category(small_bank, tiny_backbone):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        built = load_system("mvfa").build(Build(small_bank, tiny_backbone, 5, lambda: None))
+    assert built.has_maps
+    assert [one.category for one in (built.general, *built.single)] == [None, "Ring", "Bar", "Dots"]
+    assert built.general.thing == "picture"
+    assert built.general.settings == MVFASettings()
