@@ -69,6 +69,9 @@ speed: $(VENV)/installed  ## docs/speed.md again (half an hour on a quiet machin
 evaluation-speed: $(VENV)/installed  ## bootstrap of 112,000 x 14 and pixel metrics of 10,000 maps
 	$(BIN)/python -m benchmarks.evaluation_speed
 
+stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
+	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md
+
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)
 

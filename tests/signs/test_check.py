@@ -5,6 +5,7 @@ import pytest
 from sdmad import SignBank, load_backbone
 from sdmad.method.selection import select_signs
 from sdmad.signs.check import FAR_FROM_READ, NEAR_DUPLICATE, WORDINGS, check_bank, read_wordings
+from sdmad.signs.provenance import Provenance
 
 
 def make_bank(normal=("a plain picture",), **categories):
@@ -20,6 +21,29 @@ def test_a_sign_of_two_categories_is_reported_for_both(tiny_backbone):
     found = [c for c in check_bank(bank, tiny_backbone) if c.kind == "duplicate"]
     assert kinds(found) == {("duplicate", "Ring", "a mark"), ("duplicate", "Bar", "A mark")}
     assert "also a sign of Bar" in found[0].message
+
+
+def test_a_sign_marked_as_shared_by_all_its_categories_is_no_duplicate(tiny_backbone):
+    signs = {"Ring": ("a mark", "a ring"), "Bar": ("A mark", "a bar"), "Dots": ("dots", "points")}
+    shared = Provenance(shared=True)
+    marks = {("Ring", "a mark"): shared, ("Bar", "A mark"): shared}
+    bank = SignBank("bank", "picture", ("a plain picture",), signs, marks)
+    found = [c for c in check_bank(bank, tiny_backbone) if c.kind in ("duplicate", "shared")]
+    assert kinds(found) == {("shared", "Ring", "a mark"), ("shared", "Bar", "A mark")}
+    assert found[0].message == (
+        "marked as shared with Bar: Eq. 6 discards it from all its categories, so it serves only "
+        "with selection none"
+    )
+    discarded = [c.sentence for c in check_bank(bank, tiny_backbone) if c.kind == "discarded"]
+    assert {"a mark"} <= set(discarded)
+
+
+def test_a_sign_marked_as_shared_in_one_of_its_categories_stays_a_duplicate(tiny_backbone):
+    signs = {"Ring": ("a mark", "a ring"), "Bar": ("a mark", "a bar")}
+    marks = {("Ring", "a mark"): Provenance(shared=True)}
+    bank = SignBank("bank", "picture", ("a plain picture",), signs, marks)
+    found = [c for c in check_bank(bank, tiny_backbone) if c.kind in ("duplicate", "shared")]
+    assert kinds(found) == {("duplicate", "Ring", "a mark"), ("duplicate", "Bar", "a mark")}
 
 
 def test_a_sign_twice_in_one_category_but_for_its_case_is_reported(tiny_backbone):

@@ -22,7 +22,8 @@ class Complaint:
     """One thing that a person should look at.
 
     Attributes:
-        kind: ``duplicate``, ``near-duplicate``, ``cut``, ``one sign``, ``discarded`` or ``far``.
+        kind: ``duplicate``, ``shared``, ``near-duplicate``, ``cut``, ``one sign``, ``discarded`` or
+            ``far``.
         category: whose sign it is.
         sentence: the sign.
         message: what is the matter, and what follows.
@@ -58,6 +59,9 @@ def _owner(bank: SignBank, sign: int) -> str:
 def _structure(bank: SignBank) -> list[Complaint]:
     found = []
     owners: dict[str, list[str]] = {}
+    marked = {
+        (owner, sign.casefold()) for (owner, sign), origin in bank.origins.items() if origin.shared
+    }
     for name, signs in bank.categories.items():
         if len(signs) == 1:
             found.append(
@@ -72,7 +76,11 @@ def _structure(bank: SignBank) -> list[Complaint]:
     for name, signs in bank.categories.items():
         for sign in signs:
             others = list(dict.fromkeys(o for o in owners[sign.casefold()] if o != name))
-            if others:
+            if others and marked.issuperset((owner, sign.casefold()) for owner in (name, *others)):
+                message = f"marked as shared with {', '.join(others)}: Eq. 6 discards it from all "
+                message += "its categories, so it serves only with selection none"
+                found.append(Complaint("shared", name, sign, message))
+            elif others:
                 message = f"also a sign of {', '.join(others)}; selection drops it from all"
                 found.append(Complaint("duplicate", name, sign, message))
     return found
