@@ -72,6 +72,12 @@ evaluation-speed: $(VENV)/installed  ## bootstrap of 112,000 x 14 and pixel metr
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md
 
+sign-maps: $(VENV)/installed  ## docs/maps.md again (resumable)
+	$(BIN)/python -m benchmarks.sign_maps --out out/sign-maps --docs docs/maps.md
+
+export-speed: $(VENV)/installed  ## speed of exported models on ViT-L/14
+	$(BIN)/python -m benchmarks.export_speed
+
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)
 

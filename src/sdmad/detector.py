@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from sdmad.data.images import ImageSource, content_hash
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, SignAndImageEvidence
 from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
+from sdmad.maps import PatchMaps, gives_maps, patch_maps, whole_maps
 from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.operating_point import thresholds_at
@@ -125,6 +126,7 @@ class SDMAD(Detector):
         base = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
         place = choose_device(device)
         self.backbone = in_precision(base.to(place), choose_precision(precision, place))
+        self.has_maps = gives_maps(self.backbone)
         self.config = config or SDMADConfig()
         self.seed = _check_seed(seed)
         self.device = device
@@ -225,6 +227,27 @@ class SDMAD(Detector):
         anchor = scorer.anchor_similarity(features)
         combined = self.evidence_(scorer, similarity, anchor, features)
         return ImageScores.of(combined, self._decide(combined), similarity, anchor)
+
+    @torch.no_grad()
+    def patch_maps(self, pixels: Tensor) -> PatchMaps:
+        """Maps of preprocessed images ``(n, 3, H, W)`` on the grid of patches.
+
+        Raises:
+            InputError: if the image tower has no patches beside a class token.
+        """
+        return patch_maps(self.backbone, self._image, self.scorer, pixels)
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where preprocessed images are abnormal: the best category's map above the anchor's."""
+        return self.patch_maps(pixels).anomaly
+
+    def sign_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
+        """Where one image looks like each sign, in the bank's order: cosines ``(H, W)``."""
+        return whole_maps(self, image, "signs")
+
+    def category_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
+        """Where one image looks like each category: its kept signs' maps, pooled, ``(H, W)``."""
+        return whole_maps(self, image, "categories")
 
     def _decide(self, combined: Combined) -> Tensor:
         """Apply the decision rule: boolean ``(n, K)``."""
@@ -374,6 +397,11 @@ class SDMAD(Detector):
     def set_towers(self, image: AdaptedTower, texts: SignTexts) -> None:
         """Take adapted towers, trained or about to be."""
         self._image, self._texts = image, texts
+
+    @property
+    def towers(self) -> tuple[AdaptedTower, SignTexts]:
+        """The adapted image tower, and the bank's sentences in the adapted text tower."""
+        return self._image, self._texts
 
     @property
     def image_adapters(self) -> nn.ModuleDict:

@@ -61,3 +61,30 @@ def test_an_image_that_is_none_is_named(sdmad, model_folder, tmp_path):
         done = sdmad("explain", model_folder, tmp_path / name)
         assert done.status == 2
         assert said in done.err
+
+
+def test_maps_are_a_picture_a_found_category(sdmad, model_folder, image_path, tmp_path):
+    seen = tmp_path / "seen"
+    done = sdmad("explain", model_folder, image_path, "--json", "--maps", seen)
+    assert done.status == 0, done.err
+    found = [c for c in json.loads(done.out)["categories"] if c["found"]]
+    assert found
+    found.sort(key=lambda c: -c["score"])
+    names = ["00-anomaly.png"] + [f"{i:02d}-{c['category']}.png" for i, c in enumerate(found, 1)]
+    assert sorted(path.name for path in seen.iterdir()) == names
+    assert done.err == f"{seen}: {', '.join(names)}\n"
+    for name in names:
+        with Image.open(seen / name) as picture:
+            picture.load()
+            assert (picture.format, min(picture.size) > 400) == ("PNG", True)
+
+
+def test_maps_replace_nothing_without_force(sdmad, model_folder, image_path, tmp_path):
+    kept = tmp_path / "seen" / "work.txt"
+    kept.parent.mkdir()
+    kept.write_text("years")
+    done = sdmad("explain", model_folder, image_path, "--maps", kept.parent)
+    assert (done.status, done.out, kept.read_text()) == (2, "", "years")
+    assert "--force" in done.err
+    assert sdmad("explain", model_folder, image_path, "--maps", kept.parent, "--force").status == 0
+    assert not kept.exists()

@@ -98,6 +98,48 @@ def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
         return Plane(_displayed(_slice(file, place), file))
 
 
+def like_slice(path: Path, index: int | None, values: NDArray[np.floating[Any]]) -> bytes:
+    """A NIfTI file of one slice that lies in space where a slice of another file lies.
+
+    Args:
+        path: the other file.
+        index: its slice, as in :func:`read_plane`.
+        values: shape ``(H, W)``, as :func:`read_plane` shows the slice; stored as float32.
+
+    Returns:
+        The content of a .nii.gz file. Nothing but geometry and units is taken from the other file.
+
+    Raises:
+        ImageError: if the other file cannot be used, or its slices have another shape.
+    """
+    from nibabel import Nifti1Image
+
+    with _opened(path) as file:
+        width, height, slices = file.sides
+        if values.shape != (height, width):
+            raise ImageError(
+                f"{path}: its slices are {height} x {width}, the map is {values.shape}", path
+            )
+        place, along = choose_slice(path, index, slices), file.axes[2]
+        stored = file.shape[along] - 1 - place if file.flips[2] else place
+        affine = np.array(file.header.get_best_affine(), dtype=np.float64)
+        affine[:3, 3] += stored * affine[:3, along]
+        volume = np.expand_dims(_stored(values.astype(np.float32), file), along)
+        image = Nifti1Image(volume, affine)
+        image.header.set_xyzt_units(*file.header.get_xyzt_units())
+    return gzip.compress(image.to_bytes(), mtime=0)
+
+
+def _stored(values: NDArray[np.float32], file: _File) -> NDArray[np.float32]:
+    """Undo :func:`_displayed`."""
+    values = values.swapaxes(0, 1)
+    if not file.flips[1]:
+        values = values[:, ::-1]
+    if not file.flips[0]:
+        values = values[::-1]
+    return values.swapaxes(0, 1) if file.axes[0] > file.axes[1] else values
+
+
 def _slice(file: _File, place: int) -> NDArray[np.generic]:
     """Values of a slice in the order of storage, the slice's own axis gone."""
     from nibabel.arrayproxy import ArrayProxy

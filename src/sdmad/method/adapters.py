@@ -156,11 +156,12 @@ class AdaptedTower(nn.Module):
 
     def forward(self, frozen: Tensor, state: Any) -> Tensor:
         """Finish the tower from :meth:`frozen_part`'s output: unit embeddings ``(n, D)``."""
-        hidden = self._adapt(self.first, frozen)
+        hidden = self.adapt(self.first, frozen)
         for index in range(self.first + 1, self.tower.depth + 1):
-            hidden = self._adapt(index, self.tower.block(index, hidden, state))
+            hidden = self.adapt(index, self.tower.block(index, hidden, state))
         return self.tower.pool(hidden, state).float()
 
-    def _adapt(self, index: int, hidden: Tensor) -> Tensor:
+    def adapt(self, index: int, hidden: Tensor) -> Tensor:
+        """Shift the output of block ``index``, counted from 1, if it has an adapter."""
         key = str(index)
         return self.adapters[key](hidden) if key in self.adapters else hidden
