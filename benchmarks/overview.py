@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdmad.backbones import load_backbone
-from sdmad.detector import SDMAD, Explanation
+from sdmad.detector import SDMAD
+from sdmad.findings import Explanation
 from sdmad.phantoms.cases import MODALITIES, Case, draw_cases, load_modality
 from sdmad.signs import SignBank
 

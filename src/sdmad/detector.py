@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,13 +18,15 @@ from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
+from sdmad.findings import Explanation, explanations
+from sdmad.interface import Detector, Mask, check_images, check_labels
 from sdmad.maps import PatchMaps, gives_maps, patch_maps, whole_maps
 from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.operating_point import thresholds_at
 from sdmad.patients import PatientHashes
 from sdmad.precision import choose_precision, in_precision
+from sdmad.scores import ImageScores
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import (
@@ -35,49 +36,6 @@ from sdmad.training import (
     build_adapters,
     train_adapters,
 )
-
-
-@dataclass(frozen=True)
-class SignFinding:
-    """One sign of one image: its sentence, its cosine with the image, whether it was kept."""
-
-    sentence: str
-    similarity: float
-    kept: bool
-
-
-@dataclass(frozen=True)
-class CategoryFinding:
-    """What one category says of one image.
-
-    Attributes:
-        category: its name.
-        score: larger is more likely.
-        found: the decision.
-        deciding_sign: the kept sign with the largest cosine (Eq. 7).
-        signs: all its signs, the most similar first.
-    """
-
-    category: str
-    score: float
-    found: bool
-    deciding_sign: SignFinding
-    signs: tuple[SignFinding, ...]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an image was judged as it was.
-
-    Attributes:
-        categories: one entry a category, in the bank's order.
-        anchor_similarity: cosine of the image with the normal anchor.
-        abnormality: how far the best category lies above the anchor.
-    """
-
-    categories: tuple[CategoryFinding, ...]
-    anchor_similarity: float
-    abnormality: float
 
 
 class SDMAD(Detector):
@@ -322,39 +280,7 @@ class SDMAD(Detector):
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
-        keep = self.scorer.keep.cpu().numpy()
-        category = np.array(self.bank.category_index)
-        found = []
-        for row in range(len(scored)):
-            entries = []
-            for k, name in enumerate(self.categories):
-                signs = sorted(
-                    (
-                        SignFinding(
-                            self.bank.sentences[s], float(scored.similarity[row, s]), bool(keep[s])
-                        )
-                        for s in np.flatnonzero(category == k)
-                    ),
-                    key=lambda sign: -sign.similarity,
-                )
-                deciding = next(sign for sign in signs if sign.kept)
-                entries.append(
-                    CategoryFinding(
-                        name,
-                        float(scored.scores[row, k]),
-                        bool(scored.decisions[row, k]),
-                        deciding,
-                        tuple(signs),
-                    )
-                )
-            found.append(
-                Explanation(
-                    tuple(entries),
-                    float(scored.anchor_similarity[row]),
-                    float(scored.abnormality[row]),
-                )
-            )
-        return found
+        return explanations(self.bank, self.scorer.keep.cpu().numpy(), scored)
 
     def save(self, folder: str | Path, force: bool = False) -> None:
         """Write the detector as one flat directory of JSON, YAML and safetensors.

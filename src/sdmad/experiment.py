@@ -16,8 +16,9 @@ from sdmad.data.images import ImageSource
 from sdmad.data.table import LabelTable
 from sdmad.detector import SDMAD
 from sdmad.evaluation.scored import ScoredImages, scored_images
-from sdmad.interface import BATCH_SIZE, Detector, ImageScores
+from sdmad.interface import BATCH_SIZE, Detector
 from sdmad.progress import track
+from sdmad.scores import ImageScores
 from sdmad.signs import SignBank
 
 NAMES = "zero-shot CLIP, category names"

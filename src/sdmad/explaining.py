@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.data.images import to_image
-from sdmad.detector import SDMAD, CategoryFinding, Explanation
+from sdmad.detector import SDMAD
 from sdmad.evaluation.map_plot import Overlay, overlay_plot
 from sdmad.evaluation.tables import Table
+from sdmad.findings import CategoryFinding, Explanation
 from sdmad.map_files import safe_name
 from sdmad.maps import image_maps, sign_index
 from sdmad.output import output_directory, write_bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import islice
 from typing import Self
 
@@ -23,62 +23,12 @@ from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
-from sdmad.evidence import Combined
 from sdmad.progress import track
+from sdmad.scores import ImageScores
 
 BATCH_SIZE = 32
 OnError = Callable[[int, ImageError], None]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class ImageScores:
-    """What a detector says of n images.
-
-    Attributes:
-        scores: one number a category, larger is more likely; ``(n, K)``.
-        decisions: which categories are found; ``(n, K)``, boolean.
-        abnormality: is the image abnormal at all? Larger is more; ``(n,)``.
-        similarity: cosine of each image with each sign, ``(n, S)``; S is 0 for a detector
-            without signs.
-        anchor_similarity: cosine of each image with the anchor, ``(n,)``; NaN without one.
-    """
-
-    scores: NDArray[np.float64]
-    decisions: NDArray[np.bool_]
-    abnormality: NDArray[np.float64]
-    similarity: NDArray[np.float64]
-    anchor_similarity: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def rows(self, choice: NDArray[np.integer]) -> ImageScores:
-        """Some of the images."""
-        return ImageScores(*(getattr(self, f.name)[choice] for f in fields(self)))
-
-    @classmethod
-    def of(
-        cls, combined: Combined, decisions: Tensor, similarity: Tensor, anchor: Tensor
-    ) -> ImageScores:
-        """Gather tensors of any device and precision."""
-        return cls(
-            _array(combined.scores),
-            decisions.cpu().numpy(),
-            _array(combined.abnormality),
-            _array(similarity),
-            _array(anchor),
-        )
-
-    @classmethod
-    def join(cls, parts: Sequence[ImageScores]) -> ImageScores:
-        """Concatenate along the images."""
-        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
-
-def _array(tensor: Tensor) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = tensor.cpu().double().numpy()
-    return values
 
 
 class Detector(ABC):

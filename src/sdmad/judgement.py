@@ -16,7 +16,7 @@ from sdmad.baselines import ZeroShotCLIP
 from sdmad.data.images import ImageError, content_hash, read_image
 from sdmad.data.table import LabelTable
 from sdmad.data.windows import Window
-from sdmad.detector import SDMAD, Explanation
+from sdmad.detector import SDMAD
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import Evaluation, evaluate
 from sdmad.evaluation.report import (
@@ -29,9 +29,11 @@ from sdmad.evaluation.report import (
     write_report,
 )
 from sdmad.evaluation.tables import Table, protocol_tables
-from sdmad.interface import ImageScores, OnError
+from sdmad.findings import Explanation
+from sdmad.interface import OnError
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
+from sdmad.scores import ImageScores
 
 HEATMAP_IMAGES = 200
 EXAMPLES = 4

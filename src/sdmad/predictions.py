@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from sdmad.detector import SDMAD, CategoryFinding, Explanation
-from sdmad.interface import ImageScores
+from sdmad.findings import CategoryFinding, Explanation
 from sdmad.output import csv_text, json_text
+from sdmad.scores import ImageScores
+
+
+class Explaining(Protocol):
+    """What tells its scores in signs: a detector, or an export of one."""
+
+    def explanations(self, scored: ImageScores) -> list[Explanation]:
+        """Explanations of images that were scored already."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class Prediction:
 
 
 def prediction_rows(
-    detector: SDMAD, files: Sequence[Path], scored: ImageScores, skipped: set[int]
+    detector: Explaining, files: Sequence[Path], scored: ImageScores, skipped: set[int]
 ) -> list[Prediction]:
     """Pair files with their explanations, without the images that could not be read.
 

@@ -22,8 +22,9 @@ from sdmad.evaluation.scored import ScoredImages
 from sdmad.evaluation.tables import MISSING, Table
 from sdmad.evaluation.trivial import trivial_predictor
 from sdmad.experiment import NAMES, Episode, judged, score_systems, table_episode
-from sdmad.interface import Detector, ImageScores
+from sdmad.interface import Detector
 from sdmad.output import write_arrays
+from sdmad.scores import ImageScores
 from sdmad.signs import SignBank
 
 METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")

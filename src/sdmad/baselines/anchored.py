@@ -19,7 +19,8 @@ from sdmad.backbones import Backbone
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
-from sdmad.interface import ImageScores, check_images, check_labels
+from sdmad.interface import check_images, check_labels
+from sdmad.scores import ImageScores
 
 ENCODE_BATCH = 32
 

@@ -20,7 +20,8 @@ from sdmad.data.images import ImageSource
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
 from sdmad.evidence import Combined
-from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
+from sdmad.interface import Detector, Mask, check_images, check_labels
+from sdmad.scores import ImageScores
 
 FIT_BATCH = 32
 

@@ -22,7 +22,8 @@ from sdmad.baselines.anchored import anchored_logits, encode_support, known_labe
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
-from sdmad.interface import Detector, ImageScores, Mask
+from sdmad.interface import Detector, Mask
+from sdmad.scores import ImageScores
 
 NORMAL_NAME = "normal"
 

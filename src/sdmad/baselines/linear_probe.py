@@ -15,7 +15,8 @@ from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, LinearProbe
-from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
+from sdmad.interface import Detector, Mask, check_images, check_labels
+from sdmad.scores import ImageScores
 
 
 class LinearProbeDetector(Detector):

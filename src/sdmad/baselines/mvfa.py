@@ -151,7 +151,8 @@ class MVFA(AnomalyDetector):
 
     With a mask of any abnormal support image the segmentation adapters are trained too, and an
     image's score is the largest value of its map; without, the detection adapters alone are
-    trained and score it.
+    trained and score it. A category's detector counts the images that do not show it as normal,
+    whatever else they show, and the whole mask of an image that shows others beside it.
 
     Args:
         thing: what the images are, such as ``"brain MRI"``.

@@ -17,9 +17,10 @@ from sdmad.config import SDMADConfig
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores, Mask, check_images, check_labels
+from sdmad.interface import Detector, Mask, check_images, check_labels
 from sdmad.method.losses import inter_anomaly_loss
 from sdmad.method.scoring import normal_anchor
+from sdmad.scores import ImageScores
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import TextFeatures

@@ -23,8 +23,9 @@ from sdmad.baselines.anchored import anchored_logits, encode_support, known_labe
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
-from sdmad.interface import Detector, ImageScores, Mask
+from sdmad.interface import Detector, Mask
 from sdmad.method.scoring import normal_anchor
+from sdmad.scores import ImageScores
 from sdmad.signs import SignBank
 
 

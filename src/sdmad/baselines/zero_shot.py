@@ -19,8 +19,9 @@ from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import SignAndImageEvidence
-from sdmad.interface import Detector, ImageScores, Mask
+from sdmad.interface import Detector, Mask
 from sdmad.method.scoring import normal_anchor
+from sdmad.scores import ImageScores
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.training import TextFeatures

@@ -15,6 +15,7 @@ from sdmad.cli import (
     demo,
     evaluate,
     explain,
+    export,
     fit,
     phantom,
     predict,
@@ -43,6 +44,7 @@ app.command("predict")(predict.command)
 app.command("explain")(explain.command)
 app.command("reproduce")(reproduce.command)
 app.command("compare")(compare.command)
+app.command("export")(export.command)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +18,11 @@ from sdmad.cli.common import (
     readable_warnings,
 )
 
+if TYPE_CHECKING:
+    from sdmad.detector import SDMAD
+    from sdmad.export.runtime import ExportedModel
+    from sdmad.predictions import Prediction
+
 
 class Format(StrEnum):
     """How the rows are written."""
@@ -26,10 +32,14 @@ class Format(StrEnum):
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
+    model: Annotated[Path, typer.Argument(help="A directory of sdmad fit or sdmad export.")],
     paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; else standard output.")
+    ] = None,
+    maps: Annotated[
+        Path | None,
+        typer.Option("--maps", help="Folder for maps: where each image looks abnormal."),
     ] = None,
     layout: Annotated[Format, typer.Option("--format", help="CSV or JSON lines.")] = Format.csv,
     decision: Decision = None,
@@ -39,28 +49,99 @@ def command(
     ] = None,
     device: Device = "auto",
     precision: Precision = "float32",
-    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
-    """Score images: scores, decisions and the top sign of each finding.
+    """Score images: scores, decisions, the top sign of each finding, and maps.
+
+    Maps are 16-bit PNG (black -2, white 2), NIfTI for a slice of a NIfTI file; maps.csv lists them.
 
     Example: `sdmad predict model images/ --format jsonl --out scores.jsonl`
     """
     from sdmad.data.images import list_images
+    from sdmad.export.files import is_export
+    from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
     from sdmad.predictions import prediction_rows, rows_as_csv, rows_as_json_lines
-    from sdmad.workflow import load_with_decision
 
     if out is not None:
         check_output_file(out, force)
+    if maps is not None:
+        _check_folder(maps, force, [model, *paths, normals, backbone])
     with readable_warnings():
-        detector = load_with_decision(model, decision, normals, backbone, device, precision)
+        if is_export(model):
+            _check_fixed(decision, normals, backbone, device, precision)
+            _refuse_maps(maps)
+            detector: SDMAD | ExportedModel = ExportedModel.load(model)
+        else:
+            from sdmad.workflow import load_with_decision
+
+            detector = load_with_decision(model, decision, normals, backbone, device, precision)
+            if maps is not None:
+                _check_backbone(detector)
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score(files, unreadable, "scoring")
     rows = prediction_rows(detector, files, scored, set(unreadable.positions))
+    if maps is not None:
+        _write_maps(detector, rows, maps, force)
     text = (rows_as_csv if layout is Format.csv else rows_as_json_lines)(detector.categories, rows)
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_text(out, text)
     unreadable.exit_if_any(len(files))
+
+
+def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) -> None:
+    """Refuse a folder for maps that holds something, before any work is done."""
+    from sdmad.data.address import file_of
+    from sdmad.output import check_output
+
+    check_output(maps, force, [None if path is None else file_of(path) for path in read])
+
+
+def _check_backbone(detector: SDMAD) -> None:
+    """Refuse a backbone that gives no maps, before any work is done."""
+    from sdmad.maps import check_gives_maps
+
+    check_gives_maps(detector.backbone)
+
+
+def _refuse_maps(maps: Path | None) -> None:
+    from sdmad.errors import InputError
+
+    if maps is not None:
+        raise InputError(
+            "--maps: an exported model gives no maps; give the directory that sdmad fit wrote"
+        )
+
+
+def _write_maps(
+    detector: SDMAD | ExportedModel, rows: Sequence[Prediction], maps: Path, force: bool
+) -> None:
+    from sdmad.detector import SDMAD
+    from sdmad.map_files import write_maps
+
+    assert isinstance(detector, SDMAD)  # an export was refused
+    write_maps(detector, rows, maps, force)
+
+
+def _check_fixed(
+    decision: str | None, normals: Path | None, backbone: str | None, device: str, precision: str
+) -> None:
+    """Refuse options that an export has settled."""
+    from sdmad.errors import InputError
+
+    settled = {
+        "--decision": decision is not None,
+        "--normals": normals is not None,
+        "--backbone": backbone is not None,
+        "--device": device not in ("auto", "cpu"),
+        "--precision": precision != "float32",
+    }
+    for option, asked in settled.items():
+        if asked:
+            raise InputError(
+                f"{option} was settled when the model was exported; export it again, or give the "
+                "directory that sdmad fit wrote"
+            )

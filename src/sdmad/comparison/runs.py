@@ -24,9 +24,10 @@ from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.scored import ScoredImages, scored_images
 from sdmad.evidence import LinearProbe
-from sdmad.interface import BATCH_SIZE, Detector, ImageScores, resize_map
+from sdmad.interface import BATCH_SIZE, Detector, resize_map
 from sdmad.output import json_text, write_arrays
 from sdmad.progress import track
+from sdmad.scores import ImageScores
 
 VALIDATION = 60
 """Images of the pool, outside the support set, on which a Dice threshold is chosen."""

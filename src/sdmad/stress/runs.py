@@ -29,11 +29,12 @@ from sdmad.errors import InputError
 from sdmad.evaluation.scored import ScoredImages
 from sdmad.evidence import SignAndImageEvidence
 from sdmad.experiment import Episode, judged, table_episode
-from sdmad.interface import BATCH_SIZE, ImageScores
+from sdmad.interface import BATCH_SIZE
 from sdmad.output import results_folder, write_bytes
 from sdmad.phantoms.cases import MODALITIES, load_modality
 from sdmad.phantoms.dataset import write_phantoms
 from sdmad.progress import track
+from sdmad.scores import ImageScores
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.signs.noise import KINDS, NoisyBank, add_noise, noise_hash

@@ -1,0 +1,149 @@
+"""The directory of an export: what is in it, its hashes, and what it says of itself.
+
+| file | holds |
+| --- | --- |
+| ``model.xml``, ``model.bin`` or ``model.onnx``, ``model.onnx.data`` | the graph and its weights |
+| ``bank.yaml`` | the sign bank |
+| ``config.json`` | format, precision, preprocessing, decision rule, kept signs |
+| ``export.json`` | SHA-256 of every other file, what it was made of, what the check found |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.errors import InputError, ModelError
+from sdmad.signs import SignBank
+
+MANIFEST = "export.json"
+CONFIG = "config.json"
+BANK = "bank.yaml"
+FORMAT = 1
+GRAPHS = {
+    "openvino": ("model.xml", "model.bin"),
+    "onnx": ("model.onnx", "model.onnx.data"),
+}
+"""Files of each runtime's graph; the first is opened."""
+
+PRECISIONS = ("f32", "bf16", "int8")
+MAX_JSON = 10_000_000
+
+
+@dataclass(frozen=True)
+class Description:
+    """What an export says of itself.
+
+    Attributes:
+        runtime: a key of :data:`GRAPHS`.
+        precision: one of :data:`PRECISIONS`.
+        preprocessing: what stands before the graph and, its resizing and standardising, inside it.
+        bank: the signs.
+        keep: those that selection kept, S of them.
+        decision: the rule that the graph decides by.
+    """
+
+    runtime: str
+    precision: str
+    preprocessing: Preprocessing
+    bank: SignBank
+    keep: tuple[bool, ...]
+    decision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, without the bank's sentences."""
+        return {
+            "format": FORMAT,
+            "runtime": self.runtime,
+            "precision": self.precision,
+            "bank": self.bank.name,
+            "keep": list(self.keep),
+            "decision": self.decision,
+            "preprocessing": self.preprocessing.to_dict(),
+        }
+
+
+def is_export(folder: Path) -> bool:
+    """Whether a directory is an export rather than a model."""
+    return (folder / MANIFEST).is_file()
+
+
+def read_description(folder: Path) -> Description:
+    """Check every file of an export against its hash, then read what it says of itself.
+
+    Raises:
+        ModelError: naming what is missing, truncated, altered or of another format.
+    """
+    manifest = _read_json(folder / MANIFEST)
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        raise ModelError(f"{folder}: {MANIFEST} was altered; copy the whole directory again")
+    _check(folder, CONFIG, files)
+    config = _read_json(folder / CONFIG)
+    if config.get("format") != FORMAT or config.get("runtime") not in GRAPHS:
+        raise ModelError(
+            f"{folder}: an export of format {config.get('format')!r} for {config.get('runtime')!r};"
+            f" this version reads format {FORMAT} for {' and '.join(GRAPHS)}; export again"
+        )
+    for name in (BANK, *GRAPHS[config["runtime"]]):
+        _check(folder, name, files)
+    return _described(folder, config)
+
+
+def _described(folder: Path, config: dict[str, Any]) -> Description:
+    try:
+        bank = SignBank.load(folder / BANK)
+        keep = tuple(config["keep"])
+        if len(keep) != len(bank.sentences) or not all(isinstance(k, bool) for k in keep):
+            raise ValueError(f"{len(keep)} kept marks for {len(bank.sentences)} signs")
+        return Description(
+            config["runtime"],
+            str(config["precision"]),
+            Preprocessing.from_dict(config["preprocessing"]),
+            bank,
+            keep,
+            str(config["decision"]),
+        )
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder}: its files do not fit together ({error})") from error
+
+
+def _check(folder: Path, name: str, files: dict[str, Any]) -> None:
+    if name not in files:
+        raise ModelError(f"{folder}: {MANIFEST} does not list {name}; export again")
+    if not (folder / name).is_file():
+        raise ModelError(f"{folder}: {name} is missing; copy the whole directory again")
+    if file_hash(folder / name) != files[name]:
+        raise ModelError(
+            f"{folder}: {name} is truncated or was altered since it was written (its SHA-256 is "
+            f"not the one in {MANIFEST}); copy the directory again or export again"
+        )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        ModelError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > MAX_JSON:
+            raise ModelError(f"{path}: too large to be an export's file")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds no JSON object")
+    return content

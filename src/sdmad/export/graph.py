@@ -1,0 +1,254 @@
+"""The graph that is exported: squares of 8-bit brightness to scores, with everything folded.
+
+Text features, selection, the probe and the thresholds are constants of one matrix and a few
+elementwise steps; lambda is folded into the adapters' weights; of a tower that pools its first
+token alone, the last block is run for that token alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad, scaled_dot_product_attention
+
+from sdmad.backbones.base import Tower
+from sdmad.backbones.transformer import Block, ImageTransformer
+from sdmad.config import parse_decision
+from sdmad.detector import SDMAD
+from sdmad.errors import InputError
+from sdmad.method.adapters import ShiftAdapter
+
+OUTPUTS = ("scores", "decisions", "abnormality", "similarity", "anchor_similarity")
+"""Outputs of every graph, in this order: those of :class:`~sdmad.interface.ImageScores`."""
+
+
+class FoldedAdapter(nn.Module):
+    """A shift adapter whose ``1 - lambda`` is in its second matrix.
+
+    An activation that is positively homogeneous, ``a(c x) = c a(x)`` for ``c >= 0`` (leaky ReLU,
+    identity), lets the factor through.
+
+    Args:
+        adapter: the trained one; left as it is.
+    """
+
+    def __init__(self, adapter: ShiftAdapter) -> None:
+        super().__init__()
+        self.lam = adapter.lam
+        self.activation = adapter.activation
+        self.down = copy.deepcopy(adapter.down)
+        self.up = copy.deepcopy(adapter.up)
+        homogeneous = isinstance(adapter.activation, nn.LeakyReLU | nn.Identity)
+        self.rest = 1.0 if homogeneous else 1 - self.lam
+        if homogeneous:
+            self.up.weight.data *= 1 - self.lam
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Eq. 2 on tokens ``(n, T, W)``."""
+        shift: Tensor = self.activation(self.up(self.activation(self.down(features))))
+        return self.lam * features + (shift if self.rest == 1.0 else self.rest * shift)
+
+
+class ImageGraph(nn.Module):
+    """Squares to unit-length embeddings through an image tower, adapted or bare.
+
+    Args:
+        tower: the image tower; it is used, not copied, unless ``dtype`` is another than its own.
+        adapters: block number to adapter; none for the bare tower.
+        size: side of a square in pixels.
+        mean: of each channel, in [0, 1] units.
+        std: of each channel, in [0, 1] units.
+        dtype: of the tower's weights and tokens.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        adapters: dict[int, ShiftAdapter],
+        size: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.tower = tower if dtype == torch.float32 else copy.deepcopy(tower).to(dtype)
+        folded = {str(block): FoldedAdapter(adapters[block]) for block in adapters}
+        self.adapters = nn.ModuleDict(folded).to(dtype)
+        deviation = torch.tensor(std).reshape(1, 3, 1, 1)
+        self.scale = nn.Buffer(1 / (255 * deviation))
+        self.shift = nn.Buffer(-torch.tensor(mean).reshape(1, 3, 1, 1) / deviation)
+        if isinstance(tower, ImageTransformer):
+            self.places = nn.Buffer(places(tower, size).to(dtype))
+
+    def forward(self, squares: Tensor) -> Tensor:
+        """Brightness ``(n, 3, S, S)``, float32 from 0 to 255, to embeddings ``(n, D)``."""
+        pixels = squares * self.scale + self.shift
+        hidden, state = self._embed(pixels.to(self.dtype))
+        for index in range(1, self.tower.depth + 1):
+            hidden = self._block(index, hidden, state)
+            if str(index) in self.adapters:
+                hidden = self.adapters[str(index)](hidden)
+        return normalize(self.tower.pool(hidden, state).float(), dim=-1)
+
+    def _embed(self, pixels: Tensor) -> tuple[Tensor, Any]:
+        if not isinstance(self.tower, ImageTransformer):
+            return self.tower.embed(pixels)
+        patches = self.tower.patch(pixels).flatten(2).transpose(1, 2)
+        return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), None
+
+    def _block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
+        if isinstance(self.tower, ImageTransformer) and index == self.tower.depth:
+            return first_token(self.tower.blocks[index - 1], hidden)
+        return self.tower.block(index, hidden, state)
+
+
+@torch.no_grad()
+def places(tower: ImageTransformer, size: int) -> Tensor:
+    """What a tower adds to the patches of squares of one size, the class token in front.
+
+    Args:
+        tower: whose position embeddings are resized as it does itself.
+        size: side of a square in pixels.
+
+    Returns:
+        Shape ``(T, W)``.
+    """
+    side = size // tower.patch.kernel_size[0]
+    whole: Tensor = tower._positions(side, side).clone()
+    whole[0] += tower.class_token
+    return whole
+
+
+def first_token(block: nn.Module, hidden: Tensor) -> Tensor:
+    """A block's output for the first token alone, ``(n, 1, W)``; every token is attended to.
+
+    Args:
+        block: of :class:`~sdmad.backbones.transformer.ImageTransformer`.
+        hidden: tokens ``(n, T, W)``.
+    """
+    assert isinstance(block, Block)
+    width = hidden.shape[2]
+    normed = block.norm1(hidden)
+    weight, bias = block.qkv.weight, block.qkv.bias
+    query = nn.functional.linear(normed[:, :1], weight[:width], bias[:width])
+    both = nn.functional.linear(normed, weight[width:], bias[width:])
+    query, key, value = (
+        part.unflatten(2, (block.heads, -1)).transpose(1, 2)
+        for part in (query, both[:, :, :width], both[:, :, width:])
+    )
+    mixed = scaled_dot_product_attention(query, key, value)
+    first = hidden[:, :1] + block.out(mixed.transpose(1, 2).flatten(2))
+    output: Tensor = first + block.fc2(block.activation(block.fc1(block.norm2(first))))
+    return output
+
+
+class Scoring(nn.Module):
+    """Embeddings to what :class:`~sdmad.interface.ImageScores` holds.
+
+    Whatever is linear in the embedding is one matrix: cosines with signs and anchor, means over the
+    kept signs of a category, log odds of the probe.
+
+    Args:
+        detector: fitted, with thresholds if its decision rule needs them.
+
+    Raises:
+        InputError: if it lacks them.
+    """
+
+    def __init__(self, detector: SDMAD) -> None:
+        super().__init__()
+        scorer, evidence, config = detector.scorer, detector.evidence_, detector.config
+        self.pooling = config.pooling
+        self.lowest = config.decision == "paper"
+        self.sign_scale = evidence.sign_scale if evidence.probe is not None else 1.0
+        self.signs, self.categories = len(scorer.signs), len(detector.categories)
+        kept = [
+            torch.nonzero((scorer.category == k) & scorer.keep).flatten()
+            for k in range(self.categories)
+        ]
+        most = max(map(len, kept))
+        index = torch.stack([torch.cat([k, k[:1].expand(most - len(k))]) for k in kept])
+        self.index = nn.Buffer(index.flatten())  # each row filled up with its first sign
+        means = torch.stack([scorer.signs[k].double().mean(dim=0) for k in kept]).float()
+        parts = [scorer.signs, scorer.anchor[None], means]
+        bias = torch.zeros(self.signs + 1 + self.categories, device=scorer.signs.device)
+        self.has_probe = evidence.probe is not None
+        if evidence.probe is not None:
+            weight = evidence.probe.learnt * (config.evidence_weight / evidence.probe_scale)
+            parts.append(evidence.probe.weights * weight[:, None])
+            bias = torch.cat([bias, evidence.probe.bias * weight])
+        self.matrix = nn.Buffer(torch.cat(parts).float())
+        self.bias = nn.Buffer(bias.float())
+        self.thresholds = nn.Buffer(_thresholds(detector))
+        self.by_rate = parse_decision(config.decision)[0] == "fpr"
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """Unit-length embeddings ``(n, D)`` to :data:`OUTPUTS`."""
+        linear = nn.functional.linear(features, self.matrix, self.bias)
+        similarity = linear[:, : self.signs]
+        anchor = linear[:, self.signs : self.signs + 1]
+        means = linear[:, self.signs + 1 : self.signs + 1 + self.categories]
+        odds = linear[:, self.signs + 1 + self.categories :] if self.has_probe else 0.0
+        gathered = similarity[:, self.index].unflatten(1, (self.categories, -1))
+        pooled = gathered.amax(dim=2) if self.pooling == "max" else means
+        decided = gathered.amin(dim=2) if self.lowest else means
+        scores = pooled / self.sign_scale + odds
+        abnormality = ((pooled - anchor) / self.sign_scale + odds).amax(dim=1)
+        margins = (decided - anchor) / self.sign_scale + odds
+        decisions = scores > self.thresholds if self.by_rate else margins > 0
+        return scores, decisions, abnormality, similarity, anchor[:, 0]
+
+
+def _thresholds(detector: SDMAD) -> Tensor:
+    if parse_decision(detector.config.decision)[0] != "fpr":
+        return torch.zeros(len(detector.categories))
+    if detector.thresholds_ is None:
+        raise InputError(
+            f"the decision rule {detector.config.decision} needs thresholds from normal images: "
+            "give --normals FOLDER"
+        )
+    return torch.from_numpy(detector.thresholds_).float()
+
+
+def adapted_image(detector: SDMAD, dtype: torch.dtype = torch.float32) -> ImageGraph:
+    """A detector's image tower with its adapters.
+
+    Args:
+        detector: fitted.
+        dtype: of the tower's weights and tokens.
+    """
+    preprocessing = detector.backbone.preprocessing
+    adapters = {
+        int(block): adapter
+        for block, adapter in detector.image_adapters.items()
+        if isinstance(adapter, ShiftAdapter)
+    }
+    return ImageGraph(
+        detector.backbone.image,
+        adapters,
+        preprocessing.size,
+        preprocessing.mean,
+        preprocessing.std,
+        dtype,
+    )
+
+
+class WholeGraph(nn.Module):
+    """Squares to :data:`OUTPUTS`: the whole detector behind the resizing.
+
+    Args:
+        detector: fitted.
+    """
+
+    def __init__(self, detector: SDMAD) -> None:
+        super().__init__()
+        self.image, self.scoring = adapted_image(detector), Scoring(detector)
+
+    def forward(self, squares: Tensor) -> tuple[Tensor, ...]:
+        """Brightness ``(n, 3, S, S)``, float32 from 0 to 255, to :data:`OUTPUTS`."""
+        scores: tuple[Tensor, ...] = self.scoring(self.image(squares))
+        return scores

@@ -1,0 +1,214 @@
+"""Running an export: images to scores, without torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.data.decoding import Square, decode_all
+from sdmad.data.images import ImageError, ImageSource
+from sdmad.errors import InputError, ModelError
+from sdmad.export.files import GRAPHS, Description, read_description
+from sdmad.findings import Explanation, explanations
+from sdmad.progress import track
+from sdmad.scores import ImageScores
+
+BATCH_SIZE = 8
+OnError = Callable[[int, ImageError], None]
+Arrays = Mapping[str, NDArray[Any]]
+Run = Callable[[Arrays], Arrays]
+"""Inputs to outputs, both by name."""
+
+
+class ExportedModel:
+    """A detector as a graph, behind the part of :class:`~sdmad.SDMAD` that judges images.
+
+    Args:
+        description: what the export says of itself.
+        run: its graph.
+    """
+
+    def __init__(self, description: Description, run: Run) -> None:
+        self.description = description
+        self.categories = description.bank.names
+        self._run = run
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read an export.
+
+        Raises:
+            InputError: if its runtime is not installed.
+            ModelError: if a file is missing, altered or unreadable.
+        """
+        path = Path(folder)
+        description = read_description(path)
+        graph = path / GRAPHS[description.runtime][0]
+        return cls(description, open_graph(description.runtime, graph))
+
+    def run(
+        self,
+        pixels: NDArray[np.uint8 | np.uint16],
+        black: float | NDArray[np.float32] = 0,
+        white: float | NDArray[np.float32] = 255,
+    ) -> ImageScores:
+        """Score raw pixels; the graph resizes and standardises them.
+
+        White padding is not made black, and 16-bit values have no window but the one given here:
+        both are Python's work, which :meth:`score` does.
+
+        Args:
+            pixels: ``(n, H, W, C)``, C is 1 or 3.
+            black: the value shown black, one or ``(n,)``.
+            white: the value shown white, one or ``(n,)``.
+
+        Raises:
+            InputError: if the shape or the type is another.
+        """
+        if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or 0 in pixels.shape:
+            raise InputError(f"pixels must have shape (n, H, W, 1 or 3), got {pixels.shape}")
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise InputError(f"pixels must be uint8 or uint16, got {pixels.dtype}")
+        shades = {
+            name: np.broadcast_to(np.asarray(value, np.float32), len(pixels))
+            for name, value in (("black", black), ("white", white))
+        }
+        found = self._run({"pixels": pixels.astype(np.uint16), **shades})
+        return ImageScores(
+            found["scores"].astype(np.float64),
+            found["decisions"].astype(np.bool_),
+            found["abnormality"].astype(np.float64),
+            found["similarity"].astype(np.float64),
+            found["anchor_similarity"].astype(np.float64),
+        )
+
+    def score(
+        self,
+        images: Sequence[ImageSource],
+        on_error: OnError | None = None,
+        progress: str | None = None,
+    ) -> ImageScores:
+        """Score images in batches, in their order; as :meth:`sdmad.interface.Detector.score`.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            on_error: called with the position and the error of an unreadable image, whose row
+                becomes NaN and finds nothing; without it the error is raised.
+            progress: what to call the work on a progress bar; none when not given.
+
+        Raises:
+            ImageError: if an image cannot be read and there is no ``on_error``.
+            InputError: if there is no image.
+        """
+        if len(images) == 0:
+            raise InputError("there is no image to score")
+        squares = decode_all(self.description.preprocessing, images)
+        starts = range(0, len(images), BATCH_SIZE)
+        with contextlib.closing(squares):
+            parts = [
+                self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
+                for start in track(starts, progress)
+            ]
+        return ImageScores.join(parts)
+
+    def _score_batch(
+        self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
+    ) -> ImageScores:
+        rows, squares = [], []
+        for offset, square in enumerate(batch):
+            if isinstance(square, np.ndarray):
+                rows.append(offset)
+                squares.append(square)
+            elif on_error is None:
+                raise square
+            else:
+                on_error(start + offset, square)
+        size = self.description.preprocessing.size
+        stack = [_three(s) for s in squares] or [np.zeros((size, size, 3), np.uint8)]
+        return self.run(np.stack(stack)).spread(rows, len(batch))
+
+    def explanations(self, scored: ImageScores) -> list[Explanation]:
+        """Explanations of images that were scored already."""
+        return explanations(self.description.bank, np.array(self.description.keep), scored)
+
+
+def _three(square: Square) -> Square:
+    return square if square.ndim == 3 else np.repeat(square[..., None], 3, axis=2)
+
+
+def open_graph(runtime: str, path: Path) -> Run:
+    """Open a graph's file in its runtime.
+
+    Args:
+        runtime: ``openvino`` or ``onnx``.
+        path: ``model.xml`` or ``model.onnx``.
+
+    Raises:
+        InputError: if the runtime is not installed.
+        ModelError: if it refuses the file.
+    """
+    opened = {"openvino": _openvino, "onnx": _onnx}[runtime]
+    try:
+        return opened(path)
+    except (RuntimeError, ValueError, OSError) as error:
+        lines = str(error).strip().splitlines() or ["no reason given"]
+        raise ModelError(f"{path}: {runtime} cannot run it ({lines[-1].strip()})") from error
+
+
+def require(extra: str, *modules: str) -> None:
+    """Check that an extra's modules can be imported.
+
+    Raises:
+        InputError: naming the missing module and the ``pip install`` that brings it.
+    """
+    for name in modules:
+        try:
+            import_module(name)
+        except ImportError as error:
+            raise InputError(
+                f"this needs {name}, which is not installed: pip install 'sdmad[{extra}]'"
+            ) from error
+
+
+def _openvino(path: Path) -> Run:
+    require("openvino", "openvino")
+    from openvino import Core
+
+    return compiled(Core().read_model(path))
+
+
+def compiled(model: Any) -> Run:
+    """Compile an OpenVINO model for this machine's CPU, in the precisions that it states."""
+    from openvino import Core
+
+    # Left to itself the CPU plugin would run a float32 graph in bfloat16 where it can.
+    ready = Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    names = [output.get_any_name() for output in ready.outputs]
+
+    def run(inputs: Arrays) -> Arrays:
+        found = ready(dict(inputs))
+        return {name: np.array(found[name]) for name in names}
+
+    return run
+
+
+def _onnx(path: Path) -> Run:
+    require("onnx", "onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Arrays) -> Arrays:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return run

@@ -1,0 +1,205 @@
+"""Is an export the model that it was made of? Both judge the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdmad.data.borders import normalise_border
+from sdmad.data.images import to_image
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector import SDMAD
+from sdmad.errors import ModelError
+from sdmad.export.runtime import ExportedModel
+from sdmad.scores import ImageScores
+
+RANDOM_SIZES = ((1, 1), (0.5, 0.8), (1.7, 1.2), (1.1, 2.3), (3.1, 3), (0.9, 1))
+"""Heights and widths of the random images, as multiples of the graph's own side."""
+
+MOST_GIVEN = 32
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest differences that an export may have from its model.
+
+    Attributes:
+        cosine: of a cosine with a sign or the anchor; also of scores that are cosines.
+        score: of a score that is standardised, as those with a probe are: in deviations over the
+            support set.
+    """
+
+    cosine: float
+    score: float
+
+
+TOLERANCES = {
+    "f32": Tolerance(cosine=1e-3, score=1e-2),
+    "bf16": Tolerance(cosine=0.05, score=0.25),
+    "int8": Tolerance(cosine=0.1, score=0.5),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an export is from its model on some images.
+
+    Attributes:
+        images: how many.
+        cosine: largest difference of a cosine with a sign or the anchor.
+        score: largest difference of a score or an abnormality.
+        decisions: how many, images times categories.
+        changed: how many of them differ.
+    """
+
+    images: int
+    cosine: float
+    score: float
+    decisions: int
+    changed: int
+
+    @classmethod
+    def between(cls, model: ImageScores, export: ImageScores) -> Difference:
+        """Compare the scores of the same images."""
+
+        def largest(*names: str) -> float:
+            parts = [np.abs(getattr(model, n) - getattr(export, n)) for n in names]
+            return float(max(part.max() for part in parts))
+
+        return cls(
+            len(model),
+            largest("similarity", "anchor_similarity"),
+            largest("scores", "abnormality"),
+            model.decisions.size,
+            int((model.decisions != export.decisions).sum()),
+        )
+
+    def within(self, tolerance: Tolerance, standardised: bool) -> bool:
+        """Whether nothing differs by more; NaN counts as more."""
+        score = tolerance.score if standardised else tolerance.cosine
+        return self.cosine <= tolerance.cosine and self.score <= score
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the comparison of an export with its model found.
+
+    Attributes:
+        tolerance: that it was held to.
+        random: on random images.
+        given: on the user's images, if any were given.
+    """
+
+    tolerance: Tolerance
+    random: Difference
+    given: Difference | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def check(
+    detector: SDMAD, export: ExportedModel, given: Sequence[Path] = (), seed: int = 0
+) -> Check:
+    """Let a model and its export judge random images and given ones, and compare.
+
+    The given images alone decide of an int8 graph: its ranges were found on their kind, and random
+    images lie outside.
+
+    Args:
+        detector: the model, in float32.
+        export: read back from its directory.
+        given: images; the first 32 are used.
+        seed: of the random images.
+
+    Raises:
+        ImageError: if a given image cannot be read.
+        ModelError: if the export differs by more than the tolerance.
+    """
+    preprocessing = detector.backbone.preprocessing
+    tolerance = TOLERANCES[export.description.precision]
+    random = _compare(detector, export, list(random_images(preprocessing.size, seed)))
+    known = [_raw(file, preprocessing) for file in given[:MOST_GIVEN]]
+    found = Check(tolerance, random, _compare(detector, export, known) if known else None)
+    judged = (
+        [found.given] if export.description.precision == "int8" else [found.random, found.given]
+    )
+    standardised = detector.evidence_.probe is not None
+    for difference in judged:
+        if difference is not None and not difference.within(tolerance, standardised):
+            raise ModelError(_complaint(export.description.precision, difference, standardised))
+    return found
+
+
+def _complaint(precision: str, found: Difference, standardised: bool) -> str:
+    tolerance = TOLERANCES[precision]
+    limit = tolerance.score if standardised else tolerance.cosine
+    mend = {
+        "f32": "this is a fault of the export; please report it with the backbone's name",
+        "bf16": "export it in f32",
+        "int8": "give more support images for calibration, or export it in bf16",
+    }[precision]
+    return (
+        f"the {precision} graph is not the model: on {found.images} images a score differs by up "
+        f"to {found.score:.3g} (allowed: {limit:g}), a cosine by up to {found.cosine:.3g} "
+        f"(allowed: {tolerance.cosine:g}), and {found.changed} of {found.decisions} decisions "
+        f"change. Nothing was written; {mend}"
+    )
+
+
+Raw = NDArray[np.uint8 | np.uint16]
+
+
+def _compare(detector: SDMAD, export: ExportedModel, images: Sequence[Raw]) -> Difference:
+    """Judge raw pixels, ``(H, W)`` or ``(H, W, 3)``, by both."""
+    parts = [_alone(export, image) for image in images]
+    return Difference.between(detector.score(images), ImageScores.join(parts))
+
+
+def _alone(export: ExportedModel, image: Raw) -> ImageScores:
+    black, white = (0, 255) if image.dtype == np.uint8 else (image.min(), image.max())
+    pixels = image[None, :, :, None] if image.ndim == 2 else image[None]
+    return export.run(pixels, float(black), float(white))
+
+
+def _raw(file: Path, preprocessing: Preprocessing) -> Raw:
+    """An image as the graph takes it: windowed, without white padding, at its own size."""
+    image = to_image(file, preprocessing.window)
+    pixels: Raw = np.asarray(normalise_border(image) if preprocessing.normalise_border else image)
+    return pixels
+
+
+def random_images(size: int, seed: int) -> Iterator[Raw]:
+    """Soft shapes with noise and hard edges: 8-bit grey, colour and 16-bit grey, of many sizes.
+
+    Args:
+        size: side of the graph's own square in pixels.
+        seed: of everything that is drawn.
+
+    Yields:
+        ``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8.
+    """
+    rng = np.random.default_rng(seed)
+    for tall, wide in RANDOM_SIZES:
+        shape = max(2, round(tall * size)), max(2, round(wide * size))
+        planes = [_soft(rng, shape) for _ in range(3)]
+        yield (planes[0] * 255).astype(np.uint8)
+        yield (np.stack(planes, axis=2) * 255).astype(np.uint8)
+        yield (1000 + planes[1] * 3000).astype(np.uint16)
+
+
+def _soft(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Values from 0 to .9: no white edge that could be taken for padding."""
+    coarse = Image.fromarray(rng.random((5, 5)).astype(np.float32))
+    soft = np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC), np.float64)
+    y, x = rng.integers(0, shape[0]), rng.integers(0, shape[1])
+    soft[y : y + shape[0] // 3, x : x + shape[1] // 3] *= 0.4
+    noisy = soft + rng.normal(0, 0.05, shape)
+    return np.clip(noisy, 0, 1) * 0.9
