@@ -96,10 +96,10 @@ class SDMAD(Detector):
         self,
         images: Sequence[ImageSource],
         labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-        *,
         patients: Sequence[object] | None = None,
         progress: str | None = None,
+        *,
+        masks: Sequence[Mask | None] | None = None,
     ) -> Self:
         """Train the adapters on the support set, select signs and fix the constants.
 
@@ -107,9 +107,9 @@ class SDMAD(Detector):
             images: n paths, Pillow images or arrays.
             labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)`` in the bank's order; an
                 all-zero row is a normal image.
-            masks: ignored; the paper learns from image labels alone.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept.
             progress: what to call the work on a progress bar; none when not given.
+            masks: ignored; the paper learns from image labels alone.
 
         Returns:
             Itself.

@@ -20,5 +20,5 @@ class WeightsMissingError(ModelError):
     """A backbone's weights are not on this machine; says where they are had and where they go."""
 
 
-class MissingExtraError(SDMADError, ImportError):
+class MissingExtraError(ModelError):
     """An optional package is not installed; says how to install it."""

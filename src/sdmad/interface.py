@@ -54,6 +54,7 @@ class Detector(ABC):
         self,
         images: Sequence[ImageSource],
         labels: NDArray[np.float64],
+        *,
         masks: Sequence[Mask | None] | None = None,
     ) -> Self:
         """Learn from the support set.

@@ -19,14 +19,14 @@ def masks(pictures):
 
 @pytest.fixture(scope="module")
 def trained(small_bank, tiny_backbone, pictures, masks):
-    return SDMADMVFA(small_bank, tiny_backbone, QUICK).fit(*pictures, masks)
+    return SDMADMVFA(small_bank, tiny_backbone, QUICK).fit(*pictures, masks=masks)
 
 
 def test_equation_5_of_the_final_embedding_is_added(small_bank, tiny_backbone, pictures, masks):
     """In one batch before any step: the loss is MVFA's plus Eq. 5 of all augmented images."""
     images, labels = pictures
     once = MVFASettings(epochs=1, batch_size=1000)
-    both = SDMADMVFA(small_bank, tiny_backbone, once).fit(images, labels, masks)
+    both = SDMADMVFA(small_bank, tiny_backbone, once).fit(images, labels, masks=masks)
     pixels = tiny_backbone.preprocessing(images)
     abnormal = torch.tensor(labels.any(axis=1))
     seen = []
@@ -90,7 +90,7 @@ def test_images_that_may_be_normal_are_left_out(small_bank, tiny_backbone, pictu
     hidden = labels.copy()
     hidden[4, 0] = np.nan  # a normal picture of which this is no longer known
     settings = MVFASettings(epochs=1, batch_size=32)
-    detector = SDMADMVFA(small_bank, tiny_backbone, settings).fit(images, hidden, masks)
+    detector = SDMADMVFA(small_bank, tiny_backbone, settings).fit(images, hidden, masks=masks)
     assert len(detector.mvfa.memory_[0]) == 3 * 11
     rest = [i for i in range(12) if i != 4]
     fewer = SDMADMVFA(small_bank, tiny_backbone, settings).fit(

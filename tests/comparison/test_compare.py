@@ -154,7 +154,7 @@ def test_what_single_systems_learn_from(tiny_backbone, pictures):
     images, labels = pictures
     masks = [None, *[np.ones((32, 32), bool)] * 11]
     detector = OnePerCategory(("Ring", "Bar", "Dots"), tiny_backbone, lambda name: Brightness())
-    detector.fit(images, labels, masks)
+    detector.fit(images, labels, masks=masks)
     assert detector.general.seen[:2] == (12, 8)
     assert [one.seen[:2] for one in detector.single] == [(12, 4), (12, 4), (12, 2)]
     assert detector.general.seen[2] == [False, *[True] * 11]

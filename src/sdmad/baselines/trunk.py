@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sdmad.backbones.fit import fill
 from sdmad.backbones.hub import resolve
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.errors import InputError, ModelError, WeightsMissingError
+from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,12 +74,12 @@ def require(module: str, system: str, extra: str) -> Any:
         extra: which extra of this package brings it.
 
     Raises:
-        ModelError: if it is not installed; says what to install.
+        MissingExtraError: if it is not installed; says what to install.
     """
     try:
         return import_module(module)
     except ImportError as error:
-        raise ModelError(
+        raise MissingExtraError(
             f"{system} needs {module}, which is not installed ({error}): "
             f'pip install "sdmad[{extra}]"'
         ) from error

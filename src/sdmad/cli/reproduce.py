@@ -13,7 +13,10 @@ from sdmad.cli.common import BackboneName, Device, Out, readable_warnings, say
 def command(
     target: Annotated[
         str,
-        typer.Argument(help="table1 to table7, figure3, figure4, figure5, shots or signs."),
+        typer.Argument(
+            help="table1, table2, table3, table4, table5, table6, table7, figure3, figure4, "
+            "figure5, shots or signs."
+        ),
     ],
     data: Annotated[str, typer.Option("--data", help="The data set's folder, or phantom.")],
     out: Out,

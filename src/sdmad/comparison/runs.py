@@ -166,7 +166,7 @@ def run_system(
 def _fit(detector: Detector, material: Material, support: SupportSet) -> None:
     drawn = material.table.subset(support.indices)
     masks = [material.data.mask(row) for row in support.indices]
-    detector.fit(drawn.files, drawn.labels, masks)
+    detector.fit(drawn.files, drawn.labels, masks=masks)
 
 
 def _score(
