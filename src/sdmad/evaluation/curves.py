@@ -122,5 +122,5 @@ def interval_plot(rows: Mapping[str, Sequence[DrawSummary]], titles: Sequence[st
         style_axes(axes)
         axes.set_xlabel(f"{title}, percent")
     panels[0].set_yticks(range(len(rows)), list(rows))
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return save_figure(figure, "png")
