@@ -17,6 +17,13 @@ COMMANDS = (
     ("evaluate",),
     ("predict",),
     ("explain",),
+    ("reproduce",),
+    ("compare",),
+    ("export",),
+    ("data", "check"),
+    ("signs", "generate"),
+    ("signs", "diff"),
+    ("signs", "stress"),
 )
 
 
