@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,14 @@ from PIL import Image
 import sdmad.reproduction as reproduction
 from sdmad.cli import main
 from sdmad.detector import train_adapters
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import InputError, MissingExtraError, ModelError
 from sdmad.experiment import MEDCLIP, PRINTED_SELECTED, SIGNS, SYSTEMS
 from sdmad.phantoms.trees import (
     write_chestxray8_tree,
     write_fastmri_plus_tree,
     write_oct17_tree,
 )
-from sdmad.reproduction import TARGETS, Request, figures, material, reproduce, runs
+from sdmad.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
 
 TRIVIAL = ("none", "all", "prevalence")
 
@@ -166,6 +167,30 @@ def test_another_backbone_does_not_take_these_draws(ask, make_clip, tmp_path):
     reproduce(other, lambda _: None)
     assert rows(out, "table2") != before
     assert len(list((out / "draws").iterdir())) == 2
+
+
+def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkeypatch):
+    monkeypatch.setattr(general, "TABLE5", ("dra", "winclip"))
+    monkeypatch.setattr(general, "PHANTOM_IMAGES", 40)
+    monkeypatch.setattr(general, "SHOTS", 1)
+    monkeypatch.setattr(general, "RESAMPLES", 20)
+
+    def lacking(build):
+        raise MissingExtraError("pip install")
+
+    true_load = general.load_system
+    monkeypatch.setattr(
+        general,
+        "load_system",
+        lambda n: replace(true_load(n), build=lacking) if n == "dra" else true_load(n),
+    )
+    found = rows(ask("table5"), "table5")
+    assert {r["part"] for r in found} == {"BrainMRI", "ChestXRay", "OCT"}
+    brain = {(r["system"], r["what"]): r for r in found if r["part"] == "BrainMRI"}
+    assert brain["WinCLIP, zero-shot", "image_auroc"]["paper"] == "66.8"
+    assert 0 < float(brain["WinCLIP, zero-shot", "pixel_auroc"]["value"]) < 100
+    assert brain["DRA", "image_auroc"]["note"] == "extra missing"
+    assert brain["none", "image_auroc"]["value"] == "50.0"
 
 
 # The real layouts

@@ -146,10 +146,11 @@ class ImageTransformer(Tower):
         patches = self.patch(inputs)
         tokens = patches.flatten(2).transpose(1, 2)
         first = self.class_token.expand(len(tokens), 1, -1)
-        tokens = torch.cat([first, tokens], dim=1) + self._positions(*patches.shape[-2:])
+        tokens = torch.cat([first, tokens], dim=1) + self.positions(*patches.shape[-2:])
         return self.norm_before(tokens), None
 
-    def _positions(self, height: int, width: int) -> Tensor:
+    def positions(self, height: int, width: int) -> Tensor:
+        """Position embeddings of a grid of patches, the class token's first: ``(1 + h w, W)``."""
         if height == width == self.grid:
             return self.position
         grid = self.position[1:].float().T.reshape(1, -1, self.grid, self.grid)

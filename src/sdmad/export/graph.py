@@ -118,7 +118,7 @@ def places(tower: ImageTransformer, size: int) -> Tensor:
         Shape ``(T, W)``.
     """
     side = size // tower.patch.kernel_size[0]
-    whole: Tensor = tower._positions(side, side).clone()
+    whole: Tensor = tower.positions(side, side).clone()
     whole[0] += tower.class_token
     return whole
 
