@@ -8,8 +8,8 @@ REALDATA ?= ../shared/realdata
 TABLES ?= $(REALDATA)/tables
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras lint format nano settings picture vit-large memory arithmetic speed \
-	evaluation-speed export-speed stress sign-maps phantom-speed results realdata clean
+.PHONY: help demo test test-extras test-sizes lint format nano settings picture vit-large memory arithmetic bench \
+	stress sign-maps phantom-speed searched comparison results realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -39,6 +39,9 @@ test: $(VENV)/installed  ## lint, types, tests and doctests
 test-extras: $(EXTRAS)/installed  ## tests of what needs torchvision, in an environment of 6 GB
 	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests_extras
 
+test-sizes: $(VENV)/installed  ## every system on towers of its published size, random weights (minutes, 12 GB)
+	$(BIN)/python -m pytest tests_sizes
+
 lint: $(VENV)/installed  ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -63,11 +66,8 @@ vit-large: $(VENV)/installed  ## train and predict with a random ViT-L/14 at 240
 memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measurement
 	$(BIN)/python -m benchmarks.memory
 
-speed: $(VENV)/installed  ## docs/speed.md again (half an hour on a quiet machine)
-	$(BIN)/python -m benchmarks.speed
-
-evaluation-speed: $(VENV)/installed  ## bootstrap of 112,000 x 14 and pixel metrics of 10,000 maps
-	$(BIN)/python -m benchmarks.evaluation_speed
+bench: $(VENV)/installed  ## docs/performance.md again (an hour on a quiet machine; resumable)
+	$(BIN)/python -m benchmarks.performance --out out/bench --docs docs/performance.md
 
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md
@@ -75,14 +75,17 @@ stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 sign-maps: $(VENV)/installed  ## docs/maps.md again (resumable)
 	$(BIN)/python -m benchmarks.sign_maps --out out/sign-maps --docs docs/maps.md
 
-export-speed: $(VENV)/installed  ## speed of exported models on ViT-L/14
-	$(BIN)/python -m benchmarks.export_speed
-
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)
 
 phantom-speed: $(VENV)/installed  ## phantoms a second on one core
 	$(BIN)/python -m benchmarks.phantom_speed
+
+searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared systems (resumable)
+	$(BIN)/python -m benchmarks.searched --out out/searched --docs docs/searched.md
+
+comparison: $(VENV)/installed  ## every system in docs/results.md (hours; resumable)
+	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results.md
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
 	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
@@ -12,20 +13,35 @@ from sdmad.backbones import NANO_FOLDER, Backbone, load_backbone
 PAPER_SIZE = 240
 
 
-def write_random_checkpoint(folder: Path) -> None:
-    """A ViT-L/14 with random weights in the hub's layout, with the nano's tokenizer."""
+SIZES: dict[str, dict[str, Any]] = {
+    "ViT-L/14": {"image": (1024, 24, 16, 14, 224), "text": (768, 12), "dimension": 768},
+    "ViT-B/16-plus-240": {"image": (896, 12, 14, 16, 240), "text": (640, 10), "dimension": 640},
+}
+"""Of the image tower width, blocks, heads, patch and pixels; of the text tower width and heads."""
+
+
+def write_random_checkpoint(folder: Path, kind: str = "ViT-L/14") -> None:
+    """A CLIP with random weights in the hub's layout, with the nano's tokenizer.
+
+    Args:
+        folder: where to.
+        kind: a key of :data:`SIZES`.
+    """
     tokenizer = CLIPTokenizer.from_pretrained(NANO_FOLDER, local_files_only=True)
+    sizes = SIZES[kind]
+    (width, blocks, heads, patch, pixels), (words, text_heads) = sizes["image"], sizes["text"]
     text = {
-        "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-        "num_attention_heads": 12, "projection_dim": 768, "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
+        "hidden_size": words, "intermediate_size": 4 * words, "num_hidden_layers": 12,
+        "num_attention_heads": text_heads, "projection_dim": sizes["dimension"],
+        "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
     }  # fmt: skip
     vision = {
-        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24,
-        "num_attention_heads": 16, "projection_dim": 768, "image_size": 224, "patch_size": 14,
+        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": blocks,
+        "num_attention_heads": heads, "projection_dim": sizes["dimension"],
+        "image_size": pixels, "patch_size": patch,
     }  # fmt: skip
-    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=768)
+    config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=sizes["dimension"])
     CLIPModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -49,7 +49,8 @@ class Reference(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.clip = CLIPModel.from_pretrained(folder, local_files_only=True).eval()
+        whole = {"local_files_only": True, "dtype": torch.float32}
+        self.clip = CLIPModel.from_pretrained(folder, **whole).eval()
         self.clip.requires_grad_(False)
         vision, text = self.clip.config.vision_config, self.clip.config.text_config
         torch.manual_seed(seed)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.blocks import block_of
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
 from sdmad.evaluation.intervals import summarise_draws
@@ -155,6 +156,7 @@ def main() -> None:
         if kind == "clean" and shots == max(SHOTS):
             parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
     parts.append(Path(__file__).with_name("results_remarks.md").read_text(encoding="utf-8"))
+    parts.append(block_of(options.docs, "comparison"))
     write_text(options.docs, "\n".join(parts))
 
 

@@ -8,9 +8,10 @@ from sdmad.errors import WeightsMissingError
 from tests.backbones.medclip_checkpoints import make_parts, published_state, write_folder
 
 
-def test_without_its_weights_it_says_where_they_are_had(small_bank, tiny_backbone):
+@pytest.mark.parametrize("name", ["medclip", "medclip-names", "medclip-ensemble"])
+def test_without_its_weights_it_says_where_they_are_had(small_bank, tiny_backbone, name):
     with pytest.raises(WeightsMissingError, match="MedCLIP's weights are missing"):
-        load_system("medclip").build(Build(small_bank, tiny_backbone, 0, lambda: None))
+        load_system(name).build(Build(small_bank, tiny_backbone, 0, lambda: None))
 
 
 def test_with_them_it_is_zero_shot_scoring_with_signs(small_bank, pictures, tmp_path):
@@ -22,3 +23,10 @@ def test_with_them_it_is_zero_shot_scoring_with_signs(small_bank, pictures, tmp_
     found = detector.fit(*pictures).score(pictures[0])
     assert np.array_equal(found.scores, expected.scores)
     assert np.array_equal(found.decisions, expected.decisions)
+    build = Build(small_bank, backbone, 0, lambda: None)
+    names, ensemble = (
+        load_system(f"medclip-{kind}").build(build).score(pictures[0])
+        for kind in ("names", "ensemble")
+    )
+    assert names.scores.shape == ensemble.scores.shape == (12, 3)
+    assert not np.allclose(names.scores, ensemble.scores)

@@ -7,6 +7,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
+from sdmad.baselines.anomaly import Lesson
 from sdmad.baselines.mvfa import MVFA, TEMPLATES, MVFASettings, mix_over_set
 from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower
 from sdmad.baselines.mvfa_losses import detection_loss, segmentation_loss
@@ -124,9 +125,9 @@ def test_the_stream_is_eight_tenths_of_itself(tiny_backbone, pixels):
 
     expected = 0.8 * hidden
     for branch, found in zip((adapted.segmentation, adapted.detection), levels[0], strict=True):
-        inner = leaky(hidden @ branch["6"].inner.weight.T)
+        inner = leaky(hidden @ branch["6"].inner[0].T)
         torch.testing.assert_close(found, normalize(inner, dim=-1))
-        expected = expected + 0.1 * leaky(inner @ branch["6"].outer.weight.T)
+        expected = expected + 0.1 * leaky(inner @ branch["6"].outer[0].T)
     torch.testing.assert_close(last, expected)
 
 
@@ -173,10 +174,8 @@ def test_without_masks_the_image_scores_itself(tiny_backbone, pixels, unmasked):
     torch.manual_seed(0)
     fresh = DoubleAdaptedTower(tiny_backbone.image, detector.tower_.blocks, 16, 0.1)
     for block, adapter in fresh.segmentation.items():  # never trained without masks
-        assert torch.equal(adapter.inner.weight, detector.tower_.segmentation[block].inner.weight)
-        assert not torch.equal(
-            fresh.detection[block].inner.weight, detector.tower_.detection[block].inner.weight
-        )
+        assert torch.equal(adapter.inner, detector.tower_.segmentation[block].inner)
+        assert not torch.equal(fresh.detection[block].inner, detector.tower_.detection[block].inner)
 
 
 def test_a_score_does_not_depend_on_the_other_images(trained, pixels):
@@ -224,11 +223,46 @@ def test_it_tells_new_pictures_apart_and_says_where(tiny_backbone, new_pictures,
     assert roc_auc_score(np.stack(where).ravel(), maps.ravel()) > 0.7
 
 
+def test_side_by_side_each_learns_what_it_learns_alone(tiny_backbone, pixels, masks):
+    """Three with masks, one of them with few, one without any, and one that nothing shows."""
+    few = [mask if i % 2 else None for i, mask in enumerate(masks)]
+    first, second = torch.arange(12) % 6 < 2, torch.arange(12) % 4 == 1
+    told = [(ABNORMAL, masks), (first, masks), (second, few), (first, [None] * 12)]
+    told.append((torch.zeros(12, dtype=torch.bool), masks))
+    settings = MVFASettings(epochs=2, batch_size=3)
+
+    def fresh():
+        return MVFA("picture", tiny_backbone, settings, 3, "Ring")
+
+    together = [fresh() for _ in told]
+    lessons = [Lesson(pixels, abnormal, tuple(where)) for abnormal, where in told]
+    with pytest.warns(UserWarning, match="no image shows Ring"):
+        MVFA.fit_together(together, lessons)
+    assert together[4].tower_ is None
+    for detector, (abnormal, where) in zip(together[:4], told[:4], strict=True):
+        alone = fresh().fit(pixels, abnormal, where)
+        assert detector.with_masks_ == alone.with_masks_ == any(w is not None for w in where)
+        assert detector.log_ == pytest.approx(alone.log_, rel=1e-5)
+        torch.testing.assert_close(
+            detector.tower_.state_dict(), alone.tower_.state_dict(), rtol=1e-3, atol=1e-5
+        )
+        found, expected = detector.score_pixels(pixels), alone.score_pixels(pixels)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    assert together[0].log_ != together[1].log_
+
+
+def test_thresholds_compare_no_image_with_itself(tiny_backbone, pixels, masks, trained):
+    remembered = trained.score_pixels(pixels)
+    honest = trained.support_scores(pixels)
+    torch.testing.assert_close(honest[ABNORMAL], remembered[ABNORMAL])
+    assert (honest[~ABNORMAL] > remembered[~ABNORMAL]).all()
+
+
 def test_published_flaws_are_announced(tiny_backbone, pixels):
     with pytest.warns(UserWarning, match="second sigmoid"):
         flawed = MVFA("picture", tiny_backbone, MVFASettings(epochs=1, compat="published"))
     assert flawed.backbone.activation == "gelu"
-    raw = flawed._own(pixels)
+    raw = flawed.own(pixels)
     assert raw.min() > -0.01
     assert raw.max() < 1.01
     assert flawed.published

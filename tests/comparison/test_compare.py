@@ -40,7 +40,7 @@ class Brightness(AnomalyDetector):
         return (self.weight[0] * pixels.mean(dim=1)).detach()
 
 
-def bright(build):
+def bright(build, settings):
     return OnePerCategory(build.bank.names, build.backbone, lambda name: Brightness())
 
 
@@ -95,7 +95,7 @@ def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
     assert table(out, "general")["brightness"]["Pixel AUROC"] != "n/a"
     assert table(out, "general")["linear probe"]["Pixel AUROC"] == "n/a"
     costs = table(out, "costs")
-    assert costs["brightness"]["Loss"] == "2 to 1"
+    assert costs["brightness"]["Loss"] == "2 to 1, 100 % late"
     assert costs["zero-shot CLIP, signs"]["Trained numbers"] == "0"
     assert int(costs["SD-MAD recommended"]["Trained numbers"].replace(",", "")) > 1000
     assert set(table(out, "difference")) >= {"Image AUROC", "Mean AUROC", "Hamming score"}
@@ -137,10 +137,10 @@ def test_an_interrupted_comparison_goes_on(ask, monkeypatch):
     [(MissingExtraError("pip install"), "extra missing"), (WeightsMissingError("x"), "weights")],
 )
 def test_a_system_that_lacks_something_has_a_row_that_says_what(ask, monkeypatch, error, reason):
-    def lacking(build):
+    def lacking(build, settings):
         raise error
 
-    system = dataclasses.replace(BRIGHT, build=lacking)
+    system = dataclasses.replace(BRIGHT, make=lacking)
     monkeypatch.setattr(
         comparison, "load_system", lambda n: system if n == "bright" else load_system(n)
     )

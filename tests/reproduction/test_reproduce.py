@@ -175,14 +175,14 @@ def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkey
     monkeypatch.setattr(general, "SHOTS", 1)
     monkeypatch.setattr(general, "RESAMPLES", 20)
 
-    def lacking(build):
+    def lacking(build, settings):
         raise MissingExtraError("pip install")
 
     true_load = general.load_system
     monkeypatch.setattr(
         general,
         "load_system",
-        lambda n: replace(true_load(n), build=lacking) if n == "dra" else true_load(n),
+        lambda n: replace(true_load(n), make=lacking) if n == "dra" else true_load(n),
     )
     found = rows(ask("table5"), "table5")
     assert {r["part"] for r in found} == {"BrainMRI", "ChestXRay", "OCT"}

@@ -106,7 +106,7 @@ def level_loss(patches: Tensor, text: Tensor, masks: Tensor, scale: float) -> Te
     """
     difference = scale * patches @ (text[1] - text[0])
     abnormal = to_pixels(difference, masks.shape[-1], corners=True).sigmoid()
-    return both_sides_loss(abnormal, masks)
+    return both_sides_loss(abnormal, masks).mean()
 
 
 def apart_loss(text: Tensor) -> Tensor:
@@ -231,7 +231,7 @@ class TrainedAdapters:
             losses = [level_loss(level[rows], text, masks, settings.scale) for level in used]
             return torch.stack(losses).sum() + settings.apart * apart_loss(text)
 
-        return minimise(
+        log: list[float] = minimise(
             loss_of,
             self.text_.parameters(),
             len(material.pixels),
@@ -241,7 +241,8 @@ class TrainedAdapters:
             betas=settings.betas,
             seed=self.seed,
             system="AA-CLIP",
-        )
+        ).tolist()
+        return log
 
     def _image_stage(self, material: _Material, image: ImageAdapters) -> list[float]:
         """Draw the patches to the text, which stays as it is; one mean loss an epoch."""
@@ -257,7 +258,7 @@ class TrainedAdapters:
                 loss = loss + level_loss(level, text, masks, settings.scale)
             return loss
 
-        return minimise(
+        log: list[float] = minimise(
             loss_of,
             image.parameters(),
             len(material.pixels),
@@ -268,7 +269,8 @@ class TrainedAdapters:
             seed=self.seed,
             system="AA-CLIP",
             milestones=settings.milestones,
-        )
+        ).tolist()
+        return log
 
 
 class AACLIP(AnomalyDetector):
@@ -322,8 +324,8 @@ class AACLIP(AnomalyDetector):
         return to_pixels(blurred.flatten(1), pixels.shape[-1], corners=True)
 
 
-def _build(build: Build) -> OnePerCategory:
-    trained = TrainedAdapters(build.backbone, build.auxiliary, seed=build.seed)
+def _make(build: Build, settings: AACLIPSettings) -> OnePerCategory:
+    trained = TrainedAdapters(build.backbone, build.auxiliary, settings, build.seed)
     return OnePerCategory(build.bank.names, build.backbone, lambda _: AACLIP(trained))
 
 
@@ -334,7 +336,8 @@ SYSTEMS = (
         "Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR "
         "2025",
         "auxiliary set",
-        _build,
+        _make,
+        published=AACLIPSettings(),
         single=True,
         maps=True,
         differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,6 +25,29 @@ from sdmad.interface import Detector, Mask, check_images, check_labels
 from sdmad.scores import ImageScores
 
 FIT_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one detector learns from.
+
+    Attributes:
+        pixels: preprocessed images, ``(n, 3, H, W)``; one tensor where detectors share them.
+        abnormal: which of them are abnormal, boolean ``(n,)``.
+        masks: where each is abnormal, boolean of any size, or None where that is not known.
+    """
+
+    pixels: Tensor
+    abnormal: Tensor
+    masks: tuple[Mask | None, ...]
+
+    @property
+    def masked(self) -> bool:
+        """Whether there is a mask of any abnormal image."""
+        return any(
+            mask is not None and abnormal
+            for mask, abnormal in zip(self.masks, self.abnormal.tolist(), strict=True)
+        )
 
 
 class AnomalyDetector(ABC):
@@ -52,6 +76,28 @@ class AnomalyDetector(ABC):
         Raises:
             InputError: if the system needs what the support set does not have.
         """
+
+    @classmethod
+    def fit_together(cls, detectors: Sequence[Any], lessons: Sequence[Lesson]) -> None:
+        """:meth:`fit` of detectors of this kind, one after another unless they can share work.
+
+        Args:
+            detectors: of this class.
+            lessons: one of each.
+
+        Raises:
+            InputError: as :meth:`fit`.
+        """
+        for detector, lesson in zip(detectors, lessons, strict=True):
+            detector.fit(lesson.pixels, lesson.abnormal, lesson.masks)
+
+    def support_scores(self, pixels: Tensor) -> Tensor:
+        """Scores ``(n,)`` of the images it was fitted on, none compared with itself.
+
+        Args:
+            pixels: those images, ``(n, 3, H, W)``.
+        """
+        return torch.cat([self.score_pixels(part) for part in pixels.split(FIT_BATCH)])
 
     @abstractmethod
     def score_pixels(self, pixels: Tensor) -> Tensor:
@@ -127,31 +173,16 @@ class OnePerCategory(Detector):
         pixels = self.preprocessing(images).to(self.backbone.device)
         truth = torch.tensor(values, device=pixels.device)
         positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
-        whole = self._fit(self.general, pixels, positive, positive | normal, where)
-        thresholds = [
-            self._fit(detector, pixels, truth[:, k] == 1, ~truth[:, k].isnan(), where)
-            for k, detector in enumerate(self.single)
+        told = [(positive, positive | normal)]
+        told += [(truth[:, k] == 1, ~truth[:, k].isnan()) for k in range(len(self.categories))]
+        detectors = [self.general, *self.single]
+        lessons = [
+            _lesson(pixels, abnormal, known, where) for abnormal, known in told[: len(detectors)]
         ]
-        self.thresholds_ = torch.tensor(thresholds or [whole] * len(self.categories))
+        type(self.general).fit_together(detectors, lessons)
+        found = [_threshold(*pair) for pair in zip(detectors, lessons, strict=True)]
+        self.thresholds_ = torch.tensor(found[1:] or found * len(self.categories))
         return self
-
-    def _fit(
-        self,
-        detector: AnomalyDetector,
-        pixels: Tensor,
-        abnormal: Tensor,
-        known: Tensor,
-        masks: Sequence[Mask | None],
-    ) -> float:
-        """Fit one detector on the images whose label is known; returns its threshold."""
-        rows = known.nonzero()[:, 0].tolist()
-        mine, truth = pixels[rows], abnormal[rows]
-        detector.fit(mine, truth, [masks[i] for i in rows])
-        if truth.all() or not truth.any():
-            return detector.natural_threshold
-        with torch.no_grad():
-            scores = torch.cat([detector.score_pixels(part) for part in mine.split(FIT_BATCH)])
-        return float((scores[truth].mean() + scores[~truth].mean()) / 2)
 
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
@@ -176,3 +207,23 @@ class OnePerCategory(Detector):
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``."""
         return self.general.map_pixels(pixels.to(self.backbone.device))
+
+
+def _lesson(
+    pixels: Tensor, abnormal: Tensor, known: Tensor, masks: Sequence[Mask | None]
+) -> Lesson:
+    """The images whose label is known; the very tensor where all are."""
+    if known.all():
+        return Lesson(pixels, abnormal, tuple(masks))
+    rows = known.nonzero()[:, 0].tolist()
+    return Lesson(pixels[rows], abnormal[rows], tuple(masks[i] for i in rows))
+
+
+@torch.no_grad()
+def _threshold(detector: AnomalyDetector, lesson: Lesson) -> float:
+    """Between the mean scores of both groups of support images."""
+    abnormal = lesson.abnormal
+    if abnormal.all() or not abnormal.any():
+        return detector.natural_threshold
+    scores = detector.support_scores(lesson.pixels)
+    return float((scores[abnormal].mean() + scores[~abnormal].mean()) / 2)

@@ -203,7 +203,7 @@ class TrainedPrompts:
             betas=settings.betas,
             seed=self.seed,
             system="AnomalyCLIP",
-        )
+        ).tolist()
         self.prompts_ = prompts
         return self
 
@@ -213,7 +213,7 @@ class TrainedPrompts:
         loss = cross_entropy(whole @ text.T / self.settings.temperature, truth.long())
         for level in patches:
             abnormal = to_pixels(self.probability(level, text), where.shape[-1], corners=False)
-            loss = loss + self.settings.pixel_weight * both_sides_loss(abnormal, where)
+            loss = loss + self.settings.pixel_weight * both_sides_loss(abnormal, where).mean()
         return loss
 
     def probability(self, features: Tensor, text: Tensor) -> Tensor:
@@ -279,8 +279,8 @@ class AnomalyCLIP(AnomalyDetector):
         return gaussian_blur(total, self.trained.settings.sigma * size / PUBLISHED_SIZE)
 
 
-def _build(build: Build) -> OnePerCategory:
-    trained = TrainedPrompts(build.backbone, build.auxiliary, seed=build.seed)
+def _make(build: Build, settings: AnomalyCLIPSettings) -> OnePerCategory:
+    trained = TrainedPrompts(build.backbone, build.auxiliary, settings, build.seed)
     return OnePerCategory(
         build.bank.names, build.backbone, lambda category: AnomalyCLIP(trained, category)
     )
@@ -293,7 +293,8 @@ SYSTEMS = (
         "Zhou et al., AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly "
         "Detection, ICLR 2024",
         "auxiliary set",
-        _build,
+        _make,
+        published=AnomalyCLIPSettings(),
         single=True,
         maps=True,
         differs="The prompts are trained on phantoms of the other modalities, not on MVTec or "

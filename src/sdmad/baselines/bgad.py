@@ -23,13 +23,14 @@ from sdmad.baselines.once import Once
 from sdmad.baselines.patch_maps import support_masks
 from sdmad.baselines.pseudo import Brightness, paste_anomaly
 from sdmad.baselines.registry import Build, System
-from sdmad.baselines.trunk import imagenet_preprocessing, load_trunk, require
+from sdmad.baselines.trunk import PatchTrunk, imagenet_preprocessing, load_trunk, require
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
 from sdmad.interface import Mask
 
 CHUNK = 32768  # positions that a flow takes at once where nothing is learnt
 TRUNK_BATCH = 8
+PATCH_BLOCKS = (8, 16, 24)  # of a tower of 24, where CLIP's patches stand in for the trunk
 
 Features = list[Tensor]
 
@@ -394,25 +395,66 @@ def build_bgad(build: Build, settings: BGADSettings | None = None) -> OnePerCate
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
+def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) -> OnePerCategory:
+    """BGAD on the patches of the backbone's image tower, at the backbone's own image size.
+
+    Args:
+        build: what it is built from.
+        settings: hyper-parameters; as published when not given, but for trunk, levels and size.
+
+    Raises:
+        MissingExtraError: if FrEIA is not installed.
+        InputError: if the tower has no square of patches behind a class token.
+    """
+    settings, backbone = settings or BGADSettings(), build.backbone
+    require("FrEIA", "BGAD", "bgad")
+    trunk = PatchTrunk(backbone, PATCH_BLOCKS, "BGAD")
+    features = Once(torch.no_grad()(trunk))
+
+    def make(category: str | None) -> BGAD:
+        del category
+        return BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed)
+
+    return OnePerCategory(build.bank.names, backbone, make)
+
+
+SOURCE = (
+    "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
+    "Anomaly Detection, CVPR 2023"
+)
+DIFFERS = (
+    "The last epoch is kept, where the authors report the best one on the test set. The levels' "
+    "log-likelihoods are compared with the largest of the normal support images, not of the test "
+    "set, so that an image's score is its own. Anomalies are pasted into normal images, turned, "
+    "mirrored and jittered (no RandAugment), once before training. No focal weights, as by default "
+    "there. Abnormal images without a mask are left out; without any, the flows learn from the "
+    "normal images alone. A category's detector takes the support images that do not show the "
+    "category for normal."
+)
 SYSTEMS = (
     System(
-        "bgad",
-        "BGAD",
-        "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
-        "Anomaly Detection, CVPR 2023",
+        "bgad-patches",
+        "BGAD on CLIP's patches",
+        SOURCE,
         "support set",
-        build_bgad,
+        build_bgad_on_patches,
+        published=BGADSettings(),
         single=True,
         maps=True,
         extra="bgad",
-        differs=(
-            "The last epoch is kept, where the authors report the best one on the test set. The "
-            "levels' log-likelihoods are compared with the largest of the normal support images, "
-            "not of the test set, so that an image's score is its own. Anomalies are pasted into "
-            "normal images, turned, mirrored and jittered (no RandAugment), once before training. "
-            "No focal weights, as by default there. Abnormal images without a mask are left out; "
-            "without any, the flows learn from the normal images alone. A category's detector "
-            "takes the support images that do not show the category for normal."
-        ),
+        differs="The levels are the patches behind blocks at a third, two thirds and the whole of "
+        f"the backbone's image tower, not of an EfficientNet-B6. {DIFFERS}",
+    ),
+    System(
+        "bgad",
+        "BGAD",
+        SOURCE,
+        "support set",
+        build_bgad,
+        published=BGADSettings(),
+        single=True,
+        maps=True,
+        extra="bgad",
+        differs=DIFFERS,
     ),
 )

@@ -225,7 +225,9 @@ SYSTEMS = (
         "CoOp",
         "Zhou et al., Learning to Prompt for Vision-Language Models, IJCV 2022",
         "support set",
-        lambda build: CoOp(build.bank.names, build.backbone, SEARCHED, build.seed),
+        lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
+        published=CoOpSettings(),
+        searched=SEARCHED,
         differs=(
             "Several labels: each category is decided against a learned normal prompt (softmax "
             "over the two, binary cross-entropy over the known labels) where the authors take one "

@@ -20,7 +20,13 @@ from torch.nn.functional import interpolate, relu
 from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
 from sdmad.baselines.pseudo import Brightness, cut_and_paste, turn
 from sdmad.baselines.registry import Build, System
-from sdmad.baselines.trunk import Trunk, imagenet_preprocessing, load_trunk, require
+from sdmad.baselines.trunk import (
+    FeatureMaps,
+    PatchTrunk,
+    imagenet_preprocessing,
+    load_trunk,
+    require,
+)
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError
 from sdmad.interface import Mask
@@ -166,7 +172,7 @@ class DRANetwork(nn.Module):
         settings: hyper-parameters.
     """
 
-    def __init__(self, trunk: Trunk, settings: DRASettings) -> None:
+    def __init__(self, trunk: FeatureMaps, settings: DRASettings) -> None:
         super().__init__()
         channels = trunk.channels[-1]
         self.trunk, self.scales = trunk, settings.scales
@@ -230,7 +236,7 @@ class DRA(AnomalyDetector):
     """
 
     def __init__(
-        self, trunk: Trunk, preprocessing: Preprocessing, settings: DRASettings, seed: int
+        self, trunk: FeatureMaps, preprocessing: Preprocessing, settings: DRASettings, seed: int
     ) -> None:
         self.trunk, self.settings, self.seed = trunk, settings, seed
         self.preprocessing = preprocessing
@@ -354,23 +360,57 @@ def build_dra(build: Build, settings: DRASettings | None = None) -> OnePerCatego
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
+def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> OnePerCategory:
+    """DRA with the backbone's image tower for a trunk, at the backbone's own image size.
+
+    Args:
+        build: what it is built from.
+        settings: hyper-parameters; as published when not given, but for trunk and size.
+
+    Raises:
+        InputError: if the tower has no square of patches behind a class token.
+    """
+    settings, backbone = settings or DRASettings(), build.backbone
+    trunk = PatchTrunk(backbone, (24,), "DRA")
+
+    def make(category: str | None) -> DRA:
+        del category
+        return DRA(trunk, backbone.preprocessing, settings, build.seed)
+
+    return OnePerCategory(build.bank.names, backbone, make)
+
+
+SOURCE = (
+    "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
+    "Detection, CVPR 2022"
+)
+DIFFERS = (
+    "All images of a few-shot support set stand for the many normal images and ten anomalies of "
+    "the authors' setting; they are drawn again and again. The reference images at use are drawn "
+    "once, from the support set. Pseudo anomalies are made on the resized image. Without an "
+    "anomaly in the support set the head for seen ones is left out. A category's detector takes "
+    "the support images that do not show the category for normal."
+)
 SYSTEMS = (
+    System(
+        "dra-patches",
+        "DRA on CLIP's patches",
+        SOURCE,
+        "support set",
+        build_dra_on_patches,
+        published=DRASettings(),
+        single=True,
+        differs=f"A copy of the backbone's image tower is trained, not a ResNet-18. {DIFFERS}",
+    ),
     System(
         "dra",
         "DRA",
-        "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
-        "Detection, CVPR 2022",
+        SOURCE,
         "support set",
         build_dra,
+        published=DRASettings(),
         single=True,
         extra="timm",
-        differs=(
-            "All images of a few-shot support set stand for the many normal images and ten "
-            "anomalies of the authors' setting; they are drawn again and again. The reference "
-            "images at use are drawn once, from the support set. Pseudo anomalies are made on "
-            "the resized image. Without an anomaly in the support set the head for seen ones is "
-            "left out. A category's detector takes the support images that do not show the "
-            "category for normal."
-        ),
+        differs=DIFFERS,
     ),
 )

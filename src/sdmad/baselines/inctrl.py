@@ -19,7 +19,14 @@ from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
-from sdmad.baselines.inctrl_heads import Heads, InCTRLSettings, focal_loss, patch_residuals
+from sdmad.baselines.inctrl_heads import (
+    Heads,
+    InCTRLSettings,
+    focal_loss,
+    nearest_cosines,
+    patch_residuals,
+    residuals_of,
+)
 from sdmad.baselines.once import Once
 from sdmad.baselines.patch_maps import patches_a_side
 from sdmad.baselines.published import is_published
@@ -134,9 +141,46 @@ class TrainingImages:
 
     def references(self, row: int) -> Tensor:
         """Rows of the other normal images of an image's modality."""
-        beside = (self.kind == self.kind[row]) & ~self.abnormal
-        beside[row] = False
-        return beside.nonzero()[:, 0]
+        beside = self.normal_of_kind(int(self.kind[row]))
+        return beside[beside != row]
+
+    def normal_of_kind(self, kind: int) -> Tensor:
+        """Rows of the normal images of a modality."""
+        return ((self.kind == kind) & ~self.abnormal).nonzero()[:, 0]
+
+    @cached_property
+    def place(self) -> Tensor:
+        """Of a normal image its place among those of its modality, ``(n,)``."""
+        place = torch.zeros(len(self.kind), dtype=torch.int64)
+        for kind in self.kind.unique().tolist():
+            normal = self.normal_of_kind(kind)
+            place[normal] = torch.arange(len(normal))
+        return place
+
+    @cached_property
+    def cosines(self) -> Tensor:
+        """Nearest cosines of every image with every normal one of its modality, ``(n, R, L, N)``.
+
+        The tokens are frozen, so that each pair is compared once; where a modality has fewer than
+        R normal images the rest is -1.
+        """
+        normal = [self.normal_of_kind(kind) for kind in self.kind.unique().tolist()]
+        shape = (len(self.kind), max(map(len, normal)), *self.tokens.patches.shape[1:3])
+        found = torch.full(shape, -1.0, device=self.tokens.patches.device)
+        for row, kind in enumerate(self.kind.tolist()):
+            references = self.tokens.patches[normal[kind]]
+            query = self.tokens.patches[row].expand(len(references), -1, -1, -1)
+            found[row, : len(references)] = nearest_cosines(query, references[None])[0]
+        return found
+
+    def residuals(self, rows: Tensor, beside: Tensor) -> Tensor:
+        """How far the patches of b images are from those beside them, ``(b, N)``.
+
+        Args:
+            rows: of the images, ``(b,)``.
+            beside: rows of normal images of the same modality, ``(k, b)``.
+        """
+        return residuals_of(self.cosines[rows.expand_as(beside), self.place[beside]])
 
 
 class HeadTraining:
@@ -245,9 +289,8 @@ class HeadTraining:
     def _loss(
         self, heads: Heads, images: TrainingImages, rows: Tensor, truth: Tensor, beside: Tensor
     ) -> Tensor:
-        query, references = images.tokens.rows(rows), images.tokens.rows(beside)
-        residuals = patch_residuals(query.patches, references.patches)
-        scores = heads(query.embedding, references.embedding, residuals, images.text[rows])
+        embedding, residuals = images.tokens.embedding, images.residuals(rows, beside)
+        scores = heads(embedding[rows], embedding[beside], residuals, images.text[rows])
         truth = truth.to(residuals.device)
         if self.settings.compat == "published":
             scores = tuple(torch.sigmoid(score) for score in scores)
@@ -266,6 +309,7 @@ class InCTRL(AnomalyDetector):
     Attributes:
         heads_: trained on the auxiliary set with as many references as the support set has.
         references_: tokens of the normal support images.
+        abnormal_: which of the support images are abnormal, ``(n,)``.
         log_: mean loss of each epoch of the heads' training.
     """
 
@@ -275,6 +319,7 @@ class InCTRL(AnomalyDetector):
         self.training, self.reader, self.modality = training, reader, modality
         self.heads_: Heads | None = None
         self.references_: Tokens | None = None
+        self.abnormal_ = torch.zeros(0, dtype=torch.bool)
         self.log_: list[float] = []
 
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
@@ -291,20 +336,40 @@ class InCTRL(AnomalyDetector):
         del masks
         if bool(abnormal.all()):
             raise InputError("InCTRL needs at least one normal image in the support set")
-        self.references_ = self.reader(pixels[~abnormal])
+        self.references_, self.abnormal_ = self.reader(pixels).rows(~abnormal), abnormal
         self.heads_, self.log_ = self.training.heads(len(self.references_))
         return self
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Abnormality ``(n,)`` in [0, 1] of preprocessed images ``(n, 3, H, W)``."""
-        assert self.heads_ is not None
         assert self.references_ is not None
-        tokens = self.reader(pixels)
-        residuals = patch_residuals(tokens.patches, self.references_.patches[:, None])
+        return self._scores(self.reader(pixels), self.references_)
+
+    @torch.no_grad()
+    def support_scores(self, pixels: Tensor) -> Tensor:
+        """Scores of the support images; a normal one is compared with the others only.
+
+        The only normal image is compared with itself.
+        """
+        references = self.references_
+        assert references is not None
+        tokens, among = self.reader(pixels), torch.arange(len(references))
+        place, found = 0, []
+        for row, abnormal in enumerate(self.abnormal_.tolist()):
+            others = references
+            if not abnormal:
+                others = references.rows(among[among != place]) if len(among) > 1 else references
+                place += 1
+            found.append(self._scores(tokens.rows(torch.tensor([row])), others))
+        return torch.cat(found)
+
+    def _scores(self, tokens: Tokens, references: Tokens) -> Tensor:
+        assert self.heads_ is not None
+        residuals = patch_residuals(tokens.patches, references.patches[:, None])
         text = self.training.prompts(tokens.embedding, self.modality)
-        references = self.references_.embedding[:, None]
-        scores: Tensor = self.heads_(tokens.embedding, references, residuals, text)[0]
+        beside = references.embedding[:, None]
+        scores: Tensor = self.heads_(tokens.embedding, beside, residuals, text)[0]
         return scores
 
 
@@ -340,6 +405,7 @@ SYSTEMS = (
         "Few-shot Sample Prompts, CVPR 2024",
         "auxiliary set",
         build_inctrl,
+        published=InCTRLSettings(),
         single=True,
         differs=(
             "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "

@@ -45,6 +45,31 @@ class InCTRLSettings:
     compat: Compat = "none"
 
 
+def nearest_cosines(query: Tensor, references: Tensor) -> Tensor:
+    """Each patch's largest cosine with a patch of each reference, block by block.
+
+    Args:
+        query: unit-length tokens ``(n, L, N, W)``.
+        references: unit-length tokens ``(k, n or 1, L, N, W)``: k of each image, or of all.
+
+    Returns:
+        ``(k, n, L, N)``.
+    """
+    return torch.stack([(query @ one.transpose(-1, -2)).amax(dim=-1) for one in references])
+
+
+def residuals_of(cosines: Tensor) -> Tensor:
+    """Half of one minus the largest of the k references' cosines, mean over the blocks.
+
+    Args:
+        cosines: ``(k, n, L, N)``.
+
+    Returns:
+        ``(n, N)``, in [0, 1].
+    """
+    return (0.5 * (1 - cosines.amax(dim=0))).mean(dim=1)
+
+
 def patch_residuals(query: Tensor, references: Tensor) -> Tensor:
     """How far each patch is from the nearest patch of all references, mean over the blocks.
 
@@ -55,10 +80,7 @@ def patch_residuals(query: Tensor, references: Tensor) -> Tensor:
     Returns:
         Half of one minus the cosine, ``(n, N)``, in [0, 1].
     """
-    nearest = torch.stack(
-        [(query @ one.transpose(-1, -2)).amax(dim=-1) for one in references]
-    ).amax(dim=0)
-    return (0.5 * (1 - nearest)).mean(dim=1)
+    return residuals_of(nearest_cosines(query, references))
 
 
 def focal_loss(probability: Tensor, truth: Tensor, gamma: float) -> Tensor:

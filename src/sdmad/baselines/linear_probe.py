@@ -83,6 +83,6 @@ SYSTEMS = (
         "linear probe",
         "Radford et al., Learning Transferable Visual Models, ICML 2021",
         "support set",
-        lambda build: LinearProbeDetector(build.bank.names, build.backbone),
+        lambda build, _: LinearProbeDetector(build.bank.names, build.backbone),
     ),
 )

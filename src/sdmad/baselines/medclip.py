@@ -1,16 +1,17 @@
-"""Zero-shot MedCLIP: the bank's signs on MedCLIP's own towers.
+"""Zero-shot MedCLIP: category names, prompt ensembles and signs on MedCLIP's own towers.
 
 Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022.
 """
 
 from __future__ import annotations
 
+from sdmad.backbones import Backbone
 from sdmad.baselines.registry import Build, System
-from sdmad.baselines.zero_shot import ZeroShotCLIP
+from sdmad.baselines.zero_shot import ZeroShotCLIP, by_ensemble, by_names
 
 
-def build_medclip(build: Build) -> ZeroShotCLIP:
-    """Zero-shot scoring with signs, if the backbone is MedCLIP.
+def medclip_of(build: Build) -> Backbone:
+    """The backbone, if it is MedCLIP.
 
     Raises:
         WeightsMissingError: if it is another; the message says where MedCLIP's weights are had.
@@ -18,22 +19,41 @@ def build_medclip(build: Build) -> ZeroShotCLIP:
     from sdmad.backbones.medclip import MedCLIPBackbone, load_medclip
 
     if isinstance(build.backbone, MedCLIPBackbone):
-        return ZeroShotCLIP(build.bank, build.backbone)
-    return ZeroShotCLIP(build.bank, load_medclip("medclip"))  # which says what is missing
+        return build.backbone
+    return load_medclip("medclip")  # which says what is missing
 
 
+SOURCE = (
+    "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022"
+)
+DIFFERS = (
+    "Eq. 7 and 8 on the bank's signs; the authors take the mean or the largest similarity over a "
+    "class's prompts and have no rule that decides. Of a sentence only its own tokens are "
+    "averaged, not the padding of its batch."
+)
 SYSTEMS = (
+    System(
+        "medclip-names",
+        "zero-shot MedCLIP, category names",
+        SOURCE,
+        "nothing",
+        lambda build, _: by_names(build.bank, medclip_of(build)),
+        differs=DIFFERS,
+    ),
+    System(
+        "medclip-ensemble",
+        "zero-shot MedCLIP, prompt ensemble",
+        SOURCE,
+        "nothing",
+        lambda build, _: by_ensemble(build.bank, medclip_of(build)),
+        differs=f"The sentences are those of zero-shot CLIP's ensemble here. {DIFFERS}",
+    ),
     System(
         "medclip",
         "zero-shot MedCLIP, signs",
-        "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP "
-        "2022",
+        SOURCE,
         "nothing",
-        build_medclip,
-        differs=(
-            "Eq. 7 and 8 on the bank's signs; the authors take the mean or the largest similarity "
-            "over a class's prompts and have no rule that decides. Of a sentence only its own "
-            "tokens are averaged, not the padding of its batch."
-        ),
+        lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build)),
+        differs=DIFFERS,
     ),
 )

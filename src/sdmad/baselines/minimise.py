@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -25,11 +24,13 @@ def minimise(
     seed: int,
     system: str,
     milestones: Sequence[int] = (),
-) -> list[float]:
+) -> Tensor:
     """Minimise a loss by Adam over shuffled batches; the last epoch is kept.
 
     Args:
-        loss_of: the loss, a scalar, of some of the images, whose numbers ``(m,)`` it is given.
+        loss_of: the loss of some of the images, whose numbers ``(m,)`` it is given: a scalar, or
+            one ``(G,)`` of each of several detectors that are trained side by side and share no
+            parameter.
         parameters: what is learnt.
         images: how many there are.
         epochs: passes over them.
@@ -41,7 +42,7 @@ def minimise(
         milestones: steps after which the learning rate is halved.
 
     Returns:
-        The mean loss of each epoch.
+        The mean loss of each epoch, float64 ``(epochs,)`` or ``(epochs, G)``.
 
     Raises:
         InputError: if it is no longer finite.
@@ -51,15 +52,15 @@ def minimise(
     order = torch.Generator().manual_seed(seed)
     log = []
     for epoch in range(1, epochs + 1):
-        total = 0.0
+        total = torch.zeros((), dtype=torch.float64)
         for rows in torch.randperm(images, generator=order).split(batch_size):
             loss = loss_of(rows)
             optimiser.zero_grad()
-            loss.backward()
+            loss.sum().backward()
             optimiser.step()
             schedule.step()
-            total += float(loss.detach()) * len(rows)
-        if not math.isfinite(total):
+            total = total + loss.detach().double().cpu() * len(rows)
+        if not total.isfinite().all():
             raise InputError(f"{system}: the loss is no longer finite in epoch {epoch}")
         log.append(total / images)
-    return log
+    return torch.stack(log) if log else torch.zeros(0, dtype=torch.float64)

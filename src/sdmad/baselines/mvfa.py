@@ -7,7 +7,7 @@ CVPR 2024.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Self
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
-from sdmad.baselines.minimise import minimise
+from sdmad.baselines.anomaly import AnomalyDetector, Lesson, OnePerCategory
 from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower, LevelFeatures
-from sdmad.baselines.mvfa_losses import abnormal_map, detection_loss, segmentation_loss
+from sdmad.baselines.mvfa_losses import abnormal_map
 from sdmad.baselines.mvfa_memory import Range, augment, nearest_distance
+from sdmad.baselines.mvfa_training import AddedLoss, Lessons, Training, train_side_by_side
 from sdmad.baselines.patch_maps import patches_a_side, support_masks, to_pixels
 from sdmad.baselines.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.registry import Build, System
@@ -42,8 +42,8 @@ ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", 
 TEMPLATES = (*PHOTO_TEMPLATES, *SCENE_TEMPLATES)
 BATCH = 16
 
-AddedLoss = Callable[[Tensor, Tensor], Tensor]
-"""Image embeddings ``(m, D)`` and the support images they come from, ``(m,)``, to a scalar."""
+TOGETHER = 8
+"""Detectors that are trained side by side at most, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -135,17 +135,6 @@ class Constants:
     text: Range
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The augmented support set: tokens at the first adapter, state, labels, masks, which given."""
-
-    frozen: Tensor
-    state: object
-    truth: Tensor
-    masks: Tensor
-    given: Tensor
-
-
 class MVFA(AnomalyDetector):
     """One MVFA detector.
 
@@ -165,6 +154,7 @@ class MVFA(AnomalyDetector):
         tower_: the adapted image tower; None if there was nothing to learn from.
         memory_: stored unit-length tokens of each level, ``(11 normal images, T, D)``.
         constants_: what brings the two parts of a score onto one scale, fitted on the support set.
+        support_scores_: of the support images, none compared with itself, ``(n,)``.
         with_masks_: whether the segmentation adapters were trained.
         log_: mean loss of each epoch.
     """
@@ -187,6 +177,7 @@ class MVFA(AnomalyDetector):
         self.tower_: DoubleAdaptedTower | None = None
         self.memory_: list[Tensor] = []
         self.constants_: Constants | None = None
+        self.support_scores_ = torch.zeros(0)
         self.with_masks_ = False
         self.log_: list[float] = []
 
@@ -224,61 +215,43 @@ class MVFA(AnomalyDetector):
         Raises:
             InputError: as :meth:`fit`, or if the loss is no longer finite.
         """
+        lesson = Lesson(pixels, abnormal, tuple(masks))
         self.tower_ = None
-        if not self._can_learn(abnormal):
-            return self
-        settings, size = self.settings, pixels.shape[-1]
-        where, given = support_masks(masks, abnormal, size)
-        self.with_masks_ = bool((given & abnormal).any())
-        images = augment(self._own(pixels), settings.angles, settings.shift)
-        copies = len(images) // len(pixels)
-        where = augment(where.unsqueeze(1), settings.angles, settings.shift)[:, 0] > 0.5
-        self.tower_ = self._fresh_tower()
-        frozen, state = self._frozen(images)
-        truth = abnormal.float().repeat(copies)
-        batches = _Batches(frozen, state, truth, where.float(), given.repeat(copies))
-        every = self.with_masks_ or added is not None
-        self.log_ = minimise(
-            lambda rows: self._loss(batches, rows, len(pixels), added),
-            (self.tower_ if every else self.tower_.detection).parameters(),
-            len(images),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            betas=settings.betas,
-            seed=self.seed,
-            system="MVFA",
-        )
-        with torch.no_grad():
-            self._store(frozen, state, truth == 0)
-            self._fix_constants(frozen[: len(pixels)], state, abnormal)
+        if self._can_learn(abnormal):
+            _train([self], [lesson], added)
         return self
 
-    def _fresh_tower(self) -> DoubleAdaptedTower:
-        settings, tower = self.settings, self.backbone.image
-        blocks = adapted_blocks(tower.depth, settings.blocks)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            adapted = DoubleAdaptedTower(tower, blocks, self.backbone.dimension, settings.share)
-        return adapted.to(self.backbone.device)
+    @classmethod
+    def fit_together(cls, detectors: Sequence[MVFA], lessons: Sequence[Lesson]) -> None:
+        """:meth:`fit` of several detectors; those with the same images are trained side by side.
 
-    def _loss(
-        self, batches: _Batches, rows: Tensor, images: int, added: AddedLoss | None
-    ) -> Tensor:
-        assert self.tower_ is not None
-        levels, last = self.tower_(batches.frozen[rows], batches.state)
-        found = torch.cat([self.logits(level.detection) for level in levels])
-        loss = detection_loss(found, batches.truth[rows].repeat(len(levels)), self.published)
-        masked = batches.given[rows]
-        if self.with_masks_ and masked.any():
-            logits = torch.cat([self.logits(level.segmentation[masked]) for level in levels])
-            masks = batches.masks[rows][masked].repeat(len(levels), 1, 1)
-            loss = loss + segmentation_loss(logits, masks)
-        loss = loss * len(levels)  # the sum over the levels, which all have the same images
-        if added is not None:
-            pooled = self.backbone.image.pool(last, batches.state)
-            loss = loss + added(pooled, rows % images)
-        return loss
+        Raises:
+            InputError: as :meth:`fit`.
+        """
+        groups: dict[tuple[object, ...], list[tuple[MVFA, Lesson]]] = {}
+        for detector, lesson in zip(detectors, lessons, strict=True):
+            detector.tower_ = None
+            if detector._can_learn(lesson.abnormal):
+                alike = (id(lesson.pixels), lesson.masked, detector.settings, detector.seed)
+                groups.setdefault(alike, []).append((detector, lesson))
+        for group in groups.values():
+            for start in range(0, len(group), TOGETHER):
+                mine, told = zip(*group[start : start + TOGETHER], strict=True)
+                _train(mine, told)
+
+    def learn(self, tower: DoubleAdaptedTower, log: list[float], frozen: Frozen) -> None:
+        """Take trained adapters, store the normal tokens and fix the constants.
+
+        Args:
+            tower: of this detector.
+            log: mean loss of each epoch.
+            frozen: the augmented support set; the images as they are come first.
+        """
+        self.tower_, self.log_ = tower, log
+        with torch.no_grad():
+            self._store(frozen.tokens, frozen.state, frozen.truth == 0)
+            originals = frozen.tokens[: frozen.sources]
+            self._fix_constants(originals, frozen.state, frozen.truth[: frozen.sources] == 1)
 
     def _can_learn(self, abnormal: Tensor) -> bool:
         if bool(abnormal.all()):
@@ -294,18 +267,44 @@ class MVFA(AnomalyDetector):
         )
         return False
 
-    def _own(self, pixels: Tensor) -> Tensor:
+    def own(self, pixels: Tensor) -> Tensor:
+        """Preprocessed images as this detector reads them."""
         pixels = pixels.to(self.backbone.device)
         return unstandardised(pixels, self.backbone) if self.published else pixels
 
-    def _frozen(self, images: Tensor) -> tuple[Tensor, object]:
-        assert self.tower_ is not None
+    def training(self) -> Training:
+        """How the adapters of this detector are trained."""
+        settings = self.settings
+        return Training(
+            self.logits,
+            self.backbone.image.pool,
+            self.published,
+            settings.epochs,
+            settings.batch_size,
+            settings.learning_rate,
+            settings.betas,
+            self.seed,
+        )
+
+    def fresh_tower(self, detectors: int) -> DoubleAdaptedTower:
+        """The backbone's image tower with fresh adapters of some detectors, all alike."""
+        settings, tower = self.settings, self.backbone.image
+        blocks = adapted_blocks(tower.depth, settings.blocks)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            adapted = DoubleAdaptedTower(
+                tower, blocks, self.backbone.dimension, settings.share, detectors
+            )
+        return adapted.to(self.backbone.device)
+
+    @torch.no_grad()
+    def frozen(self, tower: DoubleAdaptedTower, images: Tensor) -> tuple[Tensor, object]:
+        """Tokens of images ``(n, 3, H, W)`` at the first adapter, and the tower's state."""
         parts: list[Tensor] = []
         state: object = None
-        with torch.no_grad():
-            for batch in images.split(BATCH):
-                hidden, state = self.backbone.image.embed(batch)
-                parts.append(self.tower_.frozen_part(hidden, state))
+        for batch in images.split(BATCH):
+            hidden, state = self.backbone.image.embed(batch)
+            parts.append(tower.frozen_part(hidden, state))
         return torch.cat(parts), state
 
     def logits(self, features: Tensor) -> Tensor:
@@ -347,6 +346,11 @@ class MVFA(AnomalyDetector):
             Range.of(joined.memory),
             Range.of(joined.text),
         )
+        self.support_scores_ = self.scores(joined)
+
+    def support_scores(self, pixels: Tensor) -> Tensor:
+        """Scores of the support images; a normal one is compared with the others only."""
+        return self.score_pixels(pixels) if self.tower_ is None else self.support_scores_
 
     def _parts(self, frozen: Tensor, state: object, memory: Sequence[Tensor]) -> Parts:
         size = self.backbone.preprocessing.size
@@ -373,7 +377,7 @@ class MVFA(AnomalyDetector):
         """
         if self.tower_ is None:
             raise InputError("this MVFA detector is not fitted: call fit with abnormal images")
-        frozen, state = self._frozen(self._own(pixels))
+        frozen, state = self.frozen(self.tower_, self.own(pixels))
         split = frozen.split(BATCH)
         return Parts.join([self._parts(part, state, self.memory_) for part in split])
 
@@ -408,9 +412,55 @@ class MVFA(AnomalyDetector):
         return self.tower_ is None and self.category is not None
 
 
-def _build(build: Build) -> OnePerCategory:
+@dataclass(frozen=True)
+class Frozen:
+    """The augmented support set at the first adapter, as one detector sees it.
+
+    Attributes:
+        tokens: ``(m, T, W)``.
+        state: the tower's own.
+        truth: 1 where an image is abnormal, else 0; ``(m,)``.
+        sources: how many images there were before the augmentation.
+    """
+
+    tokens: Tensor
+    state: object
+    truth: Tensor
+    sources: int
+
+
+def _train(
+    detectors: Sequence[MVFA], told: Sequence[Lesson], added: AddedLoss | None = None
+) -> None:
+    """Train detectors of one kind, all with masks or all without, on the same images."""
+    first, pixels = detectors[0], told[0].pixels
+    settings, size = first.settings, pixels.shape[-1]
+    images = augment(first.own(pixels), settings.angles, settings.shift)
+    copies = len(images) // len(pixels)
+    tower = first.fresh_tower(len(detectors))
+    tokens, state = first.frozen(tower, images)
+    masks, given = [], []
+    for lesson in told:
+        where, known = support_masks(lesson.masks, lesson.abnormal, size)
+        many = augment(where.unsqueeze(1), settings.angles, settings.shift)[:, 0]
+        masks.append(many > 0.5)
+        given.append(known.repeat(copies))
+    truth = torch.stack([lesson.abnormal.float().repeat(copies) for lesson in told])
+    lessons = Lessons(tokens, state, truth, torch.stack(masks), torch.stack(given), told[0].masked)
+    log = train_side_by_side(tower, lessons, first.training(), added, len(pixels))
+    for number, detector in enumerate(detectors):
+        detector.with_masks_ = lessons.segment
+        detector.text = first.text  # the same states of the same thing: encoded once
+        detector.learn(
+            tower.one(number),
+            log[:, number].tolist() if len(log) else [],
+            Frozen(tokens, state, truth[number], len(pixels)),
+        )
+
+
+def _make(build: Build, settings: MVFASettings) -> OnePerCategory:
     def make(category: str | None) -> MVFA:
-        return MVFA(build.bank.modality, build.backbone, seed=build.seed, category=category)
+        return MVFA(build.bank.modality, build.backbone, settings, build.seed, category)
 
     return OnePerCategory(build.bank.names, build.backbone, make)
 
@@ -422,7 +472,8 @@ SYSTEMS = (
         "Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in "
         "Medical Images, CVPR 2024",
         "support set",
-        _build,
+        _make,
+        published=MVFASettings(),
         single=True,
         maps=True,
         differs="The two parts of a score are brought onto one scale by constants that are fitted "

@@ -20,7 +20,7 @@ class LevelFeatures(NamedTuple):
 
 
 class FeatureAdapter(nn.Module):
-    """Two linear maps, each with LeakyReLU(0.01) and without bias.
+    """Two linear maps, each with LeakyReLU(0.01) and without bias, of several detectors at once.
 
     The tensor between them is what is compared with the text; behind the second it returns to the
     tower.
@@ -28,17 +28,22 @@ class FeatureAdapter(nn.Module):
     Args:
         width: width W of the tower.
         dimension: size D of a text feature.
+        detectors: how many detectors G are trained side by side; all start alike.
     """
 
-    def __init__(self, width: int, dimension: int) -> None:
+    def __init__(self, width: int, dimension: int, detectors: int = 1) -> None:
         super().__init__()
-        self.inner = nn.Linear(width, dimension, bias=False)
-        self.outer = nn.Linear(dimension, width, bias=False)
+        maps = nn.Linear(width, dimension, bias=False), nn.Linear(dimension, width, bias=False)
+        self.inner, self.outer = (
+            nn.Parameter(one.weight.detach().repeat(detectors, 1, 1)) for one in maps
+        )
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens ``(n, T, W)`` to features ``(n, T, D)`` and what returns, ``(n, T, W)``."""
-        features = leaky_relu(self.inner(hidden))
-        return features, leaky_relu(self.outer(features))
+        """Tokens ``(G n, T, W)`` to features ``(G n, T, D)`` and what returns, ``(G n, T, W)``."""
+        rows, tokens, width = hidden.shape
+        features = leaky_relu(hidden.reshape(len(self.inner), -1, width) @ self.inner.mT)
+        back = leaky_relu(features @ self.outer.mT)
+        return features.view(rows, tokens, -1), back.view(rows, tokens, width)
 
 
 class DoubleAdaptedTower(nn.Module):
@@ -51,14 +56,35 @@ class DoubleAdaptedTower(nn.Module):
         blocks: ascending block numbers, counted from 1.
         dimension: size D of a text feature.
         share: of each adapter in the stream that goes on.
+        detectors: how many detectors G with adapters of their own run side by side; the images of
+            the first come first, then as many of the second, and so on.
     """
 
-    def __init__(self, tower: Tower, blocks: tuple[int, ...], dimension: int, share: float) -> None:
+    def __init__(
+        self, tower: Tower, blocks: tuple[int, ...], dimension: int, share: float,
+        detectors: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.blocks, self.share = blocks, share
-        self.segmentation = nn.ModuleDict(_adapters(tower, blocks, dimension))
-        self.detection = nn.ModuleDict(_adapters(tower, blocks, dimension))
+        self.blocks, self.share, self.dimension = blocks, share, dimension
+
+        def adapters() -> Mapping[str, FeatureAdapter]:
+            return {
+                str(block): FeatureAdapter(tower.widths[block - 1], dimension, detectors)
+                for block in blocks
+            }
+
+        self.segmentation = nn.ModuleDict(adapters())
+        self.detection = nn.ModuleDict(adapters())
         self._tower = (tower,)  # in a tuple, so that its weights are not counted as this module's
+
+    def one(self, number: int) -> DoubleAdaptedTower:
+        """The tower of one of the detectors, counted from 0, with a copy of its weights."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            alone = DoubleAdaptedTower(self._tower[0], self.blocks, self.dimension, self.share)
+            alone.to(next(self.parameters()).device)
+            for mine, theirs in zip(alone.parameters(), self.parameters(), strict=True):
+                mine.copy_(theirs[number : number + 1])
+        return alone
 
     @torch.no_grad()
     def frozen_part(self, hidden: Tensor, state: Any) -> Tensor:
@@ -68,10 +94,10 @@ class DoubleAdaptedTower(nn.Module):
         return hidden
 
     def forward(self, frozen: Tensor, state: Any) -> tuple[list[LevelFeatures], Tensor]:
-        """Go on from :meth:`frozen_part`.
+        """Go on from :meth:`frozen_part`, ``(G n, T, W)``.
 
         Returns:
-            The features of each level and the last block's tokens ``(n, T, W)``.
+            The features of each level and the last block's tokens ``(G n, T, W)``.
         """
         tower, hidden, levels = self._tower[0], frozen, []
         for index in range(self.blocks[0], tower.depth + 1):
@@ -83,9 +109,3 @@ class DoubleAdaptedTower(nn.Module):
                 levels.append(LevelFeatures(normalize(here, dim=-1), normalize(there, dim=-1)))
                 hidden = (1 - 2 * self.share) * hidden + self.share * (back + forth)
         return levels, hidden
-
-
-def _adapters(
-    tower: Tower, blocks: tuple[int, ...], dimension: int
-) -> Mapping[str, FeatureAdapter]:
-    return {str(block): FeatureAdapter(tower.widths[block - 1], dimension) for block in blocks}

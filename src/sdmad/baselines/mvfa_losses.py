@@ -12,7 +12,7 @@ from sdmad.baselines.pixel_losses import dice_loss, focal_loss
 
 
 def detection_loss(logits: Tensor, abnormal: Tensor, second_sigmoid: bool = False) -> Tensor:
-    """Cross-entropy of an image's probability, the mean of its patches' softmax.
+    """Cross-entropy of each image's probability, the mean of its patches' softmax: ``(n,)``.
 
     >>> import torch
     >>> logits = torch.zeros(1, 4, 2)
@@ -28,13 +28,14 @@ def detection_loss(logits: Tensor, abnormal: Tensor, second_sigmoid: bool = Fals
     """
     logs = log_softmax(logits, dim=-1)
     if second_sigmoid:
-        return binary_cross_entropy_with_logits(logs[..., 1].exp().mean(dim=1), abnormal)
+        probability = logs[..., 1].exp().mean(dim=1)
+        return binary_cross_entropy_with_logits(probability, abnormal, reduction="none")
     normals, abnormals = (logs.logsumexp(dim=1) - math.log(logits.shape[1])).unbind(dim=1)
-    return -(abnormal * abnormals + (1 - abnormal) * normals).mean()
+    return -(abnormal * abnormals + (1 - abnormal) * normals)
 
 
 def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss plus Dice loss of the abnormal class, at the size of the input.
+    """Focal loss plus Dice loss of the abnormal class, at the size of the input: ``(n,)``.
 
     Args:
         logits: of normal and abnormal for each patch, ``(n, P, 2)``.

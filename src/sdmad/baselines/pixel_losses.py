@@ -14,7 +14,7 @@ SMOOTH_DICE = 1.0
 
 
 def focal_loss(abnormal: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss ``-(1 - p)^2 log p`` of the true class, mean over the pixels.
+    """Focal loss ``-(1 - p)^2 log p`` of the true class, mean over the pixels: ``(n,)``.
 
     The target is smoothed by 1e-5 and so is ``p``, which keeps the logarithm finite.
 
@@ -28,11 +28,11 @@ def focal_loss(abnormal: Tensor, masks: Tensor) -> Tensor:
     _check(abnormal, masks)
     target = masks.clamp(SMOOTH_TARGET, 1 - SMOOTH_TARGET)
     true = (1 - target) + (2 * target - 1) * abnormal + SMOOTH_TARGET
-    return -((1 - true) ** FOCUS * true.log()).mean()
+    return -((1 - true) ** FOCUS * true.log()).mean(dim=(1, 2))
 
 
 def dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
-    """One minus Dice, ``(2 sum pm + 1) / (sum p + sum m + 1)``, mean over the images.
+    """One minus Dice, ``(2 sum pm + 1) / (sum p + sum m + 1)``, of each image: ``(n,)``.
 
     Args:
         probabilities: of one class, ``(n, H, W)``.
@@ -44,11 +44,11 @@ def dice_loss(probabilities: Tensor, masks: Tensor) -> Tensor:
     _check(probabilities, masks)
     found, truth = probabilities.flatten(1), masks.flatten(1)
     overlap = 2 * (found * truth).sum(dim=1) + SMOOTH_DICE
-    return 1 - (overlap / (found.sum(dim=1) + truth.sum(dim=1) + SMOOTH_DICE)).mean()
+    return 1 - overlap / (found.sum(dim=1) + truth.sum(dim=1) + SMOOTH_DICE)
 
 
 def both_sides_loss(abnormal: Tensor, masks: Tensor) -> Tensor:
-    """Focal loss plus the Dice losses of the abnormal and of the normal class.
+    """Focal loss plus the Dice losses of the abnormal and of the normal class: ``(n,)``.
 
     Args:
         abnormal: probability of abnormal, ``(n, H, W)``.

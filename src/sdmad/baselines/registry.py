@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,28 +63,57 @@ class System:
         title: its name in tables.
         source: the publication.
         learns_from: what it needs.
-        build: makes an unfitted detector.
+        make: makes an unfitted detector with given hyper-parameters; None of a system without.
         single: whether it knows one kind of anomaly only, so that one is fitted a category.
         maps: whether it says where.
         extra: the extra of this package that it needs; empty for none.
         differs: what differs from its authors' code, and why.
+        published: its hyper-parameters as its authors have them; None of a system without.
+        searched: those found on validation phantoms with the nano backbone, which no author knew
+            (docs/searched.md); None where none were searched.
     """
 
     name: str
     title: str
     source: str
     learns_from: LearnsFrom
-    build: Callable[[Build], Detector]
+    make: Callable[[Build, Any], Detector]
     single: bool = False
     maps: bool = False
     extra: str = ""
     differs: str = ""
+    published: Any = None
+    searched: Any = None
+
+    def settings_on(self, backbone: Backbone) -> Any:
+        """The hyper-parameters on a backbone: the searched ones on the nano, else the published."""
+        searched = self.searched is not None and backbone.name == SEARCHED_ON
+        return self.searched if searched else self.published
+
+    def build(self, build: Build, settings: Any = None) -> Detector:
+        """An unfitted detector.
+
+        Args:
+            build: what it is built from.
+            settings: other hyper-parameters than :meth:`settings_on` the backbone.
+
+        Raises:
+            SDMADError: if an extra, weights, or a tower of the right kind is missing.
+        """
+        given = self.settings_on(build.backbone) if settings is None else settings
+        return self.make(build, given)
+
+
+SEARCHED_ON = "nano"
 
 
 MODULES = {
     "clip-names": "zero_shot",
+    "clip-ensemble": "zero_shot",
     "clip-signs": "zero_shot",
     "clip-signs-selected": "zero_shot",
+    "medclip-names": "medclip",
+    "medclip-ensemble": "medclip",
     "medclip": "medclip",
     "xplainer": "xplainer",
     "linear-probe": "linear_probe",
@@ -96,7 +125,9 @@ MODULES = {
     "sd-mad": "sd_mad",
     "inctrl": "inctrl",
     "dra": "dra",
+    "dra-patches": "dra",
     "bgad": "bgad",
+    "bgad-patches": "bgad",
     "winclip": "winclip",
     "winclip-few": "winclip",
     "anomaly-clip": "anomaly_clip",

@@ -9,16 +9,8 @@ from sdmad.detector import SDMAD
 SOURCE = "SD-MAD, under review at ICLR 2026"
 
 
-def _printed(build: Build) -> SDMAD:
-    return SDMAD(build.bank, build.backbone, SDMADConfig.paper(), build.seed)
-
-
-def _unselected(build: Build) -> SDMAD:
-    return SDMAD(build.bank, build.backbone, SDMADConfig.paper(selection="none"), build.seed)
-
-
-def _recommended(build: Build) -> SDMAD:
-    return SDMAD(build.bank, build.backbone, SDMADConfig(), build.seed)
+def _make(build: Build, settings: SDMADConfig) -> SDMAD:
+    return SDMAD(build.bank, build.backbone, settings, build.seed)
 
 
 SYSTEMS = (
@@ -27,18 +19,28 @@ SYSTEMS = (
         "SD-MAD as printed, no selection",
         SOURCE,
         "support set",
-        _unselected,
+        _make,
         maps=True,
         differs="no code was published; docs/method.md decides every gap of the paper",
+        published=SDMADConfig.paper(selection="none"),
     ),
-    System("sd-mad-printed", "SD-MAD as printed", SOURCE, "support set", _printed, maps=True),
+    System(
+        "sd-mad-printed",
+        "SD-MAD as printed",
+        SOURCE,
+        "support set",
+        _make,
+        maps=True,
+        published=SDMADConfig.paper(),
+    ),
     System(
         "sd-mad",
         "SD-MAD recommended",
         SOURCE,
         "support set",
-        _recommended,
+        _make,
         maps=True,
         differs="margin, weight of Eq. 3, pooling and a linear probe; see docs/settings.md",
+        published=SDMADConfig(),
     ),
 )

@@ -137,8 +137,8 @@ class SDMADMVFA(Detector):
         return self.mvfa.map_pixels(pixels)
 
 
-def _build(build: Build) -> SDMADMVFA:
-    return SDMADMVFA(build.bank, build.backbone, seed=build.seed)
+def _make(build: Build, settings: MVFASettings) -> SDMADMVFA:
+    return SDMADMVFA(build.bank, build.backbone, settings, seed=build.seed)
 
 
 SYSTEMS = (
@@ -147,7 +147,8 @@ SYSTEMS = (
         "SD-MAD + MVFA",
         "SD-MAD, under review at ICLR 2026, appendix 4; Huang et al., CVPR 2024",
         "support set",
-        _build,
+        _make,
+        published=MVFASettings(),
         maps=True,
         differs="The paper says only that the losses are added: here Eq. 5 on the final image "
         "embedding, weight 1, with the signs as the frozen text tower reads them. Scores and maps "

@@ -228,7 +228,9 @@ SYSTEMS = (
         "Tip-Adapter",
         SOURCE,
         "support set",
-        lambda build: TipAdapter(build.bank, build.backbone, SEARCHED),
+        lambda build, settings: TipAdapter(build.bank, build.backbone, settings),
+        published=TipAdapterSettings(),
+        searched=SEARCHED,
         differs=DIFFERS,
     ),
     System(
@@ -236,7 +238,9 @@ SYSTEMS = (
         "Tip-Adapter-F",
         SOURCE,
         "support set",
-        lambda build: TipAdapter(build.bank, build.backbone, SEARCHED, True, build.seed),
+        lambda build, settings: TipAdapter(build.bank, build.backbone, settings, True, build.seed),
+        published=TipAdapterSettings(),
+        searched=SEARCHED,
         differs=(
             f"{DIFFERS} Binary cross-entropy over the known labels. The last epoch is kept; the "
             "authors' script keeps the one that is best on the test images."

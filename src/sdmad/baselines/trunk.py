@@ -1,7 +1,8 @@
-"""Convolutional trunks pretrained on ImageNet, for the systems that do not use CLIP: by ``timm``.
+"""Trunks of the systems that were not made for CLIP: convolutional ones by ``timm``, or CLIP's own.
 
-The architecture is timm's; its weights are read here, from a safetensors file or from the cache of
-the hub, so that nothing is unpickled and a file that does not fit is refused.
+The architecture is timm's; its weights, pretrained on ImageNet, are read here, from a safetensors
+file or from the cache of the hub, so that nothing is unpickled and a file that does not fit is
+refused. Where these cannot be had, the image tower of the compared backbone stands in.
 """
 
 from __future__ import annotations
@@ -10,20 +11,70 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sdmad.backbones import Backbone
 from sdmad.backbones.fit import fill
 from sdmad.backbones.hub import resolve
+from sdmad.baselines.patch_maps import patches_a_side
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
+from sdmad.method.adapters import adapted_blocks
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WEIGHTS = "model.safetensors"
 PRETRAINED, RANDOM = "pretrained", "random"
+
+
+class FeatureMaps(Protocol):
+    """What a system needs of its trunk: a module that gives feature maps."""
+
+    channels: tuple[int, ...]
+
+    def __call__(self, pixels: Tensor) -> list[Tensor]:
+        """Feature maps ``(n, C, h, w)``, one a level, of pixel values ``(n, 3, H, W)``."""
+        ...
+
+
+class PatchTrunk(nn.Module):
+    """The image tower of a backbone as a trunk: patch tokens behind some blocks as feature maps.
+
+    Args:
+        backbone: with a class token before a square of patches.
+        blocks: of a tower of 24, moved to the tower's depth.
+        system: what needs it, for the error.
+
+    Attributes:
+        channels: of each feature map.
+
+    Raises:
+        InputError: if the tower is another kind or has too few blocks.
+    """
+
+    def __init__(self, backbone: Backbone, blocks: Sequence[int], system: str) -> None:
+        super().__init__()
+        patches_a_side(backbone, system)
+        self.tower = backbone.image
+        try:
+            self.blocks = adapted_blocks(self.tower.depth, blocks)
+        except ValueError as error:
+            raise InputError(f"{system}: {backbone.name}: {error}") from error
+        self.channels = tuple(self.tower.widths[block - 1] for block in self.blocks)
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Feature maps ``(n, C, h, w)``, one a level, of pixel values ``(n, 3, H, W)``."""
+        hidden, state = self.tower.embed(pixels)
+        found = []
+        for index in range(1, max(self.blocks) + 1):
+            hidden = self.tower.block(index, hidden, state)
+            if index in self.blocks:
+                side = round((hidden.shape[1] - 1) ** 0.5)
+                found.append(hidden[:, 1:].transpose(1, 2).unflatten(2, (side, side)))
+        return found
 
 
 class Trunk(nn.Module):

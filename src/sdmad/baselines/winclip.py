@@ -195,10 +195,12 @@ class NormalViews:
 
     Attributes:
         views: None before the first detector is fitted.
+        pixels: of the same images, to know them by.
     """
 
     def __init__(self) -> None:
         self.views: Views | None = None
+        self.pixels = torch.zeros(0)
 
 
 class WinCLIP(AnomalyDetector):
@@ -244,6 +246,7 @@ class WinCLIP(AnomalyDetector):
                     "zero-shot form needs none"
                 )
             self.references.views = self.reader(pixels[~abnormal])
+            self.references.pixels = pixels[~abnormal]
         return self
 
     def _abnormal(self, embeddings: Tensor) -> Tensor:
@@ -274,12 +277,28 @@ class WinCLIP(AnomalyDetector):
         Raises:
             InputError: in the few-shot form, if it is not fitted.
         """
-        views = self.reader(pixels)
+        return self._scores(self.reader(pixels), self._normal())
+
+    def _scores(self, views: Views, normal: Views | None) -> Tensor:
         text = self._abnormal(views.whole)
-        normal = self._normal()
         if normal is None:
             return text
         return (text + self._distance_map(views, normal).amax(dim=1)) / 2
+
+    def support_scores(self, pixels: Tensor) -> Tensor:
+        """Scores of the support images; a normal one is compared with the others only.
+
+        The only normal image is compared with itself.
+        """
+        views, normal = self.reader(pixels), self._normal()
+        if normal is None or self.references is None:
+            return self._scores(views, None)
+        found = []
+        for row in range(len(pixels)):
+            others = (self.references.pixels != pixels[row]).flatten(1).any(dim=1)
+            beside = normal.rows(others) if others.any() else normal
+            found.append(self._scores(views.rows(torch.tensor([row])), beside))
+        return torch.cat(found)
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where images are abnormal, ``(n, h, w)`` by patches; few-shot: the mean of both maps.
@@ -354,7 +373,8 @@ SYSTEMS = (
         "WinCLIP, zero-shot",
         SOURCE,
         "nothing",
-        lambda build: build_winclip(build, few_shot=False),
+        lambda build, settings: build_winclip(build, few_shot=False, settings=settings),
+        published=WinCLIPSettings(),
         single=True,
         maps=True,
         differs=DIFFERS,
@@ -364,7 +384,8 @@ SYSTEMS = (
         "WinCLIP+, few normal images",
         SOURCE,
         "normal images",
-        lambda build: build_winclip(build, few_shot=True),
+        lambda build, settings: build_winclip(build, few_shot=True, settings=settings),
+        published=WinCLIPSettings(),
         single=True,
         maps=True,
         differs=(

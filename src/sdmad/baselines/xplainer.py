@@ -166,7 +166,7 @@ SYSTEMS = (
         "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
         "MICCAI 2023",
         "nothing",
-        lambda build: Xplainer(build.bank, build.backbone),
+        lambda build, _: Xplainer(build.bank, build.backbone),
         differs=(
             "The rule on this backbone with the bank's signs: the authors run BioViL with signs of "
             "their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here the "

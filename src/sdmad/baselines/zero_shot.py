@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.registry import System
+from sdmad.baselines.state_prompts import mean_direction
 from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
@@ -42,6 +43,45 @@ def name_bank(bank: SignBank) -> SignBank:
     return SignBank(f"{bank.name}-names", bank.modality, bank.normal, signs)
 
 
+NORMAL_TEMPLATES = (
+    "a normal {modality}",
+    "a healthy {modality}",
+    "a {modality} without abnormality",
+    "a {modality} with no finding",
+    "an unremarkable {modality}",
+    "there is nothing abnormal in this {modality}",
+)
+FINDING_TEMPLATES = (
+    "{modality} with {finding}",
+    "a {modality} showing {finding}",
+    "{finding} in a {modality}",
+    "there is {finding} in this {modality}",
+    "a {modality} of a patient with {finding}",
+    "evidence of {finding}",
+    "findings consistent with {finding}",
+    "{finding} is seen",
+)
+
+
+def ensemble_features(bank: SignBank, backbone: Backbone) -> TextFeatures:
+    """One direction a category: the mean over sentences that name it, and so for normal.
+
+    Args:
+        bank: whose modality and category names to use; its signs are not.
+        backbone: whose text tower reads the sentences.
+
+    Returns:
+        A "sign" a category, ``(K, D)``, and the anchor, ``(D,)``, all unit length.
+    """
+
+    def direction(templates: Sequence[str], finding: str = "") -> Tensor:
+        words = {"modality": bank.modality, "finding": finding.replace("_", " ").lower()}
+        return mean_direction(backbone.encode_text([t.format(**words) for t in templates]))
+
+    signs = torch.stack([direction(FINDING_TEMPLATES, name) for name in bank.names])
+    return TextFeatures(signs, direction(NORMAL_TEMPLATES))
+
+
 class ZeroShotCLIP(Detector):
     """The bare backbone, scored by Eq. 7 and decided by Eq. 8 or their mean.
 
@@ -50,6 +90,7 @@ class ZeroShotCLIP(Detector):
         backbone: the frozen model.
         selection: ``"paper"`` (Eq. 6 on the untrained text features) or ``"none"``.
         decision: ``"paper"`` (Eq. 8) or ``"mean"``.
+        text: features to take instead of the bank's sentences' own, in the bank's order.
     """
 
     def __init__(
@@ -58,13 +99,15 @@ class ZeroShotCLIP(Detector):
         backbone: Backbone,
         selection: str = "none",
         decision: str = "paper",
+        text: TextFeatures | None = None,
     ) -> None:
         if parse_decision(decision)[0] == "fpr":
             raise InputError("zero-shot CLIP decides by paper or mean")
         self.bank, self.backbone, self.categories = bank, backbone, bank.names
-        features = backbone.encode_text([*bank.sentences, *bank.normal])
-        count = len(bank.sentences)
-        text = TextFeatures(features[:count], normal_anchor(features[count:]))
+        if text is None:
+            features = backbone.encode_text([*bank.sentences, *bank.normal])
+            count = len(bank.sentences)
+            text = TextFeatures(features[:count], normal_anchor(features[count:]))
         self.scorer = SignScorer.build(text, bank, selection, "max")
         self._evidence = SignAndImageEvidence(SDMADConfig.paper(decision=decision))
 
@@ -91,6 +134,16 @@ class ZeroShotCLIP(Detector):
         return ImageScores.of(combined, combined.margins > 0, similarity, anchor)
 
 
+def by_names(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:
+    """A category is its name in one sentence."""
+    return ZeroShotCLIP(name_bank(bank), backbone)
+
+
+def by_ensemble(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:
+    """A category is its name in many sentences, averaged."""
+    return ZeroShotCLIP(name_bank(bank), backbone, text=ensemble_features(bank, backbone))
+
+
 CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
 SYSTEMS = (
     System(
@@ -98,20 +151,29 @@ SYSTEMS = (
         "zero-shot CLIP, category names",
         CLIP,
         "nothing",
-        lambda build: ZeroShotCLIP(name_bank(build.bank), build.backbone),
+        lambda build, _: by_names(build.bank, build.backbone),
+    ),
+    System(
+        "clip-ensemble",
+        "zero-shot CLIP, prompt ensemble",
+        CLIP,
+        "nothing",
+        lambda build, _: by_ensemble(build.bank, build.backbone),
+        differs="Eight sentences a category and six for normal, about images of the body; the "
+        "authors' eighty are about photographs.",
     ),
     System(
         "clip-signs",
         "zero-shot CLIP, signs",
         CLIP,
         "nothing",
-        lambda build: ZeroShotCLIP(build.bank, build.backbone),
+        lambda build, _: ZeroShotCLIP(build.bank, build.backbone),
     ),
     System(
         "clip-signs-selected",
         "zero-shot CLIP, signs, selection",
         CLIP,
         "nothing",
-        lambda build: ZeroShotCLIP(build.bank, build.backbone, "paper"),
+        lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper"),
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from sdmad._version import __version__
@@ -17,11 +17,12 @@ from sdmad.comparison.tables import (
     all_summaries,
     cost_table,
     difference_table,
+    loss_logs,
     protocol_table,
 )
 from sdmad.detector import choose_device
 from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
-from sdmad.evaluation.curves import interval_plot
+from sdmad.evaluation.curves import interval_plot, loss_plot
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.tables import METRIC_TITLES, Table
 from sdmad.output import results_folder, write_bytes, write_csv, write_json, write_text
@@ -160,6 +161,10 @@ def write_comparison(
         }
         files.append(asked.out / f"{name}.png")
         write_bytes(files[-1], interval_plot(rows, shown))
+    logs = loss_logs(compared)
+    if logs:
+        files.append(asked.out / "losses.png")
+        write_bytes(files[-1], loss_plot(logs))
     head = _head(asked, material, backbone)
     page = [f"# {'QUICK comparison' if asked.quick else 'Comparison'}: {material.data.name}", ""]
     page += [*(f"- {line}" for line in head), ""]
@@ -167,7 +172,9 @@ def write_comparison(
         page.append(table.markdown())
         if name in PROTOCOLS:
             page += [f"![{table.title}]({name}.png)", ""]
-    page.append(_sources(compared).markdown())
+        if name == "costs" and logs:
+            page += ["![Losses](losses.png)", ""]
+    page.append(_sources(compared, backbone).markdown())
     files.append(asked.out / "comparison.md")
     write_text(files[-1], "\n".join(page))
     files.append(asked.out / "comparison.json")
@@ -189,12 +196,32 @@ def _head(asked: Comparison, material: Material, backbone: Backbone) -> list[str
     return lines
 
 
-def _sources(compared: Sequence[Compared]) -> Table:
+def _sources(compared: Sequence[Compared], backbone: Backbone) -> Table:
     rows = tuple(
-        (c.system.title, c.system.source, c.system.learns_from, c.system.differs) for c in compared
+        (
+            *(c.system.title, c.system.source, c.system.learns_from),
+            *(describe_settings(c.system, backbone), c.system.differs),
+        )
+        for c in compared
     )
-    header = ("System", "Source", "Learns from", "What differs from its authors' code")
+    header = (
+        *("System", "Source", "Learns from", "Settings"),
+        "What differs from its authors' code",
+    )
     return Table("Where the systems come from", header, rows)
+
+
+def describe_settings(system: System, backbone: Backbone) -> str:
+    """Whether the hyper-parameters on a backbone are the published ones, or what differs."""
+    used, published = system.settings_on(backbone), system.published
+    if used is None:
+        return "none"
+    changed = [
+        f"{field.name} {getattr(used, field.name):g}"
+        for field in fields(used)
+        if getattr(used, field.name) != getattr(published, field.name)
+    ]
+    return f"searched: {', '.join(changed)}" if changed else "as published"
 
 
 def _content(

@@ -63,6 +63,7 @@ class Outcome:
         cost: time and memory.
         converged: its loss, epoch by epoch; empty where nothing was trained.
         image_level_only: whether its category scores repeat its abnormality.
+        settings: its hyper-parameters, as text.
     """
 
     scored: ScoredImages
@@ -70,6 +71,7 @@ class Outcome:
     cost: Cost
     converged: tuple[float, ...]
     image_level_only: bool
+    settings: str
 
 
 class PeakMemory:
@@ -121,7 +123,7 @@ def run_system(
     folder: Path,
     general_only: bool = False,
 ) -> Outcome:
-    """Fit and judge a system on one draw, unless that was done already.
+    """Fit and judge a system on one draw, unless that was done already with its settings.
 
     Args:
         system: what to run.
@@ -136,8 +138,11 @@ def run_system(
         SDMADError: if an image cannot be read, or the system lacks what it needs.
     """
     path = folder / f"{system.name}-{shots}shot-{seed}.npz"
+    settings = repr(system.settings_on(backbone))
     if path.exists():
-        return _read(path)
+        done = _read(path)
+        if done.settings == settings:
+            return done
     support = draw_support(material.table, shots, seed)
     build = Build(material.bank, backbone, seed, lambda: material.auxiliary)
     with PeakMemory() as memory, warnings.catch_warnings():
@@ -158,6 +163,7 @@ def run_system(
         cost,
         tuple(_losses(detector)),
         general_only and isinstance(detector, OnePerCategory),
+        settings,
     )
     _write(path, outcome)
     return outcome
@@ -270,6 +276,7 @@ def _write(path: Path, outcome: Outcome) -> None:
         "cost": asdict(outcome.cost),
         "converged": outcome.converged,
         "image_level_only": outcome.image_level_only,
+        "settings": outcome.settings,
     }
     arrays = {part: getattr(outcome.scored, part) for part in PARTS}
     arrays |= {
@@ -291,4 +298,5 @@ def _read(path: Path) -> Outcome:
         Cost(**about["cost"]),
         tuple(about["converged"]),
         bool(about["image_level_only"]),
+        str(about.get("settings", "")),
     )

@@ -158,13 +158,27 @@ def cost_table(compared: Sequence[Compared]) -> Table:
             )
         )
     header = ("System", "Fit, s", "Image, ms", "Trained numbers", "Peak, MiB", "Loss")
-    caption = "Loss: first and last epoch of the first draw. Reading of images is left out."
+    caption = (
+        "Loss of the first draw: first and last epoch, and how much of the fall between them is in "
+        "the last tenth of the epochs. Reading of images is left out."
+    )
     return Table("Costs", header, tuple(rows), caption)
 
 
 def _convergence(outcomes: Sequence[Outcome]) -> str:
     losses = outcomes[0].converged
-    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else MISSING
+    if not losses:
+        return MISSING
+    fall = losses[0] - losses[-1]
+    late = losses[-1 - max(1, len(losses) // 10)] - losses[-1] if len(losses) > 1 else fall
+    share = f", {100 * late / fall:.0f} % late" if fall > 0 else ""
+    return f"{losses[0]:.3g} to {losses[-1]:.3g}{share}"
+
+
+def loss_logs(compared: Sequence[Compared]) -> dict[str, list[tuple[float, ...]]]:
+    """Losses of each system that was trained, by title, a log a draw."""
+    found = {c.title: [o.converged for o in c.outcomes if o.converged] for c in compared}
+    return {title: logs for title, logs in found.items() if logs}
 
 
 def all_summaries(

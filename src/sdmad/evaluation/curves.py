@@ -124,3 +124,27 @@ def interval_plot(rows: Mapping[str, Sequence[DrawSummary]], titles: Sequence[st
     panels[0].set_yticks(range(len(rows)), list(rows))
     panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return save_figure(figure, "png")
+
+
+def loss_plot(logs: Mapping[str, Sequence[Sequence[float]]]) -> bytes:
+    """A panel a system: its loss, epoch by epoch, a line a draw.
+
+    Args:
+        logs: by system, one log a draw; at least one system, and one epoch of each.
+
+    Returns:
+        The picture, PNG.
+    """
+    columns = min(4, len(logs))
+    rows = -(-len(logs) // columns)
+    figure = new_figure(3.0 * columns, 2.2 * rows)
+    panels = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for axes in panels[len(logs) :]:
+        axes.set_axis_off()
+    for axes, (name, draws) in zip(panels, logs.items(), strict=False):
+        for log in draws:
+            axes.plot(range(1, len(log) + 1), log, color=PALETTE[0], lw=1.1, alpha=0.7)
+        style_axes(axes)
+        axes.set_title(name, fontsize=9, color=INK)
+        axes.set_xlabel("epoch", fontsize=8)
+    return save_figure(figure, "png")

@@ -1,11 +1,10 @@
-"""How fast is an exported model, and what do bfloat16 and int8 cost in AUROC?
+"""How fast is an exported model, and what do bfloat16, int8 and fewer pixels cost in AUROC?
 
-Run ``make export-speed``; it takes about 20 minutes and 8 GB. A ViT-L/14 at 240 px with random
-weights, 14 categories of ten signs, batches of four images on two cores. Each system runs in a
-process of its own: one run to warm up, then the median of five. The bare tower is the image tower
-alone, from ready pixel values to embeddings; a detector or an export adds adapters and scoring, an
-export also windowing, resizing and standardising. The loss in AUROC is measured on phantoms, with
-the nano backbone fitted on each modality.
+A ViT-L/14 with random weights, 14 categories of ten signs, batches of four images. Each system runs
+in a process of its own: one run to warm up, then the median of five. The bare tower is the image
+tower alone, from ready pixel values to embeddings; a detector or an export adds adapters and
+scoring, an export also windowing, resizing and standardising. The loss in AUROC is measured on
+phantoms, with the nano backbone fitted on each modality at each size.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from benchmarks.memory import bank
+from benchmarks.performance.common import Figures, made_up_bank
 from benchmarks.random_clip import PAPER_SIZE, write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, SignBank, load_backbone
 from sdmad.backbones.transformer import ImageTransformer
@@ -42,7 +41,9 @@ from sdmad.phantoms.cases import draw_cases, load_modality
 CORES, BATCH, RUNS, CALIBRATION = 2, 4, 5, 16
 PRECISIONS = ("f32", "bf16", "int8")
 MODALITIES = ("brain", "chest", "oct")
-SUPPORT, TEST = 48, 400
+SUPPORT, TEST, TESTS = 48, 400, 3
+FEWER = (196, 168)  # pixels of ViT-L/14: 14 x 14 and 12 x 12 patches for 17 x 17
+NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
 SYSTEMS = (
     "bare torch f32",
     "bare torch bf16",
@@ -50,7 +51,14 @@ SYSTEMS = (
     "detector torch bf16",
     *(f"bare openvino {p}" for p in PRECISIONS),
     *(f"export openvino {p}" for p in PRECISIONS),
+    *(f"export openvino int8 {size}" for size in FEWER),
 )
+
+
+def parts_of(system: str) -> tuple[str, str, str, int]:
+    """Kind, runtime, precision and image size of a system."""
+    kind, runtime, precision, *size = system.split()
+    return kind, runtime, precision, int(size[0]) if size else PAPER_SIZE
 
 
 class Bare(nn.Module):
@@ -84,28 +92,28 @@ def squares(count: int, size: int) -> NDArray[np.uint8]:
 
 
 def prepare(work: Path) -> None:
-    """Write the checkpoint and a detector on it that was fitted without an epoch."""
+    """Write the checkpoint, and at each size a detector on it that was fitted without an epoch."""
     write_random_checkpoint(work / "clip")
-    backbone = load_backbone(work / "clip", PAPER_SIZE)
-    words = bank()
-    detector = SDMAD(words, backbone, SDMADConfig(epochs=0))
-    images = list(squares(len(words.names) + 1, PAPER_SIZE))
-    labels = np.eye(len(images), len(words.names))
-    detector.fit(images, labels).save(work / "model", force=True)
+    words = made_up_bank()
+    for size in (PAPER_SIZE, *FEWER):
+        detector = SDMAD(words, load_backbone(work / "clip", size), SDMADConfig(epochs=0))
+        images = list(squares(len(words.names) + 1, size))
+        labels = np.eye(len(images), len(words.names))
+        detector.fit(images, labels).save(work / f"model-{size}", force=True)
 
 
 def convert(work: Path, system: str) -> None:
     """Write the graph of an OpenVINO system; a process of its own frees what this takes."""
-    kind, _, precision = system.split()
+    kind, _, precision, size = parts_of(system)
     folder = work / system.replace(" ", "-")
     folder.mkdir(exist_ok=True)
-    detector = SDMAD.load(work / "model", work / "clip")
-    images = squares(CALIBRATION, PAPER_SIZE).astype(np.float32).transpose(0, 3, 1, 2)
+    detector = SDMAD.load(work / f"model-{size}", work / "clip")
+    images = squares(CALIBRATION, size).astype(np.float32).transpose(0, 3, 1, 2)
     if kind == "export":
         exports.save(exports.build(detector, precision, list(images)), folder)
         return
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    model = exports.converted(Bare(detector, dtype), (3, PAPER_SIZE, PAPER_SIZE), "squares")
+    model = exports.converted(Bare(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
         model = exports.quantised(model, list(images))
     model.outputs[0].get_tensor().set_names({"features"})
@@ -114,8 +122,8 @@ def convert(work: Path, system: str) -> None:
 
 def runner(work: Path, system: str) -> Callable[[], Any]:
     """What one timed run of a system does."""
-    kind, runtime, precision = system.split()
-    batch = squares(BATCH, PAPER_SIZE)
+    kind, runtime, precision, size = parts_of(system)
+    batch = squares(BATCH, PAPER_SIZE)  # an export is given the same pictures at every size
     planes = batch.astype(np.float32).transpose(0, 3, 1, 2).copy()
     if runtime == "openvino":
         import openvino
@@ -127,7 +135,7 @@ def runner(work: Path, system: str) -> Callable[[], Any]:
         shades = {"black": np.zeros(BATCH, np.float32), "white": np.full(BATCH, 255, np.float32)}
         return lambda: run({"pixels": batch.astype(np.uint16), **shades})["scores"]
     name = {"f32": "float32", "bf16": "bfloat16"}[precision]
-    detector = SDMAD.load(work / "model", work / "clip", precision=name)
+    detector = SDMAD.load(work / f"model-{size}", work / "clip", precision=name)
     pixels = detector.backbone.preprocessing.standardise(list(batch))
     if kind == "detector":
         return lambda: detector.score_pixels(pixels).scores
@@ -135,7 +143,7 @@ def runner(work: Path, system: str) -> Callable[[], Any]:
     return torch.no_grad()(lambda: tower(values).float().numpy())
 
 
-def measure(work: Path, system: str) -> dict[str, float]:
+def measure_system(work: Path, system: str) -> dict[str, float]:
     """Median wall and processor time of an image, in milliseconds; writes the last output."""
     run = runner(work, system)
     output = run()
@@ -154,7 +162,7 @@ def measure(work: Path, system: str) -> dict[str, float]:
 def in_a_process(work: Path, step: str, system: str) -> dict[str, float]:
     """Run one step in a process of its own, on two threads."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(CORES)}
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.export_speed"]
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.performance.exports"]
     done = subprocess.run(
         [*command, "--work", work, "--step", step, "--system", system],
         env=environment, stdout=subprocess.PIPE, check=True, text=True,
@@ -171,81 +179,69 @@ def cosine(work: Path, precision: str) -> float:
     return float((one * other).sum(axis=1).min())
 
 
-def phantom_auroc(modality: str) -> dict[str, float]:
-    """Mean AUROC of the nano over a modality's categories, by precision of its export."""
-    words = SignBank.load(modality)
-    support = list(draw_cases(load_modality(modality), SUPPORT, 11))
-    test = list(draw_cases(load_modality(modality), TEST, 12))
-
-    def truth(cases: Sequence[Any]) -> NDArray[np.float64]:
-        return np.array([[float(n in case.categories) for n in words.names] for case in cases])
-
-    detector = SDMAD(words).fit([case.image for case in support], truth(support))
-    planes = [np.stack([case.image] * 3).astype(np.float32) for case in support]
-    found = {}
-    for precision in PRECISIONS:
-        run = compiled(exports.build(detector, precision, planes))
-        model = ExportedModel(describe(detector, "openvino", precision), run)
-        scores = model.score([case.image for case in test]).scores
-        found[precision] = mean_auroc(truth(test), scores)
+def phantom_auroc(modality: str) -> dict[str, list[float]]:
+    """Mean AUROC of the nano's exports on test phantoms, by size and precision, a value a draw."""
+    words, kind = SignBank.load(modality), load_modality(modality)
+    found: dict[str, list[float]] = {}
+    for draw in range(TESTS):
+        support = list(draw_cases(kind, SUPPORT, 11 + 10 * draw))
+        test = list(draw_cases(kind, TEST, 12 + 10 * draw))
+        truth = [
+            np.array([[float(n in case.categories) for n in words.names] for case in cases])
+            for cases in (support, test)
+        ]
+        for size in NANO_SIZES:
+            backbone = load_backbone("nano", size)
+            detector = SDMAD(words, backbone, seed=draw)
+            detector.fit([case.image for case in support], truth[0])
+            planes = [
+                np.stack([backbone.preprocessing.square(case.image)] * 3).astype(np.float32)
+                for case in support
+            ]
+            for precision in PRECISIONS:
+                run = compiled(exports.build(detector, precision, planes))
+                model = ExportedModel(describe(detector, "openvino", precision), run)
+                scores = model.score([case.image for case in test]).scores
+                name = f"{size} px, {precision}"
+                found.setdefault(name, []).append(100 * mean_auroc(truth[1], scores))
+    print("exports", modality, {k: float(np.mean(v)) for k, v in found.items()}, flush=True)
     return found
 
 
-def table(times: dict[str, dict[str, float]]) -> str:
-    """Times and ratios as Markdown."""
-    base = times["bare torch f32"]
-    lines = [
-        "| system | ms an image | times the bare PyTorch float32 tower | over its own bare tower |",
-        "| --- | --- | --- | --- |",
-    ]
-    for system, found in times.items():
-        kind, runtime, precision = system.split()
-        bare = times[f"bare {runtime} {precision}"]
-        over = ""
-        if kind != "bare":
-            wall, cpu = (found[unit] / bare[unit] - 1 for unit in ("ms", "cpu_ms"))
-            over = f"{wall:+.1%} (processor time {cpu:+.1%})"
-        lines.append(f"| {system} | {found['ms']:.0f} | {base['ms'] / found['ms']:.2f} | {over} |")
-    return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure everything, print two tables and write JSON."""
-    parser = argparse.ArgumentParser(description="Speed and loss of exported models.")
-    parser.add_argument("--work", type=Path, default=Path("out/export-speed"))
-    parser.add_argument("--step", choices=("all", "prepare", "convert", "measure"), default="all")
-    parser.add_argument("--system", default="")
-    asked = parser.parse_args()
-    work: Path = asked.work
-    torch.set_num_threads(CORES)
-    if asked.step == "all":
-        run_all(work)
-        return
-    if asked.step == "prepare":
-        prepare(work)
-    elif asked.step == "convert":
-        convert(work, asked.system)
-    found = measure(work, asked.system) if asked.step == "measure" else {}
-    print(json.dumps(found))
-
-
-def run_all(work: Path) -> None:
-    """Each step of each system in a process of its own."""
+def measure(work: Path) -> Figures:
+    """Each step of each system in a process of its own, then the price on phantoms."""
+    work = work / "exports"
     work.mkdir(parents=True, exist_ok=True)
     in_a_process(work, "prepare", "")
     for system in SYSTEMS:
         if "openvino" in system:
             in_a_process(work, "convert", system)
-    times = {system: in_a_process(work, "measure", system) for system in SYSTEMS}
-    cosines = {precision: cosine(work, precision) for precision in PRECISIONS[1:]}
-    losses = {modality: phantom_auroc(modality) for modality in MODALITIES}
-    print(table(times))
-    print("\ncosine with float32: " + ", ".join(f"{p} {c:.5f}" for p, c in cosines.items()))
-    print("\n| phantoms, nano | " + " | ".join(PRECISIONS) + " |\n|" + " --- |" * 4)
-    for modality, row in losses.items():
-        print(f"| {modality} | " + " | ".join(f"{row[p]:.4f}" for p in PRECISIONS) + " |")
-    content = {"times": times, "cosines": cosines, "auroc": losses}
-    (work / "export-speed.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
+            print("converted", system, flush=True)
+    times = {}
+    for system in SYSTEMS:
+        times[system] = in_a_process(work, "measure", system)
+        print(system, times[system], flush=True)
+    return {
+        "times": times,
+        "cosines": {precision: cosine(work, precision) for precision in PRECISIONS[1:]},
+        "auroc": {modality: phantom_auroc(modality) for modality in MODALITIES},
+    }
+
+
+def main() -> None:
+    """One step of one system, in this process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--step", choices=("prepare", "convert", "measure"), required=True)
+    parser.add_argument("--system", default="")
+    asked = parser.parse_args()
+    torch.set_num_threads(CORES)
+    if asked.step == "prepare":
+        prepare(asked.work)
+    elif asked.step == "convert":
+        convert(asked.work, asked.system)
+    found = measure_system(asked.work, asked.system) if asked.step == "measure" else {}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

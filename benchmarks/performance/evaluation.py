@@ -2,25 +2,25 @@
 
 112,000 images of 30,805 patients with 14 categories, positives as rare as in ChestX-ray14, 1,000
 resamples of every metric: median of five runs. Then the maps of 10,000 images of 240 x 240 pixels
-through the pixel metrics. Run ``make evaluation-speed``.
+through the pixel metrics.
 """
 
 from __future__ import annotations
 
-import os
 import resource
-import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.performance.common import RUNS, Figures, spread
 from sdmad.evaluation.metrics import BoolArray, FloatArray
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.protocols import evaluate_scored
 from sdmad.evaluation.scored import ScoredImages, scored_images
 
-IMAGES, PATIENTS, RESAMPLES, RUNS = 112_000, 30_805, 1000, 5
+IMAGES, PATIENTS, RESAMPLES = 112_000, 30_805, 1000
 # Positives a thousand images in ChestX-ray14 (Wang et al., CVPR 2017), by name from atelectasis to
 # pneumothorax.
 PREVALENCE = np.array([103, 25, 42, 21, 119, 22, 15, 2, 177, 52, 56, 30, 13, 47]) / 1000
@@ -53,43 +53,39 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def pixel_metrics(rng: np.random.Generator) -> None:
+def pixel_metrics(rng: np.random.Generator) -> Figures:
     """Time and peak memory of AUROC, AUPRO and the best Dice."""
     pool = [draw_map(rng) for _ in range(50)]
-    pixels, before, spent, processor = PixelScores(), peak_memory(), 0.0, 0.0
+    pixels, before, spent = PixelScores(), peak_memory(), 0.0
     for number in range(MAPS):
         noise, mask = pool[number % len(pool)]
         anomaly_map = (noise + 0.3 * rng.normal()).astype(np.float32)
-        start, busy = time.perf_counter(), time.process_time()
+        start = time.perf_counter()
         pixels.add(anomaly_map, mask)
         spent += time.perf_counter() - start
-        processor += time.process_time() - busy
     start = time.perf_counter()
-    figures = f"AUROC {pixels.auroc():.4f}, AUPRO {pixels.aupro():.4f}"
-    dice = f"best Dice {pixels.best_dice()[1]:.4f}"
+    figures = {"auroc": pixels.auroc(), "aupro": pixels.aupro(), "dice": pixels.best_dice()[1]}
     read = time.perf_counter() - start
-    print(f"{MAPS} maps of {SIDE} x {SIDE}: {figures}, {dice}, right to {pixels.error():.1e}")
-    print(f"adding {spent:.1f} s ({processor:.1f} s of one core), reading {read:.1f} s")
-    print(f"peak memory {peak_memory():.0f} MB, of which {before:.0f} MB before the first map")
+    return {
+        **figures,
+        "error": pixels.error(),
+        "adding": spent,
+        "reading": read,
+        "mib": peak_memory(),
+        "mib_before": before,
+    }
 
 
-def main() -> None:
-    """Measure and print."""
+def measure(work: Path) -> Figures:
+    """Seconds of an evaluation, and of the pixel metrics."""
+    del work
     rng = np.random.default_rng(0)
-    pixel_metrics(rng)
+    pixels = pixel_metrics(rng)
     scored = chest_like(rng)
-    times, busy = [], time.process_time()
+    names, times = tuple(f"category {k}" for k in range(PREVALENCE.size)), []
     for _ in range(RUNS):
         start = time.perf_counter()
-        evaluate_scored(scored, tuple(f"category {k}" for k in range(PREVALENCE.size)), RESAMPLES)
+        evaluate_scored(scored, names, RESAMPLES)
         times.append(time.perf_counter() - start)
-    cores = (time.process_time() - busy) / RUNS
-    print(f"{IMAGES} images, {PREVALENCE.size} categories, {PATIENTS} patients, {RESAMPLES}")
-    print(f"resamples of every metric on {os.cpu_count()} cores: {statistics.median(times):.1f} s")
-    print(
-        f"({min(times):.1f} to {max(times):.1f} s in {RUNS} runs, {cores:.1f} s of one core each)"
-    )
-
-
-if __name__ == "__main__":
-    main()
+        print(f"evaluation: {times[-1]:.1f} s", flush=True)
+    return {"resampling": spread(times), "pixels": pixels}

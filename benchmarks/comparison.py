@@ -1,0 +1,244 @@
+"""The full comparison in ``docs/results.md``: every system, three modalities, 1 and 4 shots.
+
+Run ``make comparison``: hours on two cores. Interrupted and started again it goes on; the draws
+come one after the other, so that what is there is whole draws of every system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.blocks import put_block
+from sdmad.backbones import Backbone, load_backbone
+from sdmad.baselines.registry import MODULES, load_system
+from sdmad.comparison.material import Material, open_material
+from sdmad.comparison.runs import PIXEL_METRICS, run_system
+from sdmad.comparison.tables import (
+    PIXEL_TITLES,
+    Compared,
+    all_summaries,
+    cost_table,
+    difference_table,
+    loss_logs,
+)
+from sdmad.errors import MissingExtraError, WeightsMissingError
+from sdmad.evaluation.curves import loss_plot
+from sdmad.evaluation.intervals import DrawSummary
+from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
+from sdmad.output import write_bytes
+from sdmad.phantoms.cases import MODALITIES
+from sdmad.study import TRIVIAL
+
+SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
+LOSSES = "results-losses.png"
+METRICS = ("image_auroc", "mean_auroc", "hamming_score", "subset_accuracy", "macro_f1")
+HEAD = """## Every compared system
+Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
+other seeds than the tables below, about three patients in ten the pool of the support sets, the
+others judged; nano backbone; {draws}. Systems for one kind of anomaly answer protocols 2 and 3
+through one detector a category. Settings on the nano come from equal budgets on validation phantoms
+([searched.md](searched.md)). DRA and BGAD stand here with the nano's image tower for a trunk, since
+no ImageNet weights were at hand, nor MedCLIP's. What differs from each system's own code stands at
+the end of every page of `sdmad compare`.
+
+{general}
+"""
+
+Job = tuple[int, int, str, str]
+Found = dict[tuple[str, int], list[Compared]]
+
+
+@lru_cache(maxsize=1)
+def backbone() -> Backbone:
+    """The nano, once a process."""
+    return load_backbone("nano")
+
+
+@lru_cache(maxsize=3)
+def material(out: Path, modality: str) -> Material:
+    """A modality's phantoms, once a process."""
+    return open_material(f"phantom-{modality}", None, None, out, lambda _: None)
+
+
+def outcome_folder(out: Path, modality: str) -> Path:
+    """Where a modality's outcomes are."""
+    return out / "outcomes" / modality
+
+
+def run_job(out: Path, job: Job, general: Sequence[str]) -> str:
+    """One system on one draw, in a process of the pool; what stopped it, if anything did."""
+    seed, shots, modality, name = job
+    system = load_system(name)
+    try:
+        run_system(
+            system, material(out, modality), backbone(), shots, seed,
+            outcome_folder(out, modality), name in general,
+        )  # fmt: skip
+    except MissingExtraError:
+        return "extra missing"
+    except WeightsMissingError:
+        return "weights missing"
+    return ""
+
+
+def start_worker() -> None:
+    """One thread a process: the nano gains nothing from more."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def jobs(draws: int) -> list[Job]:
+    """Every job, one draw after the other."""
+    return list(itertools.product(range(draws), SHOTS, MODALITIES, MODULES))
+
+
+def path_of(out: Path, job: Job) -> Path:
+    """Where the outcome of a job is."""
+    seed, shots, modality, name = job
+    return outcome_folder(out, modality) / f"{name}-{shots}shot-{seed}.npz"
+
+
+def run(out: Path, draws: int, general: Sequence[str]) -> None:
+    """Run what is missing, on all cores."""
+    for modality in MODALITIES:
+        material(out, modality)
+    missing = [job for job in jobs(draws) if not path_of(out, job).exists()]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    context, left_out = multiprocessing.get_context("spawn"), set()
+    with ProcessPoolExecutor(WORKERS, context, start_worker) as pool:
+        futures = {pool.submit(run_job, out, job, general): job for job in missing}
+        for number, future in enumerate(as_completed(futures), 1):
+            job, why = futures[future], future.result()
+            if why:
+                left_out.add(f"{job[3]}: {why}")
+            print(f"{number}/{len(missing)} {job} {why}", flush=True)
+    print("left out:", "; ".join(sorted(left_out)) or "nothing")
+
+
+def read(out: Path, draws: int) -> tuple[Found, int]:
+    """Outcomes of every modality and number of shots, of the draws that are whole."""
+    able = {name for name in MODULES if path_of(out, (0, 1, MODALITIES[0], name)).exists()}
+    whole = 0
+    while whole < draws and all(
+        path_of(out, job).exists() for job in jobs(whole + 1) if job[0] == whole and job[3] in able
+    ):
+        whole += 1
+    found: Found = {}
+    for modality, shots in itertools.product(MODALITIES, SHOTS):
+        folder, rows = outcome_folder(out, modality), []
+        for name in (n for n in MODULES if n in able):
+            system = load_system(name)
+            outcomes = [
+                run_system(system, material(out, modality), backbone(), shots, seed, folder)
+                for seed in range(whole)
+            ]
+            rows.append(Compared(system, tuple(outcomes)))
+        found[modality, shots] = rows
+    return found, whole
+
+
+def percent(values: Sequence[float]) -> str:
+    """Mean of what is known, in percent."""
+    known = [v for v in values if not np.isnan(v)]
+    return f"{100 * np.mean(known):.1f}" if known else MISSING
+
+
+def mean_table(
+    found: Found, summaries: Mapping[tuple[str, int], dict[str, dict[str, DrawSummary]]], shots: int
+) -> Table:
+    """Means of the three modalities, a row a system."""
+    rows = []
+    first = found[MODALITIES[0], shots]
+    for name, title, one in [
+        *((trivial, trivial, None) for trivial in TRIVIAL),
+        *((c.system.name, c.title, c) for c in first),
+    ]:
+        cells = []
+        for metric in METRICS:
+            hidden = one is not None and one.image_level_only and metric != "image_auroc"
+            values = [summaries[m, shots][name][metric].mean for m in MODALITIES]
+            cells.append(MISSING if hidden else percent(values))
+        for metric in PIXEL_METRICS:
+            mine = [c for m in MODALITIES for c in found[m, shots] if c.system.name == name]
+            cells.append(
+                percent([o.pixels[metric] for c in mine for o in c.outcomes if metric in o.pixels])
+            )
+        rows.append((title, *cells))
+    header = ("System", *(METRIC_TITLES[m] for m in METRICS), *PIXEL_TITLES.values())
+    return Table(f"Mean of the three modalities, {shots} shot{'s' * (shots > 1)}", header,
+                 tuple(rows), "")  # fmt: skip
+
+
+def spread_table(
+    summaries: Mapping[str, dict[str, DrawSummary]], rows: Sequence[Compared], title: str
+) -> Table:
+    """One modality: mean, deviation over the draws and interval of both AUROCs."""
+    body = []
+    for one in rows:
+        cells = []
+        for metric in ("image_auroc", "mean_auroc"):
+            summary = summaries[one.system.name][metric]
+            hidden = one.image_level_only and metric != "image_auroc"
+            cells.append(
+                MISSING if hidden else
+                f"{100 * summary.mean:.1f} ± {100 * summary.deviation:.1f} "
+                f"[{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
+            )  # fmt: skip
+        body.append((one.title, *cells))
+    return Table(title, ("System", "Image AUROC", "Mean AUROC"), tuple(body), "")
+
+
+def page(found: Found, draws: int) -> str:
+    """The part of the results that this study writes."""
+    summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
+    once = [c.title for c in found[MODALITIES[0], 1] if c.image_level_only]
+    general = f"Asked only whether an image is abnormal (°), for time: {', '.join(once)}.\n"
+    told = f"{draws} draw{'s' * (draws > 1)}"
+    parts = [HEAD.format(draws=told, general=general if once else "")]
+    parts += [mean_table(found, summaries, shots).markdown() for shots in SHOTS]
+    for (modality, shots), rows in found.items():
+        name = f"{modality}, {shots} shot{'s' * (shots > 1)}"
+        parts.append(spread_table(summaries[modality, shots], rows, name).markdown())
+        difference = difference_table(rows, summaries[modality, shots], RESAMPLES)
+        if difference is not None:
+            named = Table(f"{name}: {difference.title.lower()}", difference.header,
+                          difference.rows, difference.caption)  # fmt: skip
+            parts.append(named.markdown())
+    costs = cost_table(found[MODALITIES[0], max(SHOTS)])
+    named = Table(
+        f"Costs on {MODALITIES[0]}, {max(SHOTS)} shots", costs.header, costs.rows,
+        f"{costs.caption} One thread, beside another process of the study.",
+    )  # fmt: skip
+    parts += [named.markdown(), f"![Losses of {MODALITIES[0]}, {max(SHOTS)} shots]({LOSSES})\n"]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Run the study and write its part of the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/comparison"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--general", default="", help="systems asked only: is it abnormal?")
+    parser.add_argument("--write", action="store_true", help="run nothing, write what is there")
+    options = parser.parse_args()
+    if not options.write:
+        run(options.out, options.draws, tuple(filter(None, options.general.split(","))))
+    found, draws = read(options.out, options.draws)
+    logs = loss_logs(found[MODALITIES[0], max(SHOTS)])
+    write_bytes(options.docs.with_name(LOSSES), loss_plot(logs))
+    put_block(options.docs, "comparison", page(found, draws))
+
+
+if __name__ == "__main__":
+    main()

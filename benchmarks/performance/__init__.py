@@ -1,0 +1,1 @@
+"""How fast the package is and where its time goes: ``make bench``, ``docs/performance.md``."""
