@@ -24,6 +24,7 @@ SECTIONS = (
     "scoring",
     "others",
     "exports",
+    "price",
     "reading",
     "evaluation",
     "limits",

@@ -1,10 +1,10 @@
-"""How fast is an exported model, and what do bfloat16, int8 and fewer pixels cost in AUROC?
+"""How fast is an exported model beside its bare tower and beside PyTorch?
 
-A ViT-L/14 with random weights, 14 categories of ten signs, batches of four images. Each system runs
-in a process of its own: one run to warm up, then the median of five. The bare tower is the image
-tower alone, from ready pixel values to embeddings; a detector or an export adds adapters and
-scoring, an export also windowing, resizing and standardising. The loss in AUROC is measured on
-phantoms, with the nano backbone fitted on each modality at each size.
+A ViT-L/14 with random weights, 14 categories of ten signs, batches of four images. Each system
+lives in a process of its own; all are loaded and warm, and each in turn runs once while the others
+wait, for a machine's speed changes from one minute to the next. The bare tower is the image tower
+alone, from ready pixel values to embeddings; an export adds adapters and scoring, windowing,
+resizing and standardising.
 """
 
 from __future__ import annotations
@@ -29,26 +29,19 @@ from torch.nn.functional import pad
 
 from benchmarks.performance.common import Figures, made_up_bank
 from benchmarks.random_clip import PAPER_SIZE, write_random_checkpoint
-from sdmad import SDMAD, SDMADConfig, SignBank, load_backbone
+from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.backbones.transformer import ImageTransformer
-from sdmad.evaluation.metrics import mean_auroc
 from sdmad.export import openvino as exports
-from sdmad.export.exporting import describe
 from sdmad.export.graph import places
-from sdmad.export.runtime import ExportedModel, compiled
+from sdmad.export.runtime import compiled
 from sdmad.phantoms.cases import draw_cases, load_modality
 
-CORES, BATCH, RUNS, CALIBRATION = 2, 4, 5, 16
+CORES, BATCH, ROUNDS, CALIBRATION = 2, 4, 9, 16
 PRECISIONS = ("f32", "bf16", "int8")
-MODALITIES = ("brain", "chest", "oct")
-SUPPORT, TEST, TESTS = 48, 400, 3
 FEWER = (196, 168)  # pixels of ViT-L/14: 14 x 14 and 12 x 12 patches for 17 x 17
-NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
 SYSTEMS = (
     "bare torch f32",
     "bare torch bf16",
-    "detector torch f32",
-    "detector torch bf16",
     *(f"bare openvino {p}" for p in PRECISIONS),
     *(f"export openvino {p}" for p in PRECISIONS),
     *(f"export openvino int8 {size}" for size in FEWER),
@@ -143,33 +136,48 @@ def runner(work: Path, system: str) -> Callable[[], Any]:
     return torch.no_grad()(lambda: tower(values).float().numpy())
 
 
-def measure_system(work: Path, system: str) -> dict[str, float]:
-    """Median wall and processor time of an image, in milliseconds; writes the last output."""
+def serve(work: Path, system: str) -> None:
+    """Load a system, then run it once for every line of the standard input."""
     run = runner(work, system)
-    output = run()
+    np.save(work / f"{system.replace(' ', '-')}.npy", np.asarray(run()))
     gc.collect()
-    walls, cpus = [], []
-    for _ in range(RUNS):
-        wall, cpu = time.perf_counter(), time.process_time()
-        output = run()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
-    np.save(work / f"{system.replace(' ', '-')}.npy", np.asarray(output))
-    scale = 1e3 / BATCH
-    return {"ms": statistics.median(walls) * scale, "cpu_ms": statistics.median(cpus) * scale}
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        wall, busy = time.perf_counter(), time.process_time()
+        run()
+        spent = {"ms": time.perf_counter() - wall, "cpu_ms": time.process_time() - busy}
+        print(json.dumps({unit: 1000 * s / BATCH for unit, s in spent.items()}), flush=True)
 
 
-def in_a_process(work: Path, step: str, system: str) -> dict[str, float]:
-    """Run one step in a process of its own, on two threads."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES)}
+def start(work: Path, step: str, system: str) -> subprocess.Popen[str]:
+    """One step of one system in a process of its own, on as many threads as there are cores."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(CORES), "OMP_WAIT_POLICY": "PASSIVE"}
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.performance.exports"]
-    done = subprocess.run(
+    return subprocess.Popen(
         [*command, "--work", work, "--step", step, "--system", system],
-        env=environment, stdout=subprocess.PIPE, check=True, text=True,
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    lines = done.stdout.splitlines()
-    result: dict[str, float] = json.loads(lines[-1])
-    return result
+
+
+def finish(process: subprocess.Popen[str]) -> None:
+    """Wait for a process.
+
+    Raises:
+        RuntimeError: if it failed.
+    """
+    process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{process.args} failed")
+
+
+def ask(process: subprocess.Popen[str]) -> dict[str, float]:
+    """Let a serving process run once."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("run\n")
+    process.stdin.flush()
+    found: dict[str, float] = json.loads(process.stdout.readline())
+    return found
 
 
 def cosine(work: Path, precision: str) -> float:
@@ -179,69 +187,44 @@ def cosine(work: Path, precision: str) -> float:
     return float((one * other).sum(axis=1).min())
 
 
-def phantom_auroc(modality: str) -> dict[str, list[float]]:
-    """Mean AUROC of the nano's exports on test phantoms, by size and precision, a value a draw."""
-    words, kind = SignBank.load(modality), load_modality(modality)
-    found: dict[str, list[float]] = {}
-    for draw in range(TESTS):
-        support = list(draw_cases(kind, SUPPORT, 11 + 10 * draw))
-        test = list(draw_cases(kind, TEST, 12 + 10 * draw))
-        truth = [
-            np.array([[float(n in case.categories) for n in words.names] for case in cases])
-            for cases in (support, test)
-        ]
-        for size in NANO_SIZES:
-            backbone = load_backbone("nano", size)
-            detector = SDMAD(words, backbone, seed=draw)
-            detector.fit([case.image for case in support], truth[0])
-            planes = [
-                np.stack([backbone.preprocessing.square(case.image)] * 3).astype(np.float32)
-                for case in support
-            ]
-            for precision in PRECISIONS:
-                run = compiled(exports.build(detector, precision, planes))
-                model = ExportedModel(describe(detector, "openvino", precision), run)
-                scores = model.score([case.image for case in test]).scores
-                name = f"{size} px, {precision}"
-                found.setdefault(name, []).append(100 * mean_auroc(truth[1], scores))
-    print("exports", modality, {k: float(np.mean(v)) for k, v in found.items()}, flush=True)
-    return found
-
-
 def measure(work: Path) -> Figures:
-    """Each step of each system in a process of its own, then the price on phantoms."""
+    """Milliseconds an image of every round, and how near the embeddings are to float32's."""
     work = work / "exports"
     work.mkdir(parents=True, exist_ok=True)
-    in_a_process(work, "prepare", "")
+    if not (work / "clip").exists():
+        finish(start(work, "prepare", ""))
     for system in SYSTEMS:
-        if "openvino" in system:
-            in_a_process(work, "convert", system)
+        if "openvino" in system and not (work / system.replace(" ", "-") / "model.xml").exists():
+            finish(start(work, "convert", system))
             print("converted", system, flush=True)
-    times = {}
+    processes = {}
     for system in SYSTEMS:
-        times[system] = in_a_process(work, "measure", system)
-        print(system, times[system], flush=True)
-    return {
-        "times": times,
-        "cosines": {precision: cosine(work, precision) for precision in PRECISIONS[1:]},
-        "auroc": {modality: phantom_auroc(modality) for modality in MODALITIES},
-    }
+        processes[system] = process = start(work, "serve", system)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n", system
+    times: dict[str, list[dict[str, float]]] = {system: [] for system in SYSTEMS}
+    for _ in range(ROUNDS):
+        for system, process in processes.items():
+            times[system].append(ask(process))
+    for process in processes.values():
+        finish(process)
+    for system, rounds in times.items():
+        print(system, statistics.median(one["ms"] for one in rounds), flush=True)
+    return {"times": times, "cosines": {p: cosine(work, p) for p in PRECISIONS[1:]}}
 
 
 def main() -> None:
     """One step of one system, in this process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--step", choices=("prepare", "convert", "measure"), required=True)
+    parser.add_argument("--step", choices=("prepare", "convert", "serve"), required=True)
     parser.add_argument("--system", default="")
     asked = parser.parse_args()
     torch.set_num_threads(CORES)
     if asked.step == "prepare":
         prepare(asked.work)
-    elif asked.step == "convert":
-        convert(asked.work, asked.system)
-    found = measure_system(asked.work, asked.system) if asked.step == "measure" else {}
-    print(json.dumps(found))
+    else:
+        {"convert": convert, "serve": serve}[asked.step](asked.work, asked.system)
 
 
 if __name__ == "__main__":
