@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,16 +37,19 @@ KINDS = {
 }
 
 
-def rates() -> dict[str, float]:
-    """Operations a second of the tower's largest matrix product, in each precision."""
-    found = {}
-    for name, dtype in precisions().items():
-        left = torch.randn(IMAGES * TOKENS, WIDTH).to(dtype)
-        right = torch.randn(WIDTH, HIDDEN).to(dtype)
-        times = by_turns({f"product, {name}": lambda a=left, b=right: a @ b}, ROUNDS)
-        best = next(iter(times.values()))["median"]
-        found[name] = 2 * IMAGES * TOKENS * WIDTH * HIDDEN / best
-    return found
+def products(dtype: torch.dtype) -> Callable[[], object]:
+    """The feed-forward products of every block of the tower, and nothing beside them."""
+    tokens = torch.randn(IMAGES * TOKENS, WIDTH).to(dtype)
+    up, down = (torch.randn(shape).to(dtype) for shape in ((WIDTH, HIDDEN), (HIDDEN, WIDTH)))
+
+    def run() -> None:
+        for _ in range(DEPTH):
+            _ = (tokens @ up) @ down
+
+    return run
+
+
+PRODUCT_OPERATIONS = 2 * DEPTH * 2 * IMAGES * TOKENS * WIDTH * HIDDEN
 
 
 def tower_operations() -> float:
@@ -72,21 +76,27 @@ def shares(run: Callable[[], object]) -> dict[str, float]:
 
 
 def measure(work: Path) -> Figures:
-    """Rates, operations and profiles."""
+    """Times of the products alone and of scoring, by turns; operations and profiles."""
     del work
-    profiles = {}
+    profiles, runs = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         write_random_checkpoint(Path(folder))
         backbone, bank = load_backbone(folder, SIZE), made_up_bank()
-        pixels, labels = torch.randn(BATCH, 3, SIZE, SIZE), torch.eye(BATCH, CATEGORIES)
-        squares = [np.zeros((SIZE, SIZE), np.uint8)] * (CATEGORIES + 1)
-        for name, dtype in precisions().items():
-            tower = in_precision(backbone, dtype)
-            detector = SDMAD(bank, tower, SDMADConfig(epochs=0), precision=name)
-            detector.fit(squares, np.eye(CATEGORIES + 1, CATEGORIES))
-            profiles[f"scoring, {name}"] = shares(
-                lambda d=detector: d.score_pixels(pixels[:IMAGES])
-            )
-            profiles[f"a training step, {name}"] = shares(one_step(tower, bank, pixels, labels))
-            print("profile", name, flush=True)
-    return {"rates": rates(), "operations": tower_operations(), "profiles": profiles}
+    pixels, labels = torch.randn(BATCH, 3, SIZE, SIZE), torch.eye(BATCH, CATEGORIES)
+    squares = [np.zeros((SIZE, SIZE), np.uint8)] * (CATEGORIES + 1)
+    for name, dtype in precisions().items():
+        tower = in_precision(backbone, dtype)
+        detector = SDMAD(bank, tower, SDMADConfig(epochs=0), precision=name)
+        detector.fit(squares, np.eye(CATEGORIES + 1, CATEGORIES))
+        score = partial(detector.score_pixels, pixels[:IMAGES])
+        profiles[f"scoring, {name}"] = shares(score)
+        profiles[f"a training step, {name}"] = shares(one_step(tower, bank, pixels, labels))
+        runs[f"products, {name}"], runs[f"scoring, {name}"] = products(dtype), score
+        print("profile", name, flush=True)
+    return {
+        "times": by_turns(runs, ROUNDS),
+        "product_operations": PRODUCT_OPERATIONS,
+        "operations": tower_operations(),
+        "images": IMAGES,
+        "profiles": profiles,
+    }

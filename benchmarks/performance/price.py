@@ -15,7 +15,7 @@ from sdmad.export.exporting import describe
 from sdmad.export.runtime import ExportedModel, compiled
 from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
 
-SUPPORT, TEST, TESTS = 48, 400, 3
+SUPPORT, TEST, TESTS = 48, 400, 2
 NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
+
+import numpy as np
 
 from sdmad.findings import CategoryFinding, Explanation
 from sdmad.output import csv_text, json_text
@@ -33,23 +35,40 @@ class Prediction:
         return tuple(c for c in self.explanation.categories if c.found)
 
 
-def prediction_rows(
-    detector: Explaining, files: Sequence[Path], scored: ImageScores, skipped: set[int]
-) -> list[Prediction]:
-    """Pair files with their explanations, without the images that could not be read.
+class Predictions(Sequence[Prediction]):
+    """What a detector says of each readable image.
+
+    A row is explained when it is asked for: of ten thousand images only the scores are held.
 
     Args:
         detector: what scored them.
         files: n files.
         scored: n images' scores.
-        skipped: positions of unreadable images.
+        skipped: positions of unreadable images, which have no row.
     """
-    explanations = detector.explanations(scored)
-    return [
-        Prediction(file, explanation)
-        for i, (file, explanation) in enumerate(zip(files, explanations, strict=True))
-        if i not in skipped
-    ]
+
+    def __init__(
+        self, detector: Explaining, files: Sequence[Path], scored: ImageScores, skipped: set[int]
+    ) -> None:
+        self.detector, self.files, self.scored = detector, files, scored
+        self.places = [i for i in range(len(files)) if i not in skipped]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        """A row, or some of them."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = self.places[index]
+        (explanation,) = self.detector.explanations(self.scored.rows(np.array([place])))
+        return Prediction(self.files[place], explanation)
 
 
 def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
@@ -59,20 +78,19 @@ def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
     """
     header = ["file", "abnormality", "findings", "top_signs"]
     header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
-    lines = []
-    for row in rows:
+
+    def line(row: Prediction) -> list[object]:
         entries = row.explanation.categories
-        lines.append(
-            [
-                str(row.file),
-                round(row.explanation.abnormality, 6),
-                "|".join(f.category for f in row.findings),
-                "|".join(f.deciding_sign.sentence for f in row.findings),
-                *(round(e.score, 6) for e in entries),
-                *(int(e.found) for e in entries),
-            ]
-        )
-    return csv_text(header, lines)
+        return [
+            str(row.file),
+            round(row.explanation.abnormality, 6),
+            "|".join(f.category for f in row.findings),
+            "|".join(f.deciding_sign.sentence for f in row.findings),
+            *(round(e.score, 6) for e in entries),
+            *(int(e.found) for e in entries),
+        ]
+
+    return csv_text(header, map(line, rows))
 
 
 def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) -> str:

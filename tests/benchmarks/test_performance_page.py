@@ -51,8 +51,10 @@ def found():
             "precision": "bfloat16",
         },
         "limits": {
-            "rates": {"float32": 2e11, "bfloat16": 6e11},
+            "times": {"products, float32": spread(1.0), "scoring, float32": spread(4.0)},
+            "product_operations": 2e11,
             "operations": 1.8e11,
+            "images": 4,
             "profiles": {"scoring, float32": {"matrix products": 90.0, "everything else": 10.0}},
         },
         "growth": {
@@ -87,6 +89,7 @@ def test_the_page_has_every_table(found, tmp_path):
     for words in ("open\\_clip, float32", "by count of operations", "0.99990", "-0.50"):
         assert words in page
     assert "180 x 10^9 operations" in page
+    assert "| float32 | 200 | 900 | 1000 | 90 % |" in page
     assert docs.with_name("performance-growth.png").read_bytes().startswith(b"\x89PNG")
 
 

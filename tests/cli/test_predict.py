@@ -3,13 +3,14 @@ import io
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sdmad import SDMAD
-from sdmad.predictions import rows_as_csv, rows_as_json_lines
+from sdmad.predictions import Predictions, rows_as_csv, rows_as_json_lines
 
 
 @pytest.fixture
@@ -183,3 +184,22 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 def test_no_rows_are_a_header_or_nothing():
     assert rows_as_csv(["A"], []) == "file,abnormality,findings,top_signs,score:A,found:A\n"
     assert rows_as_json_lines(["A"], []) == ""
+
+
+def test_a_row_is_explained_when_it_is_asked_for(fitted, pictures):
+    images = pictures[0][:4]
+    scored, files = fitted.score(images), [Path(f"{i}.png") for i in range(4)]
+    asked = []
+
+    class Watched:
+        def explanations(self, scores):
+            asked.append(len(scores))
+            return fitted.explanations(scores)
+
+    rows = Predictions(Watched(), files, scored, {1})
+    assert (len(rows), asked) == (3, [])
+    assert [row.file.stem for row in rows] == ["0", "2", "3"]
+    assert asked == [1, 1, 1]
+    whole = fitted.explanations(scored)
+    assert [row.explanation for row in rows[1:]] == whole[2:]
+    assert rows[-1].explanation == whole[3]

@@ -42,7 +42,7 @@ ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", 
 TEMPLATES = (*PHOTO_TEMPLATES, *SCENE_TEMPLATES)
 BATCH = 16
 
-TOGETHER = 8
+TOGETHER = 10
 """Detectors that are trained side by side at most, so that memory stays bounded."""
 
 

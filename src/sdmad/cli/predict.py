@@ -61,7 +61,7 @@ def command(
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
-    from sdmad.predictions import prediction_rows, rows_as_csv, rows_as_json_lines
+    from sdmad.predictions import Predictions, rows_as_csv, rows_as_json_lines
 
     if out is not None:
         check_output_file(out, force)
@@ -81,7 +81,7 @@ def command(
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score(files, unreadable, "scoring")
-    rows = prediction_rows(detector, files, scored, set(unreadable.positions))
+    rows = Predictions(detector, files, scored, set(unreadable.positions))
     if maps is not None:
         _write_maps(detector, rows, maps, force)
     text = (rows_as_csv if layout is Format.csv else rows_as_json_lines)(detector.categories, rows)

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -122,6 +122,7 @@ def run_system(
     seed: int,
     folder: Path,
     general_only: bool = False,
+    make: Callable[[Build], Detector] | None = None,
 ) -> Outcome:
     """Fit and judge a system on one draw, unless that was done already with its settings.
 
@@ -133,6 +134,7 @@ def run_system(
         seed: of the draw and of the training.
         folder: where outcomes are kept.
         general_only: systems for one kind of anomaly answer only whether an image is abnormal.
+        make: gives the detector to fit; the system builds one when not given.
 
     Raises:
         SDMADError: if an image cannot be read, or the system lacks what it needs.
@@ -147,7 +149,7 @@ def run_system(
     build = Build(material.bank, backbone, seed, lambda: material.auxiliary)
     with PeakMemory() as memory, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of collapse and the like the pages tell
-        detector = system.build(build)
+        detector = (make or system.build)(build)
         if general_only and isinstance(detector, OnePerCategory):
             detector.forget_categories()
         start = time.perf_counter()

@@ -1,0 +1,56 @@
+"""The study of all systems, on few phantoms and three of them."""
+
+import pytest
+
+from benchmarks import comparison as study
+from sdmad.comparison import material
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(study, "MODULES", dict.fromkeys(["clip-signs", "linear-probe", "winclip"]))
+    monkeypatch.setattr(study, "MODALITIES", ("oct",))
+    monkeypatch.setattr(study, "SHOTS", (1, 2))
+    monkeypatch.setattr(study, "RESAMPLES", 20)
+    monkeypatch.setattr(
+        study,
+        "open_material",
+        lambda name, root, bank, out, say: material.open_material(name, root, bank, out, say, 40),
+    )
+    study.material.cache_clear()
+    yield
+    study.material.cache_clear()
+
+
+def test_whole_draws_are_read_and_written(few, tmp_path):
+    for job in study.jobs(2)[:-1]:
+        assert study.run_job(tmp_path, job, ("winclip",)) == ""
+    found, draws = study.read(tmp_path, 2)
+    assert draws == 1  # the second lacks a system
+    page = study.page(found, draws)
+    assert "nano backbone; 1 draw." in page
+    assert "### Mean of the three modalities, 2 shots" in page
+    winclip = next(line for line in page.splitlines() if line.startswith("| WinCLIP, zero-shot °"))
+    assert winclip.count("n/a") == 4  # of protocols 2 and 3
+    assert "### oct, 1 shot: against the best peer" not in page  # SD-MAD is not among them
+    assert study.run_job(tmp_path, study.jobs(2)[-1], ("winclip",)) == ""
+    assert study.read(tmp_path, 2)[1] == 2
+
+
+def test_what_is_trained_elsewhere_is_trained_once(few, monkeypatch, tmp_path):
+    built = []
+
+    class System:
+        learns_from = "auxiliary set"
+        name = "elsewhere"
+
+        def build(self, build):
+            built.append(build)
+            return built
+
+    made = []
+    monkeypatch.setattr(study, "load_system", lambda name: System())
+    monkeypatch.setattr(study, "run_system", lambda *given: made.append(given[-1]("what")))
+    study.run_job(tmp_path, (0, "oct", "elsewhere"), ())
+    assert built == ["what"]
+    assert len(made) == 2
