@@ -72,6 +72,10 @@ class AnomalyCLIPSettings:
     compat: Compat = "none"
 
 
+SEARCHED = AnomalyCLIPSettings(learning_rate=1e-2, temperature=0.025, epochs=45)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
+
 class LearnedPrompts(nn.Module):
     """The prompts of a normal and of an abnormal object.
 
@@ -295,6 +299,7 @@ SYSTEMS = (
         "auxiliary set",
         _make,
         published=AnomalyCLIPSettings(),
+        searched=SEARCHED,
         single=True,
         maps=True,
         differs="The prompts are trained on phantoms of the other modalities, not on MVTec or "

@@ -38,6 +38,9 @@ from sdmad.interface import Mask
 from sdmad.method.adapters import adapted_blocks
 
 EMBED_BATCH = 16
+SEARCHED = InCTRLSettings(learning_rate=1e-4, temperature=25.0)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
 PROMPTS = WinCLIPSettings()  # its states and templates, which the authors take
 
 
@@ -406,6 +409,7 @@ SYSTEMS = (
         "auxiliary set",
         build_inctrl,
         published=InCTRLSettings(),
+        searched=SEARCHED,
         single=True,
         differs=(
             "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
