@@ -46,10 +46,10 @@ NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
 HEAD = """## Every compared system
 Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
 other seeds than the tables above, about three patients in ten the pool of the support sets, the
-others judged; nano backbone; {draws}. Systems for one kind of anomaly answer protocols 2 and 3
-through one detector a category. What settings each has on the nano, and from what search:
-[searched.md](searched.md). What differs from each system's own code stands at the end of every page
-of `sdmad compare`.
+others judged; nano backbone; {draws}, fewer where the table says so. Systems for one kind of
+anomaly answer protocols 2 and 3 through one detector a category. What settings each has on the
+nano, and from what search: [searched.md](searched.md). What differs from each system's own code
+stands at the end of every page of `sdmad compare`.
 
 No weights of MedCLIP and no ImageNet weights of DRA's and BGAD's networks were at hand; the nano's
 image tower stands in for the latter two, where they were run. {missing}{general}
@@ -141,26 +141,29 @@ def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -
     print("left out:", "; ".join(sorted(left_out)) or "nothing")
 
 
-def read(out: Path, draws: int) -> tuple[Found, int]:
-    """Outcomes of every modality and number of shots, of the draws that are whole."""
-    able = {name for name in MODULES if done(out, (0, MODALITIES[0], name))}
-    whole = 0
-    while whole < draws and all(
-        done(out, job) for job in jobs(draws) if job[0] == whole and job[2] in able
-    ):
-        whole += 1
+def whole_draws(out: Path, name: str, draws: int) -> int:
+    """How many draws of a system are whole, from the first."""
+    for seed in range(draws):
+        if not all(done(out, (seed, modality, name)) for modality in MODALITIES):
+            return seed
+    return draws
+
+
+def read(out: Path, draws: int) -> Found:
+    """Outcomes of every modality and number of shots: each system's whole draws."""
+    there = {name: whole_draws(out, name, draws) for name in MODULES}
     found: Found = {}
     for modality, shots in itertools.product(MODALITIES, SHOTS):
         folder, rows = outcome_folder(out, modality), []
-        for name in (n for n in MODULES if n in able):
+        for name in (n for n in MODULES if there[n]):
             system = load_system(name)
             outcomes = [
                 run_system(system, material(out, modality), backbone(), shots, seed, folder)
-                for seed in range(whole)
+                for seed in range(there[name])
             ]
             rows.append(Compared(system, tuple(outcomes)))
         found[modality, shots] = rows
-    return found, whole
+    return found
 
 
 def percent(values: Sequence[float]) -> str:
@@ -189,8 +192,8 @@ def mean_table(
             cells.append(
                 percent([o.pixels[metric] for c in mine for o in c.outcomes if metric in o.pixels])
             )
-        rows.append((title, *cells))
-    header = ("System", *(METRIC_TITLES[m] for m in METRICS), *PIXEL_TITLES.values())
+        rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
+    header = ("System", "Draws", *(METRIC_TITLES[m] for m in METRICS), *PIXEL_TITLES.values())
     return Table(f"Mean of the three modalities, {shots} shot{'s' * (shots > 1)}", header,
                  tuple(rows), "")  # fmt: skip
 
@@ -214,8 +217,9 @@ def spread_table(
     return Table(title, ("System", "Image AUROC", "Mean AUROC"), tuple(body), "")
 
 
-def page(found: Found, draws: int) -> str:
+def page(found: Found) -> str:
     """The part of the results that this study writes."""
+    draws = max(len(c.outcomes) for c in found[MODALITIES[0], SHOTS[0]])
     summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
     once = [c.title for c in found[MODALITIES[0], SHOTS[0]] if c.image_level_only]
     general = f"Asked only whether an image is abnormal (°), for time: {', '.join(once)}."
@@ -233,7 +237,8 @@ def page(found: Found, draws: int) -> str:
     for (modality, shots), rows in found.items():
         name = f"{modality}, {shots} shot{'s' * (shots > 1)}"
         parts.append(spread_table(summaries[modality, shots], rows, name).markdown())
-        difference = difference_table(rows, summaries[modality, shots], RESAMPLES)
+        whole = [c for c in rows if len(c.outcomes) == draws]
+        difference = difference_table(whole, summaries[modality, shots], RESAMPLES)
         if difference is not None:
             named = Table(f"{name}: {difference.title.lower()}", difference.header,
                           difference.rows, difference.caption)  # fmt: skip
@@ -263,10 +268,10 @@ def main() -> None:
     if not options.write:
         systems, general = options.systems.split(","), options.general.split(",")
         run(options.out, options.draws, systems, general)
-    found, draws = read(options.out, options.draws)
+    found = read(options.out, options.draws)
     logs = loss_logs(found[MODALITIES[0], max(SHOTS)])
     write_bytes(options.docs.with_name(LOSSES), loss_plot(logs))
-    put_block(options.docs, "comparison", page(found, draws))
+    put_block(options.docs, "comparison", page(found))
 
 
 if __name__ == "__main__":

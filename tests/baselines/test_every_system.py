@@ -7,6 +7,7 @@ import pytest
 
 from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import MODULES, Auxiliary, Build, list_systems, load_system
+from sdmad.comparison.runs import trained_parameters
 from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.phantoms.cases import draw_cases, load_modality
 
@@ -84,8 +85,9 @@ def test_it_runs_on_the_nano_with_masks(name, oct_phantoms, auxiliary):
         assert found.shape == images[0].shape
         assert np.isfinite(found).all()
         assert found.std() > 0
-    if name in SHORT and name != "tip-adapter":
+    if name in SHORT:
         assert len(getattr(detector, "log_", None) or detector.general.log_) > 0
+        assert trained_parameters(detector) > 1000
 
 
 def test_published_settings_are_frozen_and_every_search_keeps_their_class():

@@ -284,7 +284,7 @@ class DRA(AnomalyDetector):
                 total += float(loss.detach())
             schedule.step()
             self.log_.append(total / settings.steps)
-        self.network_ = network.eval().requires_grad_(False)
+        self.network_ = network.eval()
         self.references_ = pixels[_draw((~abnormal), settings.references, draws)]
         # Without an anomaly the seen head has never been told what one is.
         self._signs[1] = float(abnormal.any())

@@ -271,7 +271,7 @@ class HeadTraining:
                 optimiser.step()
                 total += float(loss.detach())
             log.append(total / settings.steps)
-        return heads.eval().requires_grad_(False), log
+        return heads.eval(), log
 
     def _draw(
         self, images: TrainingImages, count: int, draws: torch.Generator

@@ -1,8 +1,8 @@
 """Training of MVFA's adapters: of one detector, or of several side by side on the same images.
 
-A step of one image is mostly overhead on a small tower, so that the detectors of all categories,
-which see the same images in the same order, are trained in one pass. No parameter is shared: each
-learns what it would learn alone.
+The detectors of all categories see the same images in the same order, so that their text, their
+frozen tokens and the calls of a step are shared. No parameter is: each learns what it would learn
+alone.
 """
 
 from __future__ import annotations

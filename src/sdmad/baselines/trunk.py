@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import layer_norm
 
 from sdmad.backbones import Backbone
 from sdmad.backbones.fit import fill
@@ -42,6 +43,9 @@ class FeatureMaps(Protocol):
 
 class PatchTrunk(nn.Module):
     """The image tower of a backbone as a trunk: patch tokens behind some blocks as feature maps.
+
+    Each token is brought to mean 0 and variance 1, for a few channels of CLIP's stream are some
+    hundred times as large as the others.
 
     Args:
         backbone: with a class token before a square of patches.
@@ -73,7 +77,8 @@ class PatchTrunk(nn.Module):
             hidden = self.tower.block(index, hidden, state)
             if index in self.blocks:
                 side = round((hidden.shape[1] - 1) ** 0.5)
-                found.append(hidden[:, 1:].transpose(1, 2).unflatten(2, (side, side)))
+                tokens = layer_norm(hidden[:, 1:], hidden.shape[-1:])
+                found.append(tokens.transpose(1, 2).unflatten(2, (side, side)))
         return found
 
 
