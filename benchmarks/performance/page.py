@@ -34,72 +34,89 @@ def told(figures: Figures, digits: int = 2, scale: float = 1.0) -> str:
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def goals(found: Figures) -> list[Row]:
-    """What was aimed at, what came out, and whether it is reached."""
+def goal(what: str, value: str, aim: str, reached: bool) -> Row:
+    """One aim: what came out of it, and whether it is reached."""
+    return what, value, aim, "yes" if reached else "NO"
+
+
+def fit_goals(found: Figures) -> list[Row]:
+    """Of training."""
     rows: list[Row] = []
-
-    def row(what: str, value: str, aim: str, reached: bool) -> None:
-        rows.append((what, value, aim, "yes" if reached else "NO"))
-
     if "steps" in found:
         step = found["steps"]["times"]
-        base = step["reference"]["median"]
         for name, aim in (("float32", 2.0), ("bfloat16", 3.5)):
             if name in step:
-                ratio = base / step[name]["median"]
-                row(
-                    f"Fit step, {name}, times the reference", f"{ratio:.2f}", f"{aim}", ratio >= aim
-                )
+                ratio = step["reference"]["median"] / step[name]["median"]
+                what = f"Fit step, {name}, times the reference"
+                rows.append(goal(what, f"{ratio:.2f}", f"{aim}", ratio >= aim))
     if "fits" in found:
-        fits = found["fits"]
-        agreed = max(fits["agreement"].values())
-        row("Losses and scores against the reference", f"{agreed:.1e}", "1e-3", agreed <= 1e-3)
+        agreed = max(found["fits"]["agreement"].values())
+        what = "Losses and scores against the reference"
+        rows.append(goal(what, f"{agreed:.1e}", "1e-3", agreed <= 1e-3))
         gaps = [
             np.mean(one["bfloat16"]) - np.mean(one["float32"])
-            for one in fits["whole_fits"].values()
+            for one in found["fits"]["whole_fits"].values()
             if "bfloat16" in one
         ]
         if gaps:
-            worst = min(gaps)
-            row("Nano fits in bfloat16, points of AUROC, worst modality", f"{worst:+.2f}",
-                "-0.5", worst >= -0.5)  # fmt: skip
+            what = "Nano fits in bfloat16, points of AUROC, worst modality"
+            rows.append(goal(what, f"{min(gaps):+.2f}", "-0.5", min(gaps) >= -0.5))
+    return rows
+
+
+def score_goals(found: Figures) -> list[Row]:
+    """Of scoring in PyTorch and of exports."""
+    rows: list[Row] = []
     if "scoring" in found:
         times = found["scoring"]["times"]
         for name in ("float32", "bfloat16"):
             if f"sdmad, {name}" in times:
                 over = over_bare(times, name)
-                row(f"Adapters and scoring over the bare tower, PyTorch {name}", f"{over:+.1f} %",
-                    "3 %", over <= 3)  # fmt: skip
+                what = f"Adapters and scoring over the bare tower, PyTorch {name}"
+                rows.append(goal(what, f"{over:+.1f} %", "3 %", over <= 3))
     if "exports" in found:
         times = found["exports"]["times"]
         for name, aim in (("bf16", 2.2), ("int8", 4.0), ("int8 196", 6.0), ("int8 168", 6.0)):
             ratio = 1 / relative(times, f"export openvino {name}", "bare torch f32")
             shown = name.replace(" ", " at ") + (" px" if " " in name else "")
-            row(f"Export, OpenVINO {shown}, times the bare PyTorch float32 tower", f"{ratio:.2f}",
-                f"{aim}", ratio >= aim)  # fmt: skip
+            what = f"Export, OpenVINO {shown}, times the bare PyTorch float32 tower"
+            rows.append(goal(what, f"{ratio:.2f}", f"{aim}", ratio >= aim))
         for name in ("f32", "bf16", "int8"):
-            over = relative(times, f"export openvino {name}", f"bare openvino {name}")
-            over = 100 * (over - 1)
-            row(f"The whole export over its bare tower, OpenVINO {name}", f"{over:+.1f} %", "3 %",
-                over <= 3)  # fmt: skip
+            ratio = relative(times, f"export openvino {name}", f"bare openvino {name}")
+            over = 100 * (ratio - 1)
+            what = f"The whole export over its bare tower, OpenVINO {name}"
+            rows.append(goal(what, f"{over:+.1f} %", "3 %", over <= 3))
+    return rows
+
+
+def command_goals(found: Figures) -> list[Row]:
+    """Of reading, whole commands and evaluation."""
+    rows: list[Row] = []
     if "reading" in found:
         for kind, one in found["reading"]["files"].items():
             share = 100 * one["waited"] / (one["waited"] + one["worked"])
-            row(f"Tower waits for 1,000 {kind} files", f"{share:.2f} %", "5 %", share <= 5)
+            what = f"Tower waits for 1,000 {kind} files"
+            rows.append(goal(what, f"{share:.2f} %", "5 %", share <= 5))
     if "commands" in found:
         few, many = found["commands"]["many_images"].values()
         over = 100 * (many["mib"] / few["mib"] - 1)
-        row("Peak memory, 10,000 images over 500", f"{over:+.1f} %", "10 %", over <= 10)
+        what = "Peak memory, 10,000 images over 500"
+        rows.append(goal(what, f"{over:+.1f} %", "10 %", over <= 10))
         aims = {"sdmad --help": 0.5, "sdmad predict": 4.0, "sdmad demo": 120.0}
         for name, aim in aims.items():
             median = found["commands"]["start_up"][name]["median"]
             shown = f"{name}, one image, nano" if name == "sdmad predict" else name
-            row(shown, f"{median:.2f} s", f"{aim:g} s", median <= aim)
+            rows.append(goal(shown, f"{median:.2f} s", f"{aim:g} s", median <= aim))
     if "evaluation" in found:
         median = found["evaluation"]["resampling"]["median"]
-        row("112,000 x 14 scores, 1,000 resamples of every metric", f"{median:.1f} s", "60 s",
-            median <= 60)  # fmt: skip
+        what = "112,000 x 14 scores, 1,000 resamples of every metric"
+        rows.append(goal(what, f"{median:.1f} s", "60 s", median <= 60))
     return rows
+
+
+def goals(found: Figures) -> list[Row]:
+    """What was aimed at, what came out, and whether it is reached."""
+    return fit_goals(found) + score_goals(found) + command_goals(found)
 
 
 def relative(
