@@ -21,7 +21,7 @@ from benchmarks.blocks import put_block
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, Build, load_system
 from sdmad.comparison.material import Material, open_material
-from sdmad.comparison.runs import PIXEL_METRICS, run_system
+from sdmad.comparison.runs import run_system, stored_outcome
 from sdmad.comparison.tables import (
     PIXEL_TITLES,
     Compared,
@@ -33,15 +33,17 @@ from sdmad.comparison.tables import (
 from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.evaluation.curves import loss_plot
 from sdmad.evaluation.intervals import DrawSummary
+from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
 from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
 from sdmad.interface import Detector
 from sdmad.output import write_bytes
 from sdmad.phantoms.cases import MODALITIES
-from sdmad.study import TRIVIAL
+from sdmad.study import TRIVIAL, cell
 
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
 LOSSES = "results-losses.png"
 METRICS = ("image_auroc", "mean_auroc", "hamming_score", "subset_accuracy", "macro_f1")
+SPREAD = ("image_auroc", "mean_auroc", "pixel_auroc", "aupro")
 NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
 HEAD = """## Every compared system
 Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
@@ -118,10 +120,10 @@ def jobs(draws: int) -> list[Job]:
 
 
 def done(out: Path, job: Job) -> bool:
-    """Whether every outcome of a job is there."""
+    """Whether every outcome of a job is there, with the system's present settings."""
     seed, modality, name = job
-    folder = outcome_folder(out, modality)
-    return all((folder / f"{name}-{shots}shot-{seed}.npz").exists() for shots in SHOTS)
+    system, folder = load_system(name), outcome_folder(out, modality)
+    return all(stored_outcome(system, backbone(), shots, seed, folder) for shots in SHOTS)
 
 
 def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -> None:
@@ -158,10 +160,10 @@ def read(out: Path, draws: int) -> Found:
         for name in (n for n in MODULES if there[n]):
             system = load_system(name)
             outcomes = [
-                run_system(system, material(out, modality), backbone(), shots, seed, folder)
+                stored_outcome(system, backbone(), shots, seed, folder)
                 for seed in range(there[name])
             ]
-            rows.append(Compared(system, tuple(outcomes)))
+            rows.append(Compared(system, tuple(o for o in outcomes if o is not None)))
         found[modality, shots] = rows
     return found
 
@@ -188,10 +190,8 @@ def mean_table(
             values = [summaries[m, shots][name][metric].mean for m in MODALITIES]
             cells.append(MISSING if hidden else percent(values))
         for metric in PIXEL_METRICS:
-            mine = [c for m in MODALITIES for c in found[m, shots] if c.system.name == name]
-            cells.append(
-                percent([o.pixels[metric] for c in mine for o in c.outcomes if metric in o.pixels])
-            )
+            mine = [summaries[m, shots][name].get(metric) for m in MODALITIES]
+            cells.append(percent([one.mean for one in mine if one is not None]))
         rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
     header = ("System", "Draws", *(METRIC_TITLES[m] for m in METRICS), *PIXEL_TITLES.values())
     return Table(f"Mean of the three modalities, {shots} shot{'s' * (shots > 1)}", header,
@@ -201,20 +201,18 @@ def mean_table(
 def spread_table(
     summaries: Mapping[str, dict[str, DrawSummary]], rows: Sequence[Compared], title: str
 ) -> Table:
-    """One modality: mean, deviation over the draws and interval of both AUROCs."""
+    """One modality: mean, deviation over the draws and interval of the AUROCs."""
     body = []
     for one in rows:
-        cells = []
-        for metric in ("image_auroc", "mean_auroc"):
-            summary = summaries[one.system.name][metric]
-            hidden = one.image_level_only and metric != "image_auroc"
-            cells.append(
-                MISSING if hidden else
-                f"{100 * summary.mean:.1f} ± {100 * summary.deviation:.1f} "
-                f"[{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
-            )  # fmt: skip
+        mine = summaries[one.system.name]
+        hidden = {"mean_auroc"} if one.image_level_only else set()
+        cells = [
+            MISSING if metric in hidden or metric not in mine else cell(mine[metric])
+            for metric in SPREAD
+        ]
         body.append((one.title, *cells))
-    return Table(title, ("System", "Image AUROC", "Mean AUROC"), tuple(body), "")
+    header = ("System", *((METRIC_TITLES | PIXEL_TITLES)[metric] for metric in SPREAD))
+    return Table(title, header, tuple(body), "")
 
 
 def page(found: Found) -> str:

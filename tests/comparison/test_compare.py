@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -92,17 +93,24 @@ def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
         with Image.open(out / f"{name}.png") as picture:
             assert np.asarray(picture.convert("L")).std() > 5
     assert table(out, "general")["none"]["Image AUROC"].startswith("50.0")
-    assert table(out, "general")["brightness"]["Pixel AUROC"] != "n/a"
+    mean_deviation_interval = r"\d+\.\d ± \d+\.\d \[\d+\.\d, \d+\.\d\]"
+    for metric in ("Pixel AUROC", "AUPRO (FPR to .3)", "Dice"):
+        assert re.fullmatch(mean_deviation_interval, table(out, "general")["brightness"][metric])
     assert table(out, "general")["linear probe"]["Pixel AUROC"] == "n/a"
     costs = table(out, "costs")
     assert costs["brightness"]["Loss"] == "2 to 1, 100 % late"
     assert costs["zero-shot CLIP, signs"]["Trained numbers"] == "0"
     assert int(costs["SD-MAD recommended"]["Trained numbers"].replace(",", "")) > 1000
-    assert set(table(out, "difference")) >= {"Image AUROC", "Mean AUROC", "Hamming score"}
+    differences = table(out, "difference")
+    assert set(differences) >= {"Image AUROC", "Mean AUROC", "Hamming score", "Dice"}
+    assert differences["Pixel AUROC"]["Best peer"] == "brightness"
     page = (out / "comparison.md").read_text(encoding="utf-8")
     assert page.startswith("# Comparison: phantom-oct")
     content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    assert content["systems"]["bright"]["pixels"][0]["pixel_auroc"] > 0
+    mine = content["systems"]["bright"]
+    mean = np.mean([draw["pixel_auroc"] for draw in mine["pixels"]])
+    assert mine["metrics"]["pixel_auroc"]["mean"] == pytest.approx(mean)
+    assert mine["metrics"]["pixel_auroc"]["low"] < mean < mine["metrics"]["pixel_auroc"]["high"]
 
 
 def test_a_quick_one_says_so_and_asks_single_systems_one_question(ask):
@@ -130,6 +138,26 @@ def test_an_interrupted_comparison_goes_on(ask, monkeypatch):
     monkeypatch.setattr(runs, "_fit", lambda d, *rest: again.append(1) or true_fit(d, *rest))
     ask(("clip-signs", "linear-probe"))
     assert len(again) == 2
+
+
+def test_an_outcome_is_kept_whole_and_one_of_before_is_made_again(tiny_backbone, tmp_path):
+    material = open_material("phantom-oct", None, None, tmp_path, lambda _: None, 40)
+    place = (tiny_backbone, 1, 0, tmp_path)
+    made = runs.run_system(BRIGHT, material, tiny_backbone, 1, 0, tmp_path)
+    kept = runs.stored_outcome(BRIGHT, *place)
+    assert kept.patient_pixels.patients == made.patient_pixels.patients
+    for part in ("normal", "abnormal", "called"):
+        ours, theirs = (getattr(o.patient_pixels, part) for o in (kept, made))
+        np.testing.assert_array_equal(ours, theirs)
+    assert set(kept.patient_pixels.patients) == set(kept.scored.patients)
+    assert kept.pixels == made.pixels
+    whole = kept.patient_pixels.metrics(np.ones((len(kept.patient_pixels.patients), 1)))
+    for metric, value in kept.pixels.items():
+        assert whole[metric][0] == pytest.approx(value, abs=2e-3)
+    runs._write(next(tmp_path.glob("bright-*.npz")), dataclasses.replace(made, patient_pixels=None))
+    assert runs.stored_outcome(BRIGHT, *place) is None
+    again = runs.run_system(BRIGHT, material, tiny_backbone, 1, 0, tmp_path)
+    assert again.patient_pixels is not None
 
 
 @pytest.mark.parametrize(

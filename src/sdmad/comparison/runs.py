@@ -21,6 +21,7 @@ from sdmad.baselines.anomaly import OnePerCategory
 from sdmad.baselines.registry import Build, System
 from sdmad.comparison.material import Material
 from sdmad.data.fewshot import SupportSet, draw_support
+from sdmad.evaluation.pixel_intervals import PIXEL_METRICS, PatientPixels, patient_capacity
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.scored import ScoredImages, scored_images
 from sdmad.evidence import LinearProbe
@@ -32,8 +33,8 @@ from sdmad.scores import ImageScores
 VALIDATION = 60
 """Images of the pool, outside the support set, on which a Dice threshold is chosen."""
 
-PIXEL_METRICS = ("pixel_auroc", "aupro", "dice")
 PARTS = ("labels", "scores", "decisions", "abnormality", "normal")
+PIXEL_PARTS = ("normal", "abnormal", "called")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Outcome:
         converged: its loss, epoch by epoch; empty where nothing was trained.
         image_level_only: whether its category scores repeat its abnormality.
         settings: its hyper-parameters, as text.
+        patient_pixels: the pixels behind those figures, by patient; None without maps.
     """
 
     scored: ScoredImages
@@ -72,6 +74,7 @@ class Outcome:
     converged: tuple[float, ...]
     image_level_only: bool
     settings: str
+    patient_pixels: PatientPixels | None = None
 
 
 class PeakMemory:
@@ -139,12 +142,9 @@ def run_system(
     Raises:
         SDMADError: if an image cannot be read, or the system lacks what it needs.
     """
-    path = folder / f"{system.name}-{shots}shot-{seed}.npz"
-    settings = repr(system.settings_on(backbone))
-    if path.exists():
-        done = _read(path)
-        if done.settings == settings:
-            return done
+    done = stored_outcome(system, backbone, shots, seed, folder)
+    if done is not None:
+        return done
     support = draw_support(material.table, shots, seed)
     build = Build(material.bank, backbone, seed, lambda: material.auxiliary)
     with PeakMemory() as memory, warnings.catch_warnings():
@@ -158,17 +158,44 @@ def run_system(
         rows = np.flatnonzero(support.evaluation(material.table))
         scores, spent = _score(detector, material, rows, f"{system.title}, draw {seed}")
     cost = Cost(fitted - start, spent / len(rows), trained_parameters(detector), memory.mib)
-    pixels = _judge_maps(detector, material, support, rows) if system.maps else {}
+    pixels, by_patient = (
+        _judge_maps(detector, material, support, rows) if system.maps else ({}, None)
+    )
     outcome = Outcome(
         _judged(material, rows, scores),
         pixels,
         cost,
         tuple(_losses(detector)),
         general_only and isinstance(detector, OnePerCategory),
-        settings,
+        repr(system.settings_on(backbone)),
+        by_patient,
     )
-    _write(path, outcome)
+    _write(_path(system, shots, seed, folder), outcome)
     return outcome
+
+
+def stored_outcome(
+    system: System, backbone: Backbone, shots: int, seed: int, folder: Path
+) -> Outcome | None:
+    """What :func:`run_system` kept; None where nothing is, or with settings or parts of before.
+
+    Args:
+        system: which.
+        backbone: the frozen model.
+        shots: images a category.
+        seed: of the draw.
+        folder: where outcomes are kept.
+    """
+    path = _path(system, shots, seed, folder)
+    if not path.exists():
+        return None
+    done = _read(path)
+    whole = done.patient_pixels is not None or not done.pixels
+    return done if whole and done.settings == repr(system.settings_on(backbone)) else None
+
+
+def _path(system: System, shots: int, seed: int, folder: Path) -> Path:
+    return folder / f"{system.name}-{shots}shot-{seed}.npz"
 
 
 def _fit(detector: Detector, material: Material, support: SupportSet) -> None:
@@ -192,48 +219,63 @@ def _score(
 
 def _judged(material: Material, rows: np.ndarray, scores: ImageScores) -> ScoredImages:
     rest = material.table.subset(rows.tolist())
-    patients = rest.patients or tuple(str(file) for file in rest.files)
+    patients = tuple(_judged_patients(material, rows).values())
     return scored_images(
         rest.labels, scores.scores, scores.decisions, scores.abnormality, rest.normal, patients
     )
 
 
+def _judged_patients(material: Material, rows: np.ndarray) -> dict[int, str]:
+    """The patient of each row, or its file where the table has no patients."""
+    table = material.table
+    names = table.patients or tuple(str(file) for file in table.files)
+    return {row: str(names[row]) for row in rows.tolist()}
+
+
 def _judge_maps(
     detector: Detector, material: Material, support: SupportSet, rows: np.ndarray
-) -> dict[str, float]:
-    """Pixel AUROC and AUPRO on the judged images; Dice at a threshold chosen on the pool."""
+) -> tuple[dict[str, float], PatientPixels | None]:
+    """Pixel AUROC and AUPRO on the judged images; Dice at a threshold chosen on the pool.
+
+    Returns:
+        The figures, and the pixels of each patient; nothing of either without maps or masks.
+    """
     if not detector.has_maps or not material.data.has_masks:
-        return {}
+        return {}, None
     keys = material.table.patient_keys()
     drawn = {keys[i] for i in support.indices}
     pool, _, _ = material.table.pools()
     judged = set(rows.tolist())
     free = [i for i in np.flatnonzero(pool).tolist() if keys[i] not in drawn and i not in judged]
     chosen = PixelScores()
-    for mask, values in _maps(detector, material, free[:VALIDATION]):
+    for _, mask, values in _maps(detector, material, free[:VALIDATION]):
         chosen.add(values, mask)
     threshold = chosen.best_dice()[0] if chosen.images and min(chosen.pixels) > 0 else None
-    found = PixelScores(threshold)
-    for mask, values in _maps(detector, material, rows.tolist()):
+    found, people = PixelScores(threshold), _judged_patients(material, rows)
+    capacity = patient_capacity(len(set(people.values())))
+    parts: dict[str, PixelScores] = {}
+    for row, mask, values in _maps(detector, material, rows.tolist()):
         found.add(values, mask)
+        parts.setdefault(people[row], PixelScores(threshold, capacity)).add(values, mask)
     if found.images == 0 or min(found.pixels) == 0:
-        return {}
+        return {}, None
     dice = float("nan") if threshold is None else found.dice_at(threshold)
-    return dict(zip(PIXEL_METRICS, (found.auroc(), found.aupro(), dice), strict=True))
+    figures = zip(PIXEL_METRICS, (found.auroc(), found.aupro(), dice), strict=True)
+    return dict(figures), PatientPixels.of(parts)
 
 
 def _maps(
     detector: Detector, material: Material, rows: list[int]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Mask, and map at the mask's size, of each image that has a mask."""
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Row, mask, and map at the mask's size, of each image that has a mask."""
     for start in range(0, len(rows), BATCH_SIZE):
         batch = rows[start : start + BATCH_SIZE]
         masks = [material.data.mask(row) for row in batch]
         pixels = detector.preprocessing([material.table.files[row] for row in batch])
         maps = detector.map_pixels(pixels)
-        for mask, small in zip(masks, maps, strict=True):
+        for row, mask, small in zip(batch, masks, maps, strict=True):
             if mask is not None:
-                yield mask, resize_map(small, mask.shape)
+                yield row, mask, resize_map(small, mask.shape)
 
 
 def trained_parameters(detector: Detector) -> int:
@@ -285,6 +327,10 @@ def _write(path: Path, outcome: Outcome) -> None:
         "patients": np.array(outcome.scored.patients, dtype=np.str_),
         "about": np.array(json_text(about, None)),
     }
+    if outcome.patient_pixels is not None:
+        kept = outcome.patient_pixels
+        arrays |= {f"pixels_{part}": getattr(kept, part) for part in PIXEL_PARTS}
+        arrays["pixels_patients"] = np.array(kept.patients, dtype=np.str_)
     write_arrays(path, arrays)
 
 
@@ -293,6 +339,10 @@ def _read(path: Path) -> Outcome:
         parts = {part: stored[part] for part in PARTS}
         patients = tuple(stored["patients"].tolist())
         about = json.loads(str(stored["about"]))
+        by_patient = None
+        if "pixels_patients" in stored:
+            ids = tuple(stored["pixels_patients"].tolist())
+            by_patient = PatientPixels(ids, *(stored[f"pixels_{part}"] for part in PIXEL_PARTS))
     pixels = {k: float("nan") if v is None else float(v) for k, v in about["pixels"].items()}
     return Outcome(
         ScoredImages(**parts, patients=patients),
@@ -301,4 +351,5 @@ def _read(path: Path) -> Outcome:
         tuple(about["converged"]),
         bool(about["image_level_only"]),
         str(about.get("settings", "")),
+        by_patient,
     )

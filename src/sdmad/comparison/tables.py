@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 import numpy as np
 
 from sdmad.baselines.registry import System
-from sdmad.comparison.runs import PIXEL_METRICS, Outcome
-from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
+from sdmad.comparison.runs import Outcome
+from sdmad.evaluation.intervals import (
+    DrawSummary,
+    PairedDifference,
+    paired_difference,
+    summarise_draws,
+)
+from sdmad.evaluation.metrics import mean_of_defined
+from sdmad.evaluation.pixel_intervals import (
+    PIXEL_METRICS,
+    PatientPixels,
+    pixel_difference,
+    summarise_pixels,
+)
 from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
 from sdmad.study import TRIVIAL, cell, trivial_draws
 
@@ -55,8 +67,20 @@ class Compared:
         return self.system.title + (" °" if self.image_level_only else "")
 
     def summaries(self, resamples: int) -> dict[str, DrawSummary]:
-        """Every summary metric over the draws."""
-        return dict(summarise_draws([o.scored for o in self.outcomes], resamples))
+        """Every summary metric over the draws, those of the pixels among them if it has maps."""
+        found = dict(summarise_draws([o.scored for o in self.outcomes], resamples))
+        if self.patient_pixels:
+            found |= summarise_pixels(self.patient_pixels, resamples)
+            for metric in PIXEL_METRICS:  # the mean as every pixel has it, not its grid
+                exact = mean_of_defined(np.array([o.pixels[metric] for o in self.outcomes]))
+                found[metric] = replace(found[metric], mean=exact)
+        return found
+
+    @property
+    def patient_pixels(self) -> list[PatientPixels]:
+        """The pixels of each draw; none unless every draw has some."""
+        found = [o.patient_pixels for o in self.outcomes if o.patient_pixels is not None]
+        return found if len(found) == len(self.outcomes) else []
 
 
 def protocol_table(
@@ -70,7 +94,7 @@ def protocol_table(
         summaries: by system name or trivial predictor, then metric.
     """
     metrics = PROTOCOLS[name]
-    pixels = name == "general" and any(o.pixels for c in compared for o in c.outcomes)
+    pixels = name == "general" and any(c.patient_pixels for c in compared)
     header = ["System", *(METRIC_TITLES[m] for m in metrics)]
     header += list(PIXEL_TITLES.values()) if pixels else []
     rows = [
@@ -87,20 +111,13 @@ def protocol_table(
             continue
         hidden = one.image_level_only and name != "general"
         cells = [MISSING if hidden else cell(summaries[one.system.name][m]) for m in metrics]
-        cells += [_pixel_cell(one, metric) for metric in PIXEL_METRICS] if pixels else []
+        if pixels:
+            found = summaries[one.system.name]
+            cells += [cell(found[m]) if m in found else MISSING for m in PIXEL_METRICS]
         rows.append([one.title, *cells])
     caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
     number = list(PROTOCOLS).index(name) + 1
     return Table(f"Protocol {number}, {name}", tuple(header), tuple(map(tuple, rows)), caption)
-
-
-def _pixel_cell(one: Compared, metric: str) -> str:
-    values = [o.pixels[metric] for o in one.outcomes if metric in o.pixels]
-    known = [v for v in values if not isnan(v)]
-    if not known:
-        return MISSING
-    text = f"{100 * np.mean(known):.1f}"
-    return text + (f" ± {100 * np.std(known, ddof=1):.1f}" if len(known) > 1 else "")
 
 
 def difference_table(
@@ -118,25 +135,40 @@ def difference_table(
     if own is None or not peers:
         return None
     rows = []
-    for metric in (m for metrics in PROTOCOLS.values() for m in metrics):
-        able = [c for c in peers if metric == "image_auroc" or not c.image_level_only]
-        known = [c for c in able if not isnan(summaries[c.system.name][metric].mean)]
+    titles = METRIC_TITLES | PIXEL_TITLES
+    for metric in (m for metrics in (*PROTOCOLS.values(), PIXEL_METRICS) for m in metrics):
+        if metric not in summaries[own.system.name]:
+            continue
+        whole = ("image_auroc", *PIXEL_METRICS)
+        able = [c for c in peers if metric in whole or not c.image_level_only]
+        means = {
+            place: summaries[c.system.name][metric].mean
+            for place, c in enumerate(able)
+            if metric in summaries[c.system.name]
+        }
+        known = [place for place, mean in means.items() if not isnan(mean)]
         if not known:
             continue
-        best = max(known, key=lambda c: summaries[c.system.name][metric].mean)
-        found = paired_difference(
-            [o.scored for o in own.outcomes], [o.scored for o in best.outcomes], resamples
-        )[metric]
+        best = able[max(known, key=means.__getitem__)]
+        found = _difference(own, best, metric, resamples)
         value = f"{100 * found.difference:+.1f}"
         if not isnan(found.low):
             value += f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        rows.append((METRIC_TITLES[metric], best.title, value))
+        rows.append((titles[metric], best.title, value))
     header = ("Metric", "Best peer", f"{own.system.title} less it")
     caption = (
         "Points of percent, paired over draws and patients, 95% interval. The best peer is picked "
         "on these same images, which favours it."
     )
     return Table("Against the best peer", header, tuple(rows), caption)
+
+
+def _difference(a: Compared, b: Compared, metric: str, resamples: int) -> PairedDifference:
+    if metric in PIXEL_METRICS:
+        return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)[metric]
+    return paired_difference(
+        [o.scored for o in a.outcomes], [o.scored for o in b.outcomes], resamples
+    )[metric]
 
 
 def cost_table(compared: Sequence[Compared]) -> Table:

@@ -5,9 +5,10 @@ is the central 95% of the resampled values (percentile bootstrap).
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import stats
@@ -88,8 +89,16 @@ def bootstrap_evaluation(
     )
 
 
+class Resampled(Protocol):
+    """What a bootstrap can resample: the output of one system on one draw."""
+
+    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> Mapping[str, FloatArray]:
+        """Every metric, the resamples last, of patients drawn as often as weights ``(P, R)``."""
+        ...
+
+
 def _resample(
-    systems: Sequence[ResampledMetrics],
+    systems: Sequence[Resampled],
     patients: int,
     resamples: int,
     seed: int,
@@ -98,7 +107,7 @@ def _resample(
     """Compute every metric of every system on the same resamples, resamples last."""
     if resamples < 0:
         raise InputError(f"resamples: expected 0 or more, got {resamples}")
-    parts: list[list[dict[str, FloatArray]]] = [[] for _ in systems]
+    parts: list[list[Mapping[str, FloatArray]]] = [[] for _ in systems]
     rng = np.random.default_rng(seed)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         for weights in resample_weights(patients, resamples, rng, progress):
@@ -168,8 +177,9 @@ def summarise_draws(
     Raises:
         InputError: if there is no draw or ``resamples`` is negative.
     """
-    points, values, weights = _over_draws([_as_draws(draws)], resamples, seed)
-    return {name: _summary(points[0][name], values[0][name], weights) for name in SUMMARY_METRICS}
+    systems, patients = _prepared([_as_draws(draws)])
+    found = summaries_over_draws(systems[0], patients, resamples, seed)
+    return {name: found[name] for name in SUMMARY_METRICS}
 
 
 def summarise_categories(
@@ -189,11 +199,27 @@ def summarise_categories(
         InputError: if there is no draw or ``resamples`` is negative.
     """
     tables = _as_draws(draws)
-    points, values, weights = _over_draws([tables], resamples, seed)
-    return tuple(
-        _summary(points[0][name], values[0][name], weights)
-        for name in _category_names(tables[0].labels.shape[1])
-    )
+    systems, patients = _prepared([tables])
+    found = summaries_over_draws(systems[0], patients, resamples, seed)
+    return tuple(found[name] for name in _category_names(tables[0].labels.shape[1]))
+
+
+def summaries_over_draws(
+    draws: Sequence[Resampled], patients: int, resamples: int, seed: int
+) -> dict[str, DrawSummary]:
+    """Mean, deviation and intervals of every metric of one system over its draws.
+
+    Args:
+        draws: one a draw of the support set, at least one.
+        patients: how many they have together.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Raises:
+        InputError: if ``resamples`` is negative.
+    """
+    points, values, weights = _over_draws([draws], patients, resamples, seed)
+    return {name: _summary(points[0][name], values[0][name], weights) for name in points[0]}
 
 
 def _summary(point: FloatArray, values: FloatArray, weights: FloatArray) -> DrawSummary:
@@ -244,9 +270,29 @@ def paired_difference(
         raise InputError(f"paired difference: {len(first)} draws of a, {len(second)} of b")
     for number, (one, other) in enumerate(zip(first, second, strict=True)):
         _check_same_images(one, other, number)
-    points, values, weights = _over_draws([first, second], resamples, seed)
+    systems, patients = _prepared([first, second])
+    found = differences_over_draws(systems[0], systems[1], patients, resamples, seed)
+    return {name: found[name] for name in SUMMARY_METRICS}
+
+
+def differences_over_draws(
+    a: Sequence[Resampled], b: Sequence[Resampled], patients: int, resamples: int, seed: int
+) -> dict[str, PairedDifference]:
+    """Difference of two systems in every metric, with its interval.
+
+    Args:
+        a: one system's draws, at least one.
+        b: the other's, of the same patients in the same order.
+        patients: how many they have together.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Raises:
+        InputError: if ``resamples`` is negative.
+    """
+    points, values, weights = _over_draws([a, b], patients, resamples, seed)
     result = {}
-    for name in SUMMARY_METRICS:
+    for name in points[0]:
         gap = points[0][name] - points[1][name]
         low, high = percentile_interval(_weighted_mean(values[0][name] - values[1][name], weights))
         result[name] = PairedDifference(mean_of_defined(gap), low, high)
@@ -273,31 +319,37 @@ def _check_same_images(one: ScoredImages, other: ScoredImages, draw: int) -> Non
         )
 
 
+def _prepared(systems: Sequence[Sequence[ScoredImages]]) -> tuple[list[list[Resampled]], int]:
+    """Every draw of every system, ready to be resampled, and the number of patients."""
+    index, patients = patient_index(*[table.patients for table in systems[0]])
+    ready: list[list[Resampled]] = [
+        [ResampledMetrics(table, rows, patients) for table, rows in zip(system, index, strict=True)]
+        for system in systems
+    ]
+    return ready, patients
+
+
 def _over_draws(
-    systems: Sequence[Sequence[ScoredImages]], resamples: int, seed: int
+    systems: Sequence[Sequence[Resampled]], patients: int, resamples: int, seed: int
 ) -> tuple[list[dict[str, FloatArray]], list[dict[str, FloatArray]], FloatArray]:
     """Point values ``(D,)`` and resampled values ``(D, R)`` a system, draw weights ``(D, R)``."""
     count = len(systems[0])
-    index, patients = patient_index(*[table.patients for table in systems[0]])
-    prepared = [
-        ResampledMetrics(table, rows, patients)
-        for system in systems
-        for table, rows in zip(system, index, strict=True)
-    ]
+    every = [draw for system in systems for draw in system]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        whole = [one(np.ones((patients, 1)), pool) for one in prepared]
-    flat = _resample(prepared, patients, resamples if patients > 1 else 0, seed)
+        whole = [one(np.ones((patients, 1)), pool) for one in every]
+    flat = _resample(every, patients, resamples if patients > 1 else min(resamples, 0), seed)
     points = [_stack(whole[i : i + count], 0) for i in range(0, len(whole), count)]
     values = [_stack(flat[i : i + count], None) for i in range(0, len(flat), count)]
     rng = np.random.default_rng([seed, count])
-    size = values[0][SUMMARY_METRICS[0]].shape[1]
+    size = next(iter(values[0].values())).shape[1]
     return points, values, rng.multinomial(count, np.full(count, 1 / count), size).T.astype(float)
 
 
-def _stack(parts: Sequence[dict[str, FloatArray]], column: int | None) -> dict[str, FloatArray]:
-    rows = {name: np.stack([part[name] for part in parts]) for name in SUMMARY_METRICS}
-    by_category = np.stack([part["category_auroc"] for part in parts], axis=1)
-    rows |= dict(zip(_category_names(len(by_category)), by_category, strict=True))
+def _stack(parts: Sequence[Mapping[str, FloatArray]], column: int | None) -> dict[str, FloatArray]:
+    rows = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    if "category_auroc" in rows:
+        by_category = rows.pop("category_auroc").swapaxes(0, 1)
+        rows |= dict(zip(_category_names(len(by_category)), by_category, strict=True))
     return rows if column is None else {name: row[:, column] for name, row in rows.items()}
 
 

@@ -1,85 +1,176 @@
 """Intervals of the pixel metrics: a bootstrap over patients on a common grid of scores.
 
-Each patient needs pixel scores of his own, so this is for sets of some thousand patients: with
-:data:`PATIENT_CAPACITY` entries a patient with some images of 240 x 240 takes about 0.2 MB.
+Each patient needs pixel scores of his own. With :func:`patient_capacity` entries a patient, those
+of 10,000 patients take about 0.3 GB, those of a few hundred less than 0.1 GB.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdmad.errors import InputError
-from sdmad.evaluation.intervals import percentile_interval
+from sdmad.evaluation.intervals import (
+    DrawSummary,
+    PairedDifference,
+    differences_over_draws,
+    summaries_over_draws,
+)
 from sdmad.evaluation.metrics import FloatArray
 from sdmad.evaluation.pixels import FPR_LIMIT, PixelScores, mean_left
 from sdmad.evaluation.quantiles import Values, ValueSummary
-from sdmad.evaluation.resampling import ratio, resample_weights
+from sdmad.evaluation.resampling import IntArray, patient_index, ratio
 
-PATIENT_CAPACITY = 1024
-"""Entries of a summary that are enough for one patient among several."""
+PIXEL_METRICS = ("pixel_auroc", "aupro", "dice")
+"""Names of the pixel metrics: AUROC, AUPRO and Dice over all pixels."""
 
 _STEPS = 512
+_MOST, _LEAST, _TOGETHER = 1024, 128, 2**20
+
+
+def patient_capacity(patients: int) -> int:
+    """Entries of a patient's summaries that are enough among several, in bounded memory.
+
+    >>> patient_capacity(200), patient_capacity(10_000)
+    (1024, 128)
+
+    Args:
+        patients: how many there are.
+    """
+    return min(_MOST, max(_LEAST, _TOGETHER // max(1, patients)))
 
 
 @dataclass(frozen=True)
-class PixelIntervals:
-    """95% percentile intervals of the pixel metrics; NaN where one is not defined.
+class PatientPixels:
+    """Pixel scores of each of P patients as masses on a common grid of B steps.
+
+    The steps are quantiles of the normal and of the abnormal pixels, so that a metric is right to
+    some 0.001; Dice is exact. Made by :meth:`of`.
 
     Attributes:
-        auroc: lower and upper end.
-        aupro: lower and upper end.
-        dice: lower and upper end, at the threshold of the pixel scores; NaN without one.
+        patients: ids, one a row.
+        normal: normal pixels at each step, float32 ``(P, B)``.
+        abnormal: abnormal pixels, and their shares of their regions; float32 ``(P, B, 2)``.
+        called: abnormal pixels that are called, called and abnormal ones, ``(P, 3)``; NaN where no
+            threshold was given.
     """
 
-    auroc: tuple[float, float]
-    aupro: tuple[float, float]
-    dice: tuple[float, float]
+    patients: tuple[str, ...]
+    normal: NDArray[np.float32]
+    abnormal: NDArray[np.float32]
+    called: FloatArray
+
+    @classmethod
+    def of(cls, patients: Mapping[str, PixelScores]) -> PatientPixels:
+        """From the pixel scores of each patient's images.
+
+        Args:
+            patients: by patient, made with one threshold or none, for instance
+                ``PixelScores(threshold, patient_capacity(200))``.
+
+        Raises:
+            InputError: if there is no patient or the thresholds differ.
+        """
+        scores = list(patients.values())
+        if len({one.threshold for one in scores}) != 1:
+            raise InputError(
+                "pixel scores of no patient or with different thresholds cannot be resampled"
+            )
+        called = np.full((len(scores), 3), np.nan)
+        if scores[0].threshold is not None:
+            called = np.array([one.dice_counts() for one in scores], dtype=np.float64)
+        normal, abnormal = _histograms(scores)
+        return cls(tuple(patients), normal.astype(np.float32), abnormal.astype(np.float32), called)
+
+    @cached_property
+    def _steps(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """The masses in float64, steps first."""
+        normal, abnormal = self.normal.astype(np.float64), self.abnormal.astype(np.float64)
+        return normal.T, abnormal[:, :, 0].T, abnormal[:, :, 1].T
+
+    def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """The pixel metrics of each resample.
+
+        Args:
+            weights: how often each patient was drawn, ``(P, R)``.
+
+        Returns:
+            Each of :data:`PIXEL_METRICS`, ``(R,)``; NaN where one is not defined.
+        """
+        normal, pixels, regions = (part @ weights for part in self._steps)
+        found, called, inside = self.called.T @ weights
+        dice = ratio(2 * found, called + inside)
+        values = (_areas(normal, pixels, 1.0), _areas(normal, regions, FPR_LIMIT))
+        return dict(zip(PIXEL_METRICS, (*values, np.where(inside > 0, dice, np.nan)), strict=True))
 
 
-def bootstrap_pixels(
-    patients: Sequence[PixelScores], resamples: int = 1000, seed: int = 0
-) -> PixelIntervals:
-    """Intervals of AUROC, AUPRO and Dice, resampled by patients.
+class _Resampled:
+    """One draw's patients as rows of all patients of a bootstrap."""
 
-    The scores are put on a grid of about a thousand steps, quantiles of the normal and of the
-    abnormal pixels, so that the ends are right to some 0.001; Dice is exact.
+    def __init__(self, pixels: PatientPixels, rows: IntArray) -> None:
+        self.pixels, self.rows = pixels, rows
+
+    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
+        del pool
+        return self.pixels.metrics(weights[self.rows])
+
+
+def summarise_pixels(
+    draws: Sequence[PatientPixels], resamples: int = 1000, seed: int = 0
+) -> dict[str, DrawSummary]:
+    """Mean, deviation and 95% interval of the pixel metrics over one or more draws.
+
+    As :func:`~sdmad.evaluation.intervals.summarise_draws`: same seed and patients, same resamples.
 
     Args:
-        patients: pixel scores of each patient's images, made with one threshold or none, for
-            instance ``PixelScores(threshold, PATIENT_CAPACITY)``.
+        draws: one system's pixels, one a draw of the support set.
         resamples: number of resamples.
         seed: same seed, same intervals.
 
     Returns:
-        The intervals; NaN with fewer than two patients.
+        A summary for each of :data:`PIXEL_METRICS`; the interval is NaN with fewer than two
+        patients.
 
     Raises:
-        InputError: if the thresholds differ or ``resamples`` is negative.
+        InputError: if there is no draw or ``resamples`` is negative.
     """
-    if resamples < 0:
-        raise InputError(f"resamples: expected 0 or more, got {resamples}")
-    if len({one.threshold for one in patients}) > 1:
-        raise InputError("pixel scores with different thresholds cannot be resampled together")
-    nothing = (float("nan"), float("nan"))
-    if len(patients) < 2 or not resamples:
-        return PixelIntervals(nothing, nothing, nothing)
-    normal, abnormal = _histograms(patients)
-    counts = None
-    if patients[0].threshold is not None:
-        counts = np.array([one.dice_counts() for one in patients], dtype=np.float64)
-    values: list[list[FloatArray]] = [[], [], []]
-    for weights in resample_weights(len(patients), resamples, np.random.default_rng(seed)):
-        rate = normal.T @ weights
-        for place, limit in enumerate((1.0, FPR_LIMIT)):
-            values[place].append(_areas(rate, abnormal[:, :, place].T @ weights, limit))
-        if counts is not None:
-            found, called, inside = counts.T @ weights
-            values[2].append(np.where(inside > 0, ratio(2 * found, called + inside), np.nan))
-    ends = [percentile_interval(np.concatenate(one)) if one else nothing for one in values]
-    return PixelIntervals(*ends)
+    systems, patients = _prepared([draws])
+    return summaries_over_draws(systems[0], patients, resamples, seed)
+
+
+def pixel_difference(
+    a: Sequence[PatientPixels], b: Sequence[PatientPixels], resamples: int = 1000, seed: int = 0
+) -> dict[str, PairedDifference]:
+    """Difference of two systems in every pixel metric, with its 95% interval.
+
+    Args:
+        a: one system's pixels, one a draw.
+        b: the other's on the same patients and draws, in the same order.
+        resamples: number of resamples.
+        seed: same seed, same intervals.
+
+    Returns:
+        The difference a less b for each of :data:`PIXEL_METRICS`.
+
+    Raises:
+        InputError: if patients or draws differ, there is none, or ``resamples`` is negative.
+    """
+    if [one.patients for one in a] != [one.patients for one in b]:
+        raise InputError("paired difference of pixels: the systems have different patients")
+    systems, patients = _prepared([a, b])
+    return differences_over_draws(systems[0], systems[1], patients, resamples, seed)
+
+
+def _prepared(systems: Sequence[Sequence[PatientPixels]]) -> tuple[list[list[_Resampled]], int]:
+    if not systems[0]:
+        raise InputError("no draw given: expected the pixels of one or more draws")
+    index, patients = patient_index(*[draw.patients for draw in systems[0]])
+    return [list(map(_Resampled, draws, index)) for draws in systems], patients
 
 
 def _histograms(patients: Sequence[PixelScores]) -> tuple[FloatArray, FloatArray]:

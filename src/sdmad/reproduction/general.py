@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from sdmad.baselines.registry import System, load_system
 from sdmad.comparison import Comparison, run_one
 from sdmad.comparison.material import Material, open_material
-from sdmad.comparison.runs import Outcome
-from sdmad.evaluation.intervals import DrawSummary, summarise_draws
+from sdmad.evaluation.intervals import DrawSummary
 from sdmad.reproduction.material import PHANTOM, Say
 from sdmad.reproduction.published import TABLE5, published
 from sdmad.reproduction.records import Record, write_records
@@ -58,33 +54,21 @@ def _records(
     """Image AUROC and, where there are maps and masks, pixel AUROC of one system on one set."""
     asked = Comparison(material.data.name, request.out, shots=SHOTS, seeds=request.seeds)
     done = run_one(system, asked, material, models.main, say, general_only=True)
-    found: list[tuple[str, DrawSummary | None]] = [("image_auroc", None)]
-    if done.outcomes:
-        draws = [outcome.scored for outcome in done.outcomes]
-        found = [("image_auroc", summarise_draws(draws, RESAMPLES)["image_auroc"])]
-    if system.maps and (not done.outcomes or any(o.pixels for o in done.outcomes)):
-        found.append(("pixel_auroc", _pixel_summary(done.outcomes)))
+    measured = done.summaries(RESAMPLES) if done.outcomes else {}
+    wanted = ["image_auroc"]
+    if system.maps and (not done.outcomes or "pixel_auroc" in measured):
+        wanted.append("pixel_auroc")
     return [
         Record(
-            part, "all", 1, what, system.title, summary,
+            part, "all", 1, what, system.title, measured.get(what),
             published("table5", part, what, system.name),
             tuple(len(o.scored.labels) for o in done.outcomes),
             tuple(int((o.scored.abnormal == 1).sum()) for o in done.outcomes),
             tuple(int((o.scored.abnormal == 0).sum()) for o in done.outcomes),
             done.why_not,
         )
-        for what, summary in found
+        for what in wanted
     ]  # fmt: skip
-
-
-def _pixel_summary(outcomes: Sequence[Outcome]) -> DrawSummary | None:
-    """Mean and deviation over the draws; pixels of one image are no cases to resample."""
-    values = np.array([o.pixels["pixel_auroc"] for o in outcomes if o.pixels])
-    if not len(values):
-        return None
-    nan = float("nan")
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else nan
-    return DrawSummary(float(values.mean()), deviation, nan, nan)
 
 
 def _with_trivial(records: list[Record]) -> list[Record]:
