@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax
 
 from sdmad.baselines.patch_maps import to_pixels
-from sdmad.baselines.pixel_losses import dice_loss, focal_loss
+from sdmad.baselines.pixel_losses import one_side_loss
 
 
 def detection_loss(logits: Tensor, abnormal: Tensor, second_sigmoid: bool = False) -> Tensor:
@@ -41,8 +41,7 @@ def segmentation_loss(logits: Tensor, masks: Tensor) -> Tensor:
         logits: of normal and abnormal for each patch, ``(n, P, 2)``.
         masks: 1 where abnormal, else 0; ``(n, H, H)``.
     """
-    abnormal = abnormal_map(logits, masks.shape[-1])
-    return focal_loss(abnormal, masks) + dice_loss(abnormal, masks)
+    return one_side_loss(abnormal_map(logits, masks.shape[-1]), masks)
 
 
 def abnormal_map(logits: Tensor, size: int) -> Tensor:
