@@ -16,6 +16,7 @@ SHORT = {
     "tip-adapter-f": {"epochs": 2},
     "sd-mad-unselected": {"epochs": 1},
     "sd-mad-printed": {"epochs": 1},
+    "sd-mad-searched": {"epochs": 1},
     "sd-mad": {"epochs": 1},
     "inctrl": {"epochs": 1, "steps": 5},
     "dra-patches": {"epochs": 1, "steps": 2, "batch_size": 6, "references": 2},

@@ -122,6 +122,7 @@ MODULES = {
     "tip-adapter-f": "tip_adapter",
     "sd-mad-unselected": "sd_mad",
     "sd-mad-printed": "sd_mad",
+    "sd-mad-searched": "sd_mad",
     "sd-mad": "sd_mad",
     "inctrl": "inctrl",
     "dra": "dra",

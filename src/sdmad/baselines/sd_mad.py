@@ -34,6 +34,16 @@ SYSTEMS = (
         published=SDMADConfig.paper(),
     ),
     System(
+        "sd-mad-searched",
+        "SD-MAD as printed, searched",
+        SOURCE,
+        "support set",
+        _make,
+        maps=True,
+        differs="its settings come from a search as large as every peer's",
+        published=SDMADConfig.paper(),
+    ),
+    System(
         "sd-mad",
         "SD-MAD recommended",
         SOURCE,
