@@ -77,6 +77,9 @@ class MVFASettings:
     compat: Compat = "none"
 
 
+SEARCHED = MVFASettings(scale=25.0, learning_rate=3e-4, epochs=15)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
 FLAWS = (
     "a second sigmoid on the probability, the exact GELU, pixels without mean and deviation. Its "
     "min-max over the test set and its best epoch on the test set are not offered, since a score "
@@ -474,6 +477,7 @@ SYSTEMS = (
         "support set",
         _make,
         published=MVFASettings(),
+        searched=SEARCHED,
         single=True,
         maps=True,
         differs="The two parts of a score are brought onto one scale by constants that are fitted "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.mvfa import MVFA, MVFASettings
+from sdmad.baselines.mvfa import MVFA, SEARCHED, MVFASettings
 from sdmad.baselines.registry import Build, System
 from sdmad.config import SDMADConfig
 from sdmad.data.images import ImageSource
@@ -149,6 +149,7 @@ SYSTEMS = (
         "support set",
         _make,
         published=MVFASettings(),
+        searched=SEARCHED,
         maps=True,
         differs="The paper says only that the losses are added: here Eq. 5 on the final image "
         "embedding, weight 1, with the signs as the frozen text tower reads them. Scores and maps "
