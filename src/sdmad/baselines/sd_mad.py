@@ -8,6 +8,9 @@ from sdmad.detector import SDMAD
 
 SOURCE = "SD-MAD, under review at ICLR 2026"
 
+SEARCHED = SDMADConfig.paper(learning_rate=3e-4, epochs=20)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
 
 def _make(build: Build, settings: SDMADConfig) -> SDMAD:
     return SDMAD(build.bank, build.backbone, settings, build.seed)
@@ -42,6 +45,7 @@ SYSTEMS = (
         maps=True,
         differs="its settings come from a search as large as every peer's",
         published=SDMADConfig.paper(),
+        searched=SEARCHED,
     ),
     System(
         "sd-mad",
