@@ -89,6 +89,9 @@ class AACLIPSettings:
     compat: Compat = "none"
 
 
+SEARCHED = AACLIPSettings(scale=25.0)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
 FLAWS = (
     "the exact GELU, pixels without mean and deviation, and a first stage that learns from the "
     "last level only"
@@ -338,6 +341,7 @@ SYSTEMS = (
         "auxiliary set",
         _make,
         published=AACLIPSettings(),
+        searched=SEARCHED,
         single=True,
         maps=True,
         differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "
