@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan
+from math import inf, isnan
 
 import numpy as np
 
@@ -134,27 +134,19 @@ def difference_table(
     peers = [c for c in compared if c.outcomes and not c.system.name.startswith(OWN)]
     if own is None or not peers:
         return None
-    rows = []
-    titles = METRIC_TITLES | PIXEL_TITLES
+    rows, found = [], dict[tuple[str, str], PairedDifference]()
     for metric in (m for metrics in (*PROTOCOLS.values(), PIXEL_METRICS) for m in metrics):
-        if metric not in summaries[own.system.name]:
+        best = _best_peer(peers, summaries, metric)
+        if best is None or metric not in summaries[own.system.name]:
             continue
-        whole = ("image_auroc", *PIXEL_METRICS)
-        able = [c for c in peers if metric in whole or not c.image_level_only]
-        means = {
-            place: summaries[c.system.name][metric].mean
-            for place, c in enumerate(able)
-            if metric in summaries[c.system.name]
-        }
-        known = [place for place, mean in means.items() if not isnan(mean)]
-        if not known:
-            continue
-        best = able[max(known, key=means.__getitem__)]
-        found = _difference(own, best, metric, resamples)
-        value = f"{100 * found.difference:+.1f}"
-        if not isnan(found.low):
-            value += f" [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        rows.append((titles[metric], best.title, value))
+        if (best.system.name, metric) not in found:
+            every = _differences(own, best, metric in PIXEL_METRICS, resamples)
+            found |= {(best.system.name, name): one for name, one in every.items()}
+        gap = found[best.system.name, metric]
+        value = f"{100 * gap.difference:+.1f}"
+        if not isnan(gap.low):
+            value += f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+        rows.append(((METRIC_TITLES | PIXEL_TITLES)[metric], best.title, value))
     header = ("Metric", "Best peer", f"{own.system.title} less it")
     caption = (
         "Points of percent, paired over draws and patients, 95% interval. The best peer is picked "
@@ -163,12 +155,28 @@ def difference_table(
     return Table("Against the best peer", header, tuple(rows), caption)
 
 
-def _difference(a: Compared, b: Compared, metric: str, resamples: int) -> PairedDifference:
-    if metric in PIXEL_METRICS:
-        return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)[metric]
+def _best_peer(
+    peers: Sequence[Compared], summaries: Mapping[str, Mapping[str, DrawSummary]], metric: str
+) -> Compared | None:
+    """The peer with the largest mean of a metric; None where none has one."""
+    best, most = None, -inf
+    for peer in peers:
+        asked = not peer.image_level_only or metric in ("image_auroc", *PIXEL_METRICS)
+        summary = summaries[peer.system.name].get(metric)
+        if asked and summary is not None and summary.mean > most:
+            best, most = peer, summary.mean
+    return best
+
+
+def _differences(
+    a: Compared, b: Compared, pixels: bool, resamples: int
+) -> dict[str, PairedDifference]:
+    """Of the metrics of pixels, or of all others."""
+    if pixels:
+        return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
     return paired_difference(
         [o.scored for o in a.outcomes], [o.scored for o in b.outcomes], resamples
-    )[metric]
+    )
 
 
 def cost_table(compared: Sequence[Compared]) -> Table:
