@@ -48,10 +48,11 @@ NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
 HEAD = """## Every compared system
 Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
 other seeds than the tables above, about three patients in ten the pool of the support sets, the
-others judged; nano backbone; {draws}, fewer where the table says so. Systems for one kind of
-anomaly answer protocols 2 and 3 through one detector a category. What settings each has on the
-nano, and from what search: [searched.md](searched.md). What differs from each system's own code
-stands at the end of every page of `sdmad compare`.
+others judged; nano backbone; {draws}, fewer where the table says so; differences are against
+systems with all draws. Systems for one kind of anomaly answer protocols 2 and 3 through one
+detector a category. What settings each has on the nano, and from what search:
+[searched.md](searched.md). What differs from each system's own code stands at the end of every
+page of `sdmad compare`.
 
 No weights of MedCLIP and no ImageNet weights of DRA's and BGAD's networks were at hand; the nano's
 image tower stands in for the latter two, where they were run. {missing}{general}
@@ -232,6 +233,7 @@ def page(found: Found) -> str:
         )
     ]
     parts += [mean_table(found, summaries, shots).markdown() for shots in SHOTS]
+    parts.append(Path(__file__).with_name("comparison_remarks.md").read_text(encoding="utf-8"))
     for (modality, shots), rows in found.items():
         name = f"{modality}, {shots} shot{'s' * (shots > 1)}"
         parts.append(spread_table(summaries[modality, shots], rows, name).markdown())
