@@ -9,8 +9,8 @@ probability of abnormal at a pixel and ``m`` the mask there:
 - Dice of the abnormal class: ``1 - (2 sum pm + 1) / (sum p + sum m + 1)``; that of the normal class
   the same of ``1 - p`` and ``1 - m``.
 
-Value and derivative are computed together, some rows at a time that stay in the processor's cache:
-on small backbones this loss would otherwise cost as much as the tower.
+Value and derivative are computed together, some rows at a time that stay in the processor's cache,
+for on small backbones this loss is a large part of a step.
 """
 
 from __future__ import annotations
