@@ -32,7 +32,7 @@ from sdmad.phantoms.dataset import write_phantoms
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.study import plural
+from sdmad.study import counted
 from sdmad.training import TextFeatures
 
 IMAGES, PHANTOM_SEED, DRAWS, SHOTS = 400, 2000, 4, (1, 4)
@@ -157,7 +157,7 @@ def table_of(cells: dict[str, dict[str, dict[str, float]]]) -> Table:
     rows.sort(key=lambda row: -row[0])
     chosen = tuple(str(getattr(SDMADConfig(), name)) for name in SETTINGS)
     body = [("recommended" if row[: len(SETTINGS)] == chosen else "", *row) for _, row in rows]
-    header = ("", *SETTINGS.values(), *(f"{m}, {plural(s)}" for s in SHOTS for m in metrics))
+    header = ("", *SETTINGS.values(), *(f"{m}, {counted(s)}" for s in SHOTS for m in metrics))
     return Table("Settings on validation phantoms", header, tuple(body), "")
 
 

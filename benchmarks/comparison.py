@@ -12,6 +12,7 @@ import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,22 +24,24 @@ from sdmad.baselines.registry import MODULES, Build, load_system
 from sdmad.comparison.material import Material, open_material
 from sdmad.comparison.runs import run_system, stored_outcome
 from sdmad.comparison.tables import (
-    PIXEL_TITLES,
+    TITLES,
     Compared,
+    added_loss_gaps,
     all_summaries,
+    best_peer_gaps,
     cost_table,
-    difference_table,
+    gap_tables,
     loss_logs,
 )
 from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.evaluation.curves import loss_plot
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
-from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
+from sdmad.evaluation.tables import MISSING, Table
 from sdmad.interface import Detector
 from sdmad.output import write_bytes
 from sdmad.phantoms.cases import MODALITIES
-from sdmad.study import TRIVIAL, cell
+from sdmad.study import TRIVIAL, cell, counted
 
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
 LOSSES = "results-losses.png"
@@ -187,15 +190,14 @@ def mean_table(
     ]:
         cells = []
         for metric in METRICS:
-            hidden = one is not None and one.image_level_only and metric != "image_auroc"
             values = [summaries[m, shots][name][metric].mean for m in MODALITIES]
-            cells.append(MISSING if hidden else percent(values))
+            cells.append(percent(values) if one is None or one.answers(metric) else MISSING)
         for metric in PIXEL_METRICS:
             mine = [summaries[m, shots][name].get(metric) for m in MODALITIES]
             cells.append(percent([one.mean for one in mine if one is not None]))
         rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
-    header = ("System", "Draws", *(METRIC_TITLES[m] for m in METRICS), *PIXEL_TITLES.values())
-    return Table(f"Mean of the three modalities, {shots} shot{'s' * (shots > 1)}", header,
+    header = ("System", "Draws", *(TITLES[m] for m in (*METRICS, *PIXEL_METRICS)))
+    return Table(f"Mean of the three modalities, {counted(shots)}", header,
                  tuple(rows), "")  # fmt: skip
 
 
@@ -206,13 +208,12 @@ def spread_table(
     body = []
     for one in rows:
         mine = summaries[one.system.name]
-        hidden = {"mean_auroc"} if one.image_level_only else set()
         cells = [
-            MISSING if metric in hidden or metric not in mine else cell(mine[metric])
+            cell(mine[metric]) if metric in mine and one.answers(metric) else MISSING
             for metric in SPREAD
         ]
         body.append((one.title, *cells))
-    header = ("System", *((METRIC_TITLES | PIXEL_TITLES)[metric] for metric in SPREAD))
+    header = ("System", *(TITLES[metric] for metric in SPREAD))
     return Table(title, header, tuple(body), "")
 
 
@@ -227,7 +228,7 @@ def page(found: Found) -> str:
     missing = f"Not run so far, for the hours they take: {', '.join(lacking)}. "
     parts = [
         HEAD.format(
-            draws=f"{draws} draw{'s' * (draws > 1)}",
+            draws=counted(draws, "draw"),
             missing=missing if lacking else "",
             general=general if once else "",
         )
@@ -235,18 +236,17 @@ def page(found: Found) -> str:
     parts += [mean_table(found, summaries, shots).markdown() for shots in SHOTS]
     parts.append(Path(__file__).with_name("comparison_remarks.md").read_text(encoding="utf-8"))
     for (modality, shots), rows in found.items():
-        name = f"{modality}, {shots} shot{'s' * (shots > 1)}"
+        name = f"{modality}, {counted(shots)}"
         parts.append(spread_table(summaries[modality, shots], rows, name).markdown())
         whole = [c for c in rows if len(c.outcomes) == draws]
-        difference = difference_table(whole, summaries[modality, shots], RESAMPLES)
-        if difference is not None:
-            named = Table(f"{name}: {difference.title.lower()}", difference.header,
-                          difference.rows, difference.caption)  # fmt: skip
-            parts.append(named.markdown())
+        best_peer = best_peer_gaps(whole, summaries[modality, shots], RESAMPLES)
+        for table in gap_tables(best_peer, added_loss_gaps(whole, RESAMPLES)).values():
+            title = f"{name}: {table.title[0].lower()}{table.title[1:]}"
+            parts.append(replace(table, title=title).markdown())
     for shots in SHOTS:
         costs = cost_table(found[MODALITIES[0], shots])
         named = Table(
-            f"Costs on {MODALITIES[0]}, {shots} shot{'s' * (shots > 1)}", costs.header, costs.rows,
+            f"Costs on {MODALITIES[0]}, {counted(shots)}", costs.header, costs.rows,
             f"{costs.caption} One thread, beside another process of the study. What is trained on "
             "the auxiliary set was trained once for all shots: see the fit with one.",
         )  # fmt: skip

@@ -19,8 +19,8 @@ from sdmad.signs import SignBank
 from sdmad.study import (
     Setting,
     category_table,
+    counted,
     differences,
-    plural,
     read_draws,
     run_draw,
     summary,
@@ -89,7 +89,7 @@ def main() -> None:
             if options.set:
                 continue
             draws = read_draws(setting, range(real.draws), options.out)
-            title = f"{real.title}, {plural(shots)}, {real.draws} draws"
+            title = f"{real.title}, {counted(shots)}, {real.draws} draws"
             parts.append(summary(title, draws, "").markdown())
             parts.append(category_table(f"{title}: AUROC by category", draws,
                                         bank.names).markdown())  # fmt: skip

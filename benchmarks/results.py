@@ -32,8 +32,8 @@ from sdmad.study import (
     Setting,
     category_means,
     category_table,
+    counted,
     differences,
-    plural,
     read_draws,
     run_draw,
     shown_name,
@@ -103,7 +103,7 @@ def mean_over_modalities(
             means = [100 * np.mean([v[m].mean for v in values]) for m in METRICS[:1] + METRICS[2:4]]
             cells.append(" / ".join(f"{m:.1f}" for m in means))
         rows.append((shown_name(name), *cells))
-    header = ("System", *(f"{kind}, {plural(shots)}" for kind, shots in columns))
+    header = ("System", *(f"{kind}, {counted(shots)}" for kind, shots in columns))
     title = "Mean of the three modalities: mean AUROC / Hamming / subset"
     return Table(title, header, tuple(rows), "")
 
@@ -129,7 +129,7 @@ def apart(
             cells.append(f"{100 * np.nanmean(values):.1f}")
         rows.append((shown_name(name), *cells))
     groups = {False: "signs seen in pretraining", True: "signs never drawn in it"}
-    header = ("System", *(f"{groups[unseen]}, {plural(shots)}" for unseen, shots in columns))
+    header = ("System", *(f"{groups[unseen]}, {counted(shots)}" for unseen, shots in columns))
     title = "Categories by whether pretraining drew their signs: mean AUROC, clean banks"
     return Table(title, header, tuple(rows), "Unseen: Dural thickening, Hernia, CNV.")
 
@@ -147,7 +147,7 @@ def main() -> None:
     parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
     parts.append(apart(found).markdown())
     for (modality, kind, shots), (setting, draws) in found.items():
-        title = f"{load_modality(modality).title}, {kind} bank, {plural(shots)}"
+        title = f"{load_modality(modality).title}, {kind} bank, {counted(shots)}"
         marked = load_modality(modality).unseen_categories()
         parts.append(summary(title, draws, "").markdown())
         if kind == "clean":

@@ -236,6 +236,6 @@ def shown_name(system: str) -> str:
     return f"{system} (names not seen in pretraining)" if system == NAMES else system
 
 
-def plural(shots: int) -> str:
+def counted(number: int, what: str = "shot") -> str:
     """1 shot, 4 shots."""
-    return f"{shots} shot{'s' * (shots > 1)}"
+    return f"{number} {what}{'s' * (number > 1)}"

@@ -103,14 +103,46 @@ def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
     assert int(costs["SD-MAD recommended"]["Trained numbers"].replace(",", "")) > 1000
     differences = table(out, "difference")
     assert set(differences) >= {"Image AUROC", "Mean AUROC", "Hamming score", "Dice"}
-    assert differences["Pixel AUROC"]["Best peer"] == "brightness"
+    assert differences["Pixel AUROC"]["Peer"] == "brightness"
     page = (out / "comparison.md").read_text(encoding="utf-8")
     assert page.startswith("# Comparison: phantom-oct")
     content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     mine = content["systems"]["bright"]
     mean = np.mean([draw["pixel_auroc"] for draw in mine["pixels"]])
     assert mine["metrics"]["pixel_auroc"]["mean"] == pytest.approx(mean)
+    pixels = next(gap for gap in content["differences"] if gap["metric"] == "pixel_auroc")
+    assert (pixels["system"], pixels["less"]) == ("sd-mad", "bright")
+    own = content["systems"]["sd-mad"]["metrics"]["pixel_auroc"]["mean"]
+    assert pixels["difference"] == pytest.approx(own - mean, abs=2e-3)
+    assert pixels["low"] <= pixels["difference"] <= pixels["high"]
     assert mine["metrics"]["pixel_auroc"]["low"] < mean < mine["metrics"]["pixel_auroc"]["high"]
+
+
+def opposite(build, settings):
+    return OnePerCategory(build.bank.names, build.backbone, lambda name: Brightness(-1.0))
+
+
+def test_what_the_loss_adds_to_mvfa_has_a_table_of_its_own(ask, monkeypatch):
+    pair = {
+        "mvfa": dataclasses.replace(BRIGHT, name="mvfa"),
+        "sd-mad-mvfa": System(
+            "sd-mad-mvfa", "darkness", "nobody", "nothing", opposite, single=True, maps=True
+        ),
+    }
+    monkeypatch.setattr(comparison, "load_system", pair.__getitem__)
+    out = ask(tuple(pair))
+    added = table(out, "added-loss")
+    for metric in ("Image AUROC", "Pixel AUROC"):  # those of the opposite scores add up to 100
+        mean = float(table(out, "general")["brightness"][metric].split()[0])
+        difference = added[metric]["darkness less it"].lstrip("'")  # no formula in a sheet
+        assert float(difference.split()[0]) == pytest.approx(100 - 2 * mean, abs=0.16)
+        assert re.fullmatch(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", difference)
+    assert {"Mean AUROC", "Hamming score"} <= set(added)
+    quick = ask(tuple(pair), quick=True, out=out / "quick")
+    assert not (quick / "integrated.png").exists()  # neither was asked
+    assert "integrated.png" not in (quick / "comparison.md").read_text(encoding="utf-8")
+    quick = table(quick, "added-loss")
+    assert set(quick) == {"Image AUROC", "Pixel AUROC", "AUPRO (FPR to .3)", "Dice"}
 
 
 def test_a_quick_one_says_so_and_asks_single_systems_one_question(ask):

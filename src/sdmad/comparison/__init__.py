@@ -14,9 +14,12 @@ from sdmad.comparison.runs import run_system
 from sdmad.comparison.tables import (
     PROTOCOLS,
     Compared,
+    Gap,
+    added_loss_gaps,
     all_summaries,
+    best_peer_gaps,
     cost_table,
-    difference_table,
+    gap_tables,
     loss_logs,
     protocol_table,
 )
@@ -26,6 +29,7 @@ from sdmad.evaluation.curves import interval_plot, loss_plot
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.tables import METRIC_TITLES, Table
 from sdmad.output import results_folder, write_bytes, write_csv, write_json, write_text
+from sdmad.study import counted
 
 RESAMPLES = 1000
 QUICK_IMAGES = 150
@@ -143,9 +147,9 @@ def write_comparison(
     tables: dict[str, Table] = {
         name: protocol_table(name, compared, summaries) for name in PROTOCOLS
     }
-    difference = difference_table(compared, summaries, RESAMPLES)
-    if difference is not None:
-        tables["difference"] = difference
+    best_peer = best_peer_gaps(compared, summaries, RESAMPLES)
+    added_loss = added_loss_gaps(compared, RESAMPLES)
+    tables |= gap_tables(best_peer, added_loss)
     tables["costs"] = cost_table(compared)
     files = []
     for name, table in tables.items():
@@ -159,8 +163,9 @@ def write_comparison(
             for key, title in titles.items()
             if name == "general" or not title.endswith("°")
         }
-        files.append(asked.out / f"{name}.png")
-        write_bytes(files[-1], interval_plot(rows, shown))
+        if rows:
+            files.append(asked.out / f"{name}.png")
+            write_bytes(files[-1], interval_plot(rows, shown))
     logs = loss_logs(compared)
     if logs:
         files.append(asked.out / "losses.png")
@@ -170,7 +175,7 @@ def write_comparison(
     page += [*(f"- {line}" for line in head), ""]
     for name, table in tables.items():
         page.append(table.markdown())
-        if name in PROTOCOLS:
+        if asked.out / f"{name}.png" in files:
             page += [f"![{table.title}]({name}.png)", ""]
         if name == "costs" and logs:
             page += ["![Losses](losses.png)", ""]
@@ -178,14 +183,15 @@ def write_comparison(
     files.append(asked.out / "comparison.md")
     write_text(files[-1], "\n".join(page))
     files.append(asked.out / "comparison.json")
-    write_json(files[-1], _content(head, compared, summaries))
+    content = _content(head, compared, summaries, [*best_peer, *added_loss])
+    write_json(files[-1], content)
     return files
 
 
 def _head(asked: Comparison, material: Material, backbone: Backbone) -> list[str]:
     lines = [
-        f"{len(material.table)} images, {len(material.bank.names)} categories, {asked.shots} shots "
-        f"a category, {asked.seeds} draws",
+        f"{len(material.table)} images, {len(material.bank.names)} categories, "
+        f"{counted(asked.shots, 'shot')} a category, {counted(asked.seeds, 'draw')}",
         f"backbone {backbone.name}, {backbone.preprocessing.size} px; sdmad {__version__}",
     ]
     if asked.quick:
@@ -225,7 +231,10 @@ def describe_settings(system: System, backbone: Backbone) -> str:
 
 
 def _content(
-    head: list[str], compared: Sequence[Compared], summaries: dict[str, dict[str, DrawSummary]]
+    head: list[str],
+    compared: Sequence[Compared],
+    summaries: dict[str, dict[str, DrawSummary]],
+    gaps: Sequence[Gap],
 ) -> dict[str, object]:
     return {
         "run": head,
@@ -240,6 +249,15 @@ def _content(
             }
             for c in compared
         },
+        "differences": [
+            {
+                "metric": gap.metric,
+                "system": gap.system.system.name,
+                "less": gap.less.system.name,
+                **asdict(gap.difference),
+            }
+            for gap in gaps
+        ],
         "trivial": {
             name: _plain(summaries[name])
             for name in summaries

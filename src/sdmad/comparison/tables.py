@@ -33,11 +33,20 @@ PROTOCOLS = {
 }
 """The metrics of each protocol."""
 
+METRICS = (*(metric for metrics in PROTOCOLS.values() for metric in metrics), *PIXEL_METRICS)
 PIXEL_TITLES = {"pixel_auroc": "Pixel AUROC", "aupro": "AUPRO (FPR to .3)", "dice": "Dice"}
+TITLES = METRIC_TITLES | PIXEL_TITLES
 OWN = "sd-mad"
+WITH_LOSS, WITHOUT_LOSS = "sd-mad-mvfa", "mvfa"
 CAPTION = (
     "Percent, mean over the draws ± their standard deviation, [95% interval over draws and "
     "patients]."
+)
+PAIRED = "Points of percent, paired over draws and patients, 95% interval."
+BEST_PEER = "The best peer is picked on these same images, which favours it."
+ADDED_LOSS = (
+    "Image and pixel figures are of one detector with and without the loss; the others set its one "
+    "training against a detector a category."
 )
 ONCE = "A system marked ° was asked only whether an image is abnormal."
 
@@ -60,6 +69,10 @@ class Compared:
     def image_level_only(self) -> bool:
         """Whether it answered only whether an image is abnormal."""
         return any(outcome.image_level_only for outcome in self.outcomes)
+
+    def answers(self, metric: str) -> bool:
+        """Whether a metric judges a question that it was asked."""
+        return not self.image_level_only or metric in (*PROTOCOLS["general"], *PIXEL_METRICS)
 
     @property
     def title(self) -> str:
@@ -109,50 +122,97 @@ def protocol_table(
         if one.why_not:
             rows.append([one.system.title, one.why_not, *[MISSING] * (len(header) - 2)])
             continue
-        hidden = one.image_level_only and name != "general"
-        cells = [MISSING if hidden else cell(summaries[one.system.name][m]) for m in metrics]
+        mine = summaries[one.system.name]
+        cells = [cell(mine[m]) if one.answers(m) else MISSING for m in metrics]
         if pixels:
-            found = summaries[one.system.name]
-            cells += [cell(found[m]) if m in found else MISSING for m in PIXEL_METRICS]
+            cells += [cell(mine[m]) if m in mine else MISSING for m in PIXEL_METRICS]
         rows.append([one.title, *cells])
     caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
     number = list(PROTOCOLS).index(name) + 1
     return Table(f"Protocol {number}, {name}", tuple(header), tuple(map(tuple, rows)), caption)
 
 
-def difference_table(
+@dataclass(frozen=True)
+class Gap:
+    """How much better one system is than another in a metric.
+
+    Attributes:
+        metric: which.
+        system: the one.
+        less: the other, which is taken away.
+        difference: in the metric's unit, with its interval.
+    """
+
+    metric: str
+    system: Compared
+    less: Compared
+    difference: PairedDifference
+
+
+def best_peer_gaps(
     compared: Sequence[Compared],
     summaries: Mapping[str, Mapping[str, DrawSummary]],
     resamples: int,
-) -> Table | None:
+) -> list[Gap]:
     """SD-MAD less the best peer of each metric, on the same draws and patients.
 
     Returns:
-        None where SD-MAD or every peer is missing.
+        Empty where SD-MAD or every peer is missing.
     """
-    own = next((c for c in compared if c.system.name == OWN and c.outcomes), None)
-    peers = [c for c in compared if c.outcomes and not c.system.name.startswith(OWN)]
-    if own is None or not peers:
-        return None
-    rows, found = [], dict[tuple[str, str], PairedDifference]()
-    for metric in (m for metrics in (*PROTOCOLS.values(), PIXEL_METRICS) for m in metrics):
-        best = _best_peer(peers, summaries, metric)
-        if best is None or metric not in summaries[own.system.name]:
-            continue
-        if (best.system.name, metric) not in found:
-            every = _differences(own, best, metric in PIXEL_METRICS, resamples)
-            found |= {(best.system.name, name): one for name, one in every.items()}
-        gap = found[best.system.name, metric]
-        value = f"{100 * gap.difference:+.1f}"
-        if not isnan(gap.low):
-            value += f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-        rows.append(((METRIC_TITLES | PIXEL_TITLES)[metric], best.title, value))
-    header = ("Metric", "Best peer", f"{own.system.title} less it")
-    caption = (
-        "Points of percent, paired over draws and patients, 95% interval. The best peer is picked "
-        "on these same images, which favours it."
+    there = {c.system.name: c for c in compared if c.outcomes}
+    if OWN not in there:
+        return []
+    peers = [c for name, c in there.items() if not name.startswith(OWN)]
+    known = [metric for metric in METRICS if metric in summaries[OWN]]
+    best = {metric: _best_peer(peers, summaries, metric) for metric in known}
+    return _gaps(there[OWN], {m: peer for m, peer in best.items() if peer}, resamples)
+
+
+def added_loss_gaps(compared: Sequence[Compared], resamples: int) -> list[Gap]:
+    """SD-MAD + MVFA less MVFA, to whose losses it adds that of Eq. 5.
+
+    Returns:
+        Empty where either is missing.
+    """
+    there = {c.system.name: c for c in compared if c.outcomes}
+    if not {WITH_LOSS, WITHOUT_LOSS} <= there.keys():
+        return []
+    both, alone = there[WITH_LOSS], there[WITHOUT_LOSS]
+    maps = both.patient_pixels and alone.patient_pixels
+    asked = (m for m in METRICS if alone.answers(m) and (maps or m not in PIXEL_METRICS))
+    return _gaps(both, dict.fromkeys(asked, alone), resamples)
+
+
+def _gaps(own: Compared, others: Mapping[str, Compared], resamples: int) -> list[Gap]:
+    """One system less another one a metric."""
+    every = {other.system.name: _differences(own, other, resamples) for other in others.values()}
+    return [
+        Gap(metric, own, other, every[other.system.name][metric])
+        for metric, other in others.items()
+    ]
+
+
+def gap_tables(best_peer: Sequence[Gap], added_loss: Sequence[Gap]) -> dict[str, Table]:
+    """A table of each kind of differences that there are, by the name of its file."""
+    kinds = (
+        ("difference", "Against the best peer", best_peer, BEST_PEER),
+        ("added-loss", "What the loss of Eq. 5 adds to MVFA", added_loss, ADDED_LOSS),
     )
-    return Table("Against the best peer", header, tuple(rows), caption)
+    found = {}
+    for name, title, gaps, caption in kinds:
+        if gaps:
+            rows = tuple((TITLES[g.metric], g.less.title, _gap_cell(g.difference)) for g in gaps)
+            header = ("Metric", "Peer", f"{gaps[0].system.title} less it")
+            found[name] = Table(title, header, rows, f"{PAIRED} {caption}")
+    return found
+
+
+def _gap_cell(gap: PairedDifference) -> str:
+    """A difference in points of percent, with its interval where there is one."""
+    value = f"{100 * gap.difference:+.1f}"
+    if isnan(gap.low):
+        return value
+    return f"{value} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
 
 
 def _best_peer(
@@ -161,22 +221,19 @@ def _best_peer(
     """The peer with the largest mean of a metric; None where none has one."""
     best, most = None, -inf
     for peer in peers:
-        asked = not peer.image_level_only or metric in ("image_auroc", *PIXEL_METRICS)
         summary = summaries[peer.system.name].get(metric)
-        if asked and summary is not None and summary.mean > most:
+        if peer.answers(metric) and summary is not None and summary.mean > most:
             best, most = peer, summary.mean
     return best
 
 
-def _differences(
-    a: Compared, b: Compared, pixels: bool, resamples: int
-) -> dict[str, PairedDifference]:
-    """Of the metrics of pixels, or of all others."""
-    if pixels:
-        return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
-    return paired_difference(
-        [o.scored for o in a.outcomes], [o.scored for o in b.outcomes], resamples
-    )
+def _differences(a: Compared, b: Compared, resamples: int) -> dict[str, PairedDifference]:
+    """Of every metric, those of the pixels where both have maps."""
+    first, second = ([o.scored for o in one.outcomes] for one in (a, b))
+    found = dict(paired_difference(first, second, resamples))
+    if a.patient_pixels and b.patient_pixels:
+        found |= pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
+    return found
 
 
 def cost_table(compared: Sequence[Compared]) -> Table:

@@ -38,7 +38,7 @@ from sdmad.scores import ImageScores
 from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
 from sdmad.signs.noise import KINDS, NoisyBank, add_noise, noise_hash
-from sdmad.study import PARTS, Setting, plural, read_draws
+from sdmad.study import PARTS, Setting, counted, read_draws
 from sdmad.training import TextFeatures
 
 COUNTS = (2, 4, 8)
@@ -160,7 +160,7 @@ def run_levels(request: StressRequest, say: Say) -> Study:
         f"images: {source}, {len(table)} in all",
         f"backbone: {backbone.name}, {backbone.preprocessing.size} px, weights "
         f"{backbone.weights_hash[:12]}",
-        f"{plural(request.shots)}; draws: {request.seeds}, each with noise of its own",
+        f"{counted(request.shots)}; draws: {request.seeds}, each with noise of its own",
         f"sdmad {__version__}",
         *notes,
     )
