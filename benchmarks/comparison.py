@@ -22,13 +22,14 @@ from benchmarks.blocks import put_block
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, Build, load_system
 from sdmad.comparison.material import Material, open_material
-from sdmad.comparison.runs import run_system, stored_outcome
+from sdmad.comparison.runs import outcome_folder, run_system, stored_outcome
 from sdmad.comparison.tables import (
-    TITLES,
+    PROTOCOLS,
     Compared,
     added_loss_gaps,
     all_summaries,
     best_peer_gaps,
+    by_category_table,
     cost_table,
     gap_tables,
     loss_logs,
@@ -37,7 +38,7 @@ from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.evaluation.curves import loss_plot
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
-from sdmad.evaluation.tables import MISSING, Table
+from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
 from sdmad.interface import Detector
 from sdmad.output import write_bytes
 from sdmad.phantoms.cases import MODALITIES
@@ -46,7 +47,10 @@ from sdmad.study import TRIVIAL, cell, counted
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
 LOSSES = "results-losses.png"
 METRICS = ("image_auroc", "mean_auroc", "hamming_score", "subset_accuracy", "macro_f1")
-SPREAD = ("image_auroc", "mean_auroc", "pixel_auroc", "aupro")
+SPREADS = {
+    "ranking and maps": ("image_auroc", "mean_auroc", *PIXEL_METRICS),
+    "decisions": PROTOCOLS["integrated"],
+}
 NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
 HEAD = """## Every compared system
 Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
@@ -79,9 +83,9 @@ def material(out: Path, modality: str) -> Material:
     return open_material(f"phantom-{modality}", None, None, out, lambda _: None)
 
 
-def outcome_folder(out: Path, modality: str) -> Path:
+def folder_of(out: Path, modality: str, general_only: bool) -> Path:
     """Where a modality's outcomes are."""
-    return out / "outcomes" / modality
+    return outcome_folder(out, material(out, modality), backbone(), general_only)
 
 
 def run_job(out: Path, job: Job, general: Sequence[str]) -> str:
@@ -101,7 +105,7 @@ def run_job(out: Path, job: Job, general: Sequence[str]) -> str:
         for shots in SHOTS:
             run_system(
                 system, material(out, modality), backbone(), shots, seed,
-                outcome_folder(out, modality), name in general,
+                folder_of(out, modality, name in general), name in general,
                 shared if system.learns_from == "auxiliary set" else None,
             )  # fmt: skip
     except MissingExtraError:
@@ -123,10 +127,10 @@ def jobs(draws: int) -> list[Job]:
     return list(itertools.product(range(draws), MODALITIES, MODULES))
 
 
-def done(out: Path, job: Job) -> bool:
+def done(out: Path, job: Job, general_only: bool) -> bool:
     """Whether every outcome of a job is there, with the system's present settings."""
     seed, modality, name = job
-    system, folder = load_system(name), outcome_folder(out, modality)
+    system, folder = load_system(name), folder_of(out, modality, general_only)
     return all(stored_outcome(system, backbone(), shots, seed, folder) for shots in SHOTS)
 
 
@@ -134,7 +138,8 @@ def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -
     """Run what is missing of some systems, on all cores."""
     for modality in MODALITIES:
         material(out, modality)
-    missing = [job for job in jobs(draws) if job[2] in systems and not done(out, job)]
+    asked = [job for job in jobs(draws) if job[2] in systems]
+    missing = [job for job in asked if not done(out, job, job[2] in general)]
     os.environ["OMP_NUM_THREADS"] = "1"
     context, left_out = multiprocessing.get_context("spawn"), set()
     with ProcessPoolExecutor(WORKERS, context, start_worker) as pool:
@@ -147,25 +152,30 @@ def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -
     print("left out:", "; ".join(sorted(left_out)) or "nothing")
 
 
-def whole_draws(out: Path, name: str, draws: int) -> int:
+def whole_draws(out: Path, name: str, draws: int, general_only: bool) -> int:
     """How many draws of a system are whole, from the first."""
     for seed in range(draws):
-        if not all(done(out, (seed, modality, name)) for modality in MODALITIES):
+        if not all(done(out, (seed, modality, name), general_only) for modality in MODALITIES):
             return seed
     return draws
 
 
 def read(out: Path, draws: int) -> Found:
-    """Outcomes of every modality and number of shots: each system's whole draws."""
-    there = {name: whole_draws(out, name, draws) for name in MODULES}
+    """Outcomes of every modality and number of shots: each system's whole draws.
+
+    Those asked for every category; where there are none, those asked only for any anomaly.
+    """
+    there: dict[str, tuple[int, bool]] = {}
+    for name, general_only in itertools.product(MODULES, (False, True)):
+        whole = 0 if name in there else whole_draws(out, name, draws, general_only)
+        there |= {name: (whole, general_only)} if whole else {}
     found: Found = {}
     for modality, shots in itertools.product(MODALITIES, SHOTS):
-        folder, rows = outcome_folder(out, modality), []
-        for name in (n for n in MODULES if there[n]):
-            system = load_system(name)
+        rows = []
+        for name, (whole, general_only) in there.items():
+            system, folder = load_system(name), folder_of(out, modality, general_only)
             outcomes = [
-                stored_outcome(system, backbone(), shots, seed, folder)
-                for seed in range(there[name])
+                stored_outcome(system, backbone(), shots, seed, folder) for seed in range(whole)
             ]
             rows.append(Compared(system, tuple(o for o in outcomes if o is not None)))
         found[modality, shots] = rows
@@ -196,28 +206,52 @@ def mean_table(
             mine = [summaries[m, shots][name].get(metric) for m in MODALITIES]
             cells.append(percent([one.mean for one in mine if one is not None]))
         rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
-    header = ("System", "Draws", *(TITLES[m] for m in (*METRICS, *PIXEL_METRICS)))
+    header = ("System", "Draws", *(METRIC_TITLES[m] for m in (*METRICS, *PIXEL_METRICS)))
     return Table(f"Mean of the three modalities, {counted(shots)}", header,
                  tuple(rows), "")  # fmt: skip
 
 
 def spread_table(
-    summaries: Mapping[str, dict[str, DrawSummary]], rows: Sequence[Compared], title: str
+    summaries: Mapping[str, dict[str, DrawSummary]],
+    rows: Sequence[Compared],
+    metrics: Sequence[str],
+    title: str,
 ) -> Table:
-    """One modality: mean, deviation over the draws and interval of the AUROCs."""
-    body = []
+    """One modality: mean, deviation over the draws and interval of some metrics."""
+    body = [
+        (trivial, *(cell(mine[m]) if m in mine else MISSING for m in metrics))
+        for trivial, mine in ((name, summaries[name]) for name in TRIVIAL)
+    ]
     for one in rows:
         mine = summaries[one.system.name]
-        cells = [
-            cell(mine[metric]) if metric in mine and one.answers(metric) else MISSING
-            for metric in SPREAD
-        ]
+        cells = (cell(mine[m]) if m in mine and one.answers(m) else MISSING for m in metrics)
         body.append((one.title, *cells))
-    header = ("System", *(TITLES[metric] for metric in SPREAD))
+    header = ("System", *(METRIC_TITLES[metric] for metric in metrics))
     return Table(title, header, tuple(body), "")
 
 
-def page(found: Found) -> str:
+def modality_tables(
+    out: Path,
+    modality: str,
+    shots: int,
+    rows: Sequence[Compared],
+    summaries: Mapping[str, dict[str, DrawSummary]],
+) -> list[Table]:
+    """All tables of one modality and number of shots."""
+    draws = max(len(c.outcomes) for c in rows)
+    whole = [c for c in rows if len(c.outcomes) == draws]
+    tables = [spread_table(summaries, rows, SPREADS[title], title) for title in SPREADS]
+    by_category = by_category_table(rows, material(out, modality).bank.names)
+    tables += [by_category] if by_category else []
+    best_peer = best_peer_gaps(whole, summaries, RESAMPLES)
+    tables += gap_tables(best_peer, added_loss_gaps(whole, RESAMPLES)).values()
+    return [
+        replace(t, title=f"{modality}, {counted(shots)}: {t.title[0].lower()}{t.title[1:]}")
+        for t in tables
+    ]
+
+
+def page(out: Path, found: Found) -> str:
     """The part of the results that this study writes."""
     draws = max(len(c.outcomes) for c in found[MODALITIES[0], SHOTS[0]])
     summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
@@ -236,13 +270,8 @@ def page(found: Found) -> str:
     parts += [mean_table(found, summaries, shots).markdown() for shots in SHOTS]
     parts.append(Path(__file__).with_name("comparison_remarks.md").read_text(encoding="utf-8"))
     for (modality, shots), rows in found.items():
-        name = f"{modality}, {counted(shots)}"
-        parts.append(spread_table(summaries[modality, shots], rows, name).markdown())
-        whole = [c for c in rows if len(c.outcomes) == draws]
-        best_peer = best_peer_gaps(whole, summaries[modality, shots], RESAMPLES)
-        for table in gap_tables(best_peer, added_loss_gaps(whole, RESAMPLES)).values():
-            title = f"{name}: {table.title[0].lower()}{table.title[1:]}"
-            parts.append(replace(table, title=title).markdown())
+        tables = modality_tables(out, modality, shots, rows, summaries[modality, shots])
+        parts += [table.markdown() for table in tables]
     for shots in SHOTS:
         costs = cost_table(found[MODALITIES[0], shots])
         named = Table(
@@ -271,7 +300,7 @@ def main() -> None:
     found = read(options.out, options.draws)
     logs = loss_logs(found[MODALITIES[0], max(SHOTS)])
     write_bytes(options.docs.with_name(LOSSES), loss_plot(logs))
-    put_block(options.docs, "comparison", page(found))
+    put_block(options.docs, "comparison", page(options.out, found))
 
 
 if __name__ == "__main__":

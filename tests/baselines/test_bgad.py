@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sdmad.baselines.bgad import (
+    BGAD,
     BGADSettings,
     boundary_loss,
     build_bgad,
@@ -49,6 +50,15 @@ def test_the_boundary_loss():
     expected = (0.4 + 0.2) / 2 + (0.2 + 0.5) / 2
     found = boundary_loss(likelihood, abnormal, settings)
     assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_map_is_what_the_levels_lack_of_normality(tiny_backbone):
+    detector = BGAD(lambda x: [x], (1, 1), tiny_backbone.preprocessing, BGADSettings(), 0)
+    detector.peaks_ = [torch.tensor(1.0), torch.tensor(2.0)]
+    fine = torch.tensor([[[1.0, 0.0], [3.0, 1.0 - math.log(4)]]])  # normality 1, 1/e, 1 and 1/4
+    coarse = torch.tensor([[[2.0 - math.log(2)]]])  # a half, everywhere
+    expected = [[0.5, 1.5 - math.exp(-1)], [0.5, 1.25]]
+    torch.testing.assert_close(detector._map([fine, coarse], 2)[0], torch.tensor(expected))
 
 
 def test_the_boundary_loss_pushes_and_pulls():

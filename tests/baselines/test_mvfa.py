@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import warnings
 
@@ -9,9 +10,10 @@ from torch.nn.functional import normalize
 
 from sdmad.baselines.anomaly import Lesson
 from sdmad.baselines.mvfa import MVFA, TEMPLATES, MVFASettings, mix_over_set
-from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower
+from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower, LevelFeatures
 from sdmad.baselines.mvfa_losses import detection_loss, segmentation_loss
 from sdmad.baselines.mvfa_memory import Range, augment, nearest_distance
+from sdmad.baselines.mvfa_training import Lessons, Training, lesson_losses
 from sdmad.baselines.registry import Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_pictures
@@ -70,6 +72,12 @@ def test_the_text_features_are_means_of_245_and_175_sentences(tiny_backbone, tra
     expected = normalize(tiny_backbone.encode_text(sentences).mean(dim=0), dim=0)
     torch.testing.assert_close(trained.text[1], expected)
     assert trained.text.shape == (2, 16)
+    states = ("{}", "flawless {}", "perfect {}", "unblemished {}")
+    states += ("{} without flaw", "{} without defect", "{} without damage")
+    normal = [t.format(state.format("picture")) for state in states for t in TEMPLATES]
+    assert len(normal) == 245
+    expected = normalize(tiny_backbone.encode_text(normal).mean(dim=0), dim=0)
+    torch.testing.assert_close(trained.text[0], expected)
 
 
 def test_the_detection_loss_is_worked_by_hand():
@@ -256,6 +264,72 @@ def test_thresholds_compare_no_image_with_itself(tiny_backbone, pixels, masks, t
     honest = trained.support_scores(pixels)
     torch.testing.assert_close(honest[ABNORMAL], remembered[ABNORMAL])
     assert (honest[~ABNORMAL] > remembered[~ABNORMAL]).all()
+
+
+TOY_LOGITS = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
+"""Of normal and abnormal, a level each: an abnormal probability of a half and of three quarters."""
+
+
+def toy_losses(masks, second_sigmoid=False):
+    """The lesson of one abnormal image, whose two patches all have a level's logits."""
+    levels = [
+        LevelFeatures(torch.zeros(1, 5, 2), row.expand(1, 5, 2).contiguous()) for row in TOY_LOGITS
+    ]
+    lessons = Lessons(
+        torch.zeros(1, 5, 3),
+        None,
+        torch.ones(1, 1),
+        torch.zeros(1, 1, 4, 4, dtype=torch.bool) if masks is None else masks[None, None],
+        torch.tensor([[masks is not None]]),
+        segment=masks is not None,
+    )
+    training = Training(
+        lambda features: features[:, 1:], None, second_sigmoid, 1, 1, 1e-3, (0.5, 0.999), 0
+    )
+    loss, _ = lesson_losses(lambda *_: (levels, None), lessons, training, torch.tensor([0]))
+    return loss.item()
+
+
+def test_the_losses_of_two_levels_add_up():
+    found = -math.log(0.5) - math.log(0.75)
+    assert toy_losses(None) == pytest.approx(found)
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[:2] = True
+    everywhere_half = segmentation_loss(torch.zeros(1, 4, 2), mask[None].float()).item()
+    assert toy_losses(mask) == pytest.approx(found + 2 * everywhere_half)
+
+
+def test_the_published_second_sigmoid_takes_the_probability_for_a_logit():
+    flawed = math.log(1 + math.exp(-0.5)) + math.log(1 + math.exp(-0.75))
+    assert toy_losses(None, second_sigmoid=True) == pytest.approx(flawed)
+
+
+def test_the_published_form_trains_with_its_second_sigmoid(tiny_backbone):
+    with pytest.warns(UserWarning, match="second sigmoid"):
+        flawed = MVFA("picture", tiny_backbone, MVFASettings(compat="published"))
+    assert flawed.training().second_sigmoid
+    assert not MVFA("picture", tiny_backbone, QUICK).training().second_sigmoid
+
+
+def test_both_parts_of_a_score_are_worked_by_hand(tiny_backbone, monkeypatch):
+    """Two levels, four patches behind a class token that scores nothing."""
+    detector = MVFA("picture", tiny_backbone, dataclasses.replace(QUICK, scale=1.0))
+    detector.text = torch.eye(2)
+    away, normal, abnormal, between = [-1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
+    levels = [
+        torch.tensor([[away, normal, abnormal, normal, between]]),
+        torch.tensor([[away, abnormal, abnormal, normal, between]]),
+    ]
+    monkeypatch.setattr(detector, "_features", lambda *_: (levels, torch.zeros(1, 2)))
+    memory = [torch.tensor([[normal]]), torch.tensor([[abnormal]])]
+    parts = detector._parts(torch.zeros(1, 5, 3), None, memory)
+    corners = parts.memory_map[0][[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert corners.tolist() == pytest.approx([0 + 0, 1 + 0, 0 + 1, 0.4 + 0.2], abs=1e-6)
+    likely, unlikely, slightly = (1 / (1 + math.exp(-x)) for x in (1.0, -1.0, 0.2))
+    corners = parts.text_map[0][[0, 0, -1, -1], [0, -1, 0, -1]]
+    sums = [unlikely + likely, 2 * likely, 2 * unlikely, 2 * slightly]
+    assert corners.tolist() == pytest.approx(sums)
+    assert parts.text.item() == pytest.approx(sum(sums) / 4)
 
 
 def test_published_flaws_are_announced(tiny_backbone, pixels):

@@ -184,6 +184,14 @@ def test_it_learns_from_normal_images_only(build, pictures, few_shot):
     assert len(few_shot.general.references.views.whole) == (labels.sum(axis=1) == 0).sum()
 
 
+def test_a_second_fit_forgets_the_first(build, pictures, few_shot):
+    images, labels = pictures
+    detector = build_winclip(build, few_shot=True).fit(*draw_pictures(9, seed=8))
+    detector.fit(images, labels)
+    test = draw_pictures(6, seed=3)[0]
+    assert np.array_equal(detector.decision_function(test), few_shot.decision_function(test))
+
+
 def test_zero_shot_learns_thresholds_alone(build, pictures, zero_shot):
     images, labels = pictures
     other = build_winclip(build, few_shot=False).fit(images[:6], labels[:6])

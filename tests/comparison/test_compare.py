@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import json
 import re
+import types
+import warnings
 
 import numpy as np
 import pytest
@@ -16,9 +18,14 @@ from sdmad.baselines.registry import MODULES, System, load_system
 from sdmad.cli import main
 from sdmad.comparison import Comparison, compare, runs
 from sdmad.comparison.material import Material, open_material
+from sdmad.data.fewshot import draw_support
+from sdmad.data.plane import ImageError
+from sdmad.data.table import parse_label_table
 from sdmad.detector import train_adapters
 from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
+from sdmad.phantoms import trees
 from sdmad.phantoms.data_set import PhantomData
+from sdmad.signs import SignBank
 
 
 class Brightness(AnomalyDetector):
@@ -101,6 +108,15 @@ def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
     assert costs["brightness"]["Loss"] == "2 to 1, 100 % late"
     assert costs["zero-shot CLIP, signs"]["Trained numbers"] == "0"
     assert int(costs["SD-MAD recommended"]["Trained numbers"].replace(",", "")) > 1000
+    by_category = json.loads((out / "comparison.json").read_text(encoding="utf-8"))["systems"]
+    with (out / "categories.csv").open(encoding="utf-8", newline="") as file:
+        cells = {row["Category"]: row for row in csv.DictReader(file)}
+    assert list(cells)[:2] == ["Positives (first draw)", "zero-shot CLIP, signs"]
+    for category, figures in by_category["sd-mad"]["categories"].items():
+        assert float(cells["SD-MAD recommended"][category]) == pytest.approx(
+            100 * figures["mean"], abs=0.051
+        )
+        assert figures["low"] <= figures["mean"] <= figures["high"]
     differences = table(out, "difference")
     assert set(differences) >= {"Image AUROC", "Mean AUROC", "Hamming score", "Dice"}
     assert differences["Pixel AUROC"]["Peer"] == "brightness"
@@ -170,6 +186,92 @@ def test_an_interrupted_comparison_goes_on(ask, monkeypatch):
     monkeypatch.setattr(runs, "_fit", lambda d, *rest: again.append(1) or true_fit(d, *rest))
     ask(("clip-signs", "linear-probe"))
     assert len(again) == 2
+
+
+def test_outcomes_of_another_bank_are_not_taken_for_these(ask, monkeypatch, tmp_path):
+    fitted, true_fit = [], runs._fit
+    monkeypatch.setattr(runs, "_fit", lambda d, *rest: fitted.append(1) or true_fit(d, *rest))
+    ask(("clip-signs",), seeds=1)
+    ask(("clip-signs",), seeds=1)
+    assert len(fitted) == 1
+    other = tmp_path / "other.yaml"
+    text = SignBank.load("oct").to_yaml()
+    other.write_text(text.replace("normal:", "normal:\n- one more sentence", 1), encoding="utf-8")
+    ask(("clip-signs",), seeds=1, bank=str(other))
+    assert len(fitted) == 2
+
+
+def test_a_threshold_for_dice_comes_from_both_kinds_and_from_nobody_judged(monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "VALIDATION", 8)
+    monkeypatch.setattr(runs, "OF_EACH", 3)
+    labels = np.array([[0.0]] * 12 + [[1.0]] * 12)
+    split = ["train"] * 10 + ["test"] * 2 + ["train"] * 10 + ["test"] * 2
+    patients = [f"P{i}" for i in range(24)]
+    patients[11] = "P1"  # judged, and in the pool as row 1
+    lines = [
+        f"{i}.png,{'Lesion' if label else 'normal'},{side},{patient}"
+        for i, (label, side, patient) in enumerate(zip(labels[:, 0], split, patients, strict=True))
+    ]
+    path = tmp_path / "labels.csv"
+    path.write_text("\n".join(["file,labels,split,patient", *lines]), encoding="utf-8")
+    table = parse_label_table(path)
+    support = draw_support(table, 1, 0)
+    judged = np.flatnonzero(support.evaluation(table))
+    material = types.SimpleNamespace(table=table)
+    rows = runs.validation_rows(material, support, judged)
+    drawn = set(support.indices)
+    free = [i for i in range(10) if i != 1 and i not in drawn]
+    abnormal = [i for i in range(12, 22) if i not in drawn][:3]
+    assert rows == sorted([*free[:5], *abnormal])
+
+
+def test_a_set_that_lists_its_normal_images_first_has_a_dice(ask, monkeypatch, tmp_path):
+    monkeypatch.setattr(runs, "VALIDATION", 3)
+    monkeypatch.setattr(runs, "OF_EACH", 1)
+    trees.write_bmad_tree(tmp_path / "brain", "brain", 40)
+    out = ask(("bright",), data="bmad-brain", root=tmp_path / "brain", seeds=1)
+    general = table(out, "general")["brightness"]
+    assert general["Dice"] != "n/a"
+    assert general["Pixel AUROC"] != "n/a"
+
+
+def test_a_system_that_a_backbone_cannot_serve_does_not_stop_the_others(ask, monkeypatch):
+    def impossible(build, settings):
+        raise InputError("no square of patches")
+
+    system = dataclasses.replace(BRIGHT, name="bad", title="fragile", make=impossible)
+    known = {"bright": BRIGHT, "bad": system}
+    monkeypatch.setattr(comparison, "load_system", known.__getitem__)
+    out = ask(("bad", "bright"), seeds=1)
+    rows = table(out, "general")
+    assert rows["fragile"]["Image AUROC"] == "not possible"
+    assert rows["brightness"]["Image AUROC"] != "n/a"
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert "- fragile, not possible: no square of patches" in page
+
+
+def test_an_image_that_nobody_can_read_ends_it(ask, monkeypatch):
+    def unreadable(*_):
+        raise ImageError("a.png is cut short")
+
+    monkeypatch.setattr(runs, "_fit", unreadable)
+    with pytest.raises(ImageError, match=r"a\.png"):
+        ask(("clip-signs", "bright"))
+
+
+def test_what_a_fit_warned_of_stands_in_the_page(ask, monkeypatch):
+    true_fit = runs._fit
+
+    def warning_fit(detector, material, support):
+        true_fit(detector, material, support)
+        warnings.warn_explicit("it collapsed", UserWarning, str(runs.PACKAGE / "x.py"), 1)
+        warnings.warn_explicit("a library's own", UserWarning, "/elsewhere/x.py", 1)
+
+    monkeypatch.setattr(runs, "_fit", warning_fit)
+    for _ in range(2):  # told again of what was kept
+        page = (ask(("bright",)) / "comparison.md").read_text(encoding="utf-8")
+        assert "- brightness, draw 1, 2: it collapsed" in page
+        assert "a library's own" not in page
 
 
 def test_an_outcome_is_kept_whole_and_one_of_before_is_made_again(tiny_backbone, tmp_path):

@@ -429,7 +429,8 @@ DIFFERS = (
     "mirrored and jittered (no RandAugment), once before training. No focal weights, as by default "
     "there. Abnormal images without a mask are left out; without any, the flows learn from the "
     "normal images alone. A category's detector takes the support images that do not show the "
-    "category for normal."
+    "category for normal, and is given the mask of all that is abnormal in an image, of whatever "
+    "category."
 )
 SYSTEMS = (
     System(
@@ -443,7 +444,8 @@ SYSTEMS = (
         maps=True,
         extra="bgad",
         differs="The levels are the patches behind blocks at a third, two thirds and the whole of "
-        f"the backbone's image tower, not of an EfficientNet-B6. {DIFFERS}",
+        "the backbone's image tower, not of an EfficientNet-B6, each brought to mean 0 and "
+        f"variance 1, at the backbone's image size, not at 256. {DIFFERS}",
     ),
     System(
         "bgad",

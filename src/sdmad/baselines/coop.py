@@ -231,10 +231,8 @@ SYSTEMS = (
         differs=(
             "Several labels: each category is decided against a learned normal prompt (softmax "
             "over the two, binary cross-entropy over the known labels) where the authors take one "
-            "softmax over all classes. Of their two contexts the class-specific one, a learning "
-            "rate of 0.02 (theirs: 0.002) and a scale of 25 (CLIP's: 100), all three searched for "
-            "on validation phantoms. 200 epochs for any number of shots (theirs: 50 for 1, 100 for "
-            "2 and 4), so that no shot count is cut short. No random crops and flips: image "
+            "softmax over all classes. 200 epochs for any number of shots (theirs: 50 for 1, 100 "
+            "for 2 and 4), so that no shot count is cut short. No random crops and flips: image "
             "embeddings are computed once."
         ),
     ),

@@ -400,7 +400,9 @@ SYSTEMS = (
         build_dra_on_patches,
         published=DRASettings(),
         single=True,
-        differs=f"A copy of the backbone's image tower is trained, not a ResNet-18. {DIFFERS}",
+        differs="A copy of the backbone's image tower is trained for each category, not of a "
+        "ResNet-18; its patches are brought to mean 0 and variance 1; at the backbone's image "
+        f"size, not at 448. {DIFFERS}",
     ),
     System(
         "dra",

@@ -412,6 +412,7 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         differs=(
+            "Needs normal images of the support set too, to compare with. "
             "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
             "backbone, its blocks at the published fractions of the depth. The class token's "
             "embedding has unit length times the root of its dimension. The focal loss takes "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -19,19 +20,38 @@ from sdmad.interface import Detector, Mask, check_images, check_labels
 from sdmad.scores import ImageScores
 
 
+@dataclass(frozen=True)
+class LinearProbeSettings:
+    """The hyper-parameter.
+
+    Attributes:
+        regularisation: strength of the L2 penalty, 1 / C of scikit-learn, whose usual value this
+            is; CLIP's authors choose it by a search.
+    """
+
+    regularisation: float = 1.0
+
+
 class LinearProbeDetector(Detector):
     """What any user would try first on the same few images.
 
     Args:
         categories: the K category names.
         backbone: the frozen model.
+        settings: the hyper-parameter.
 
     Attributes:
         probe_: the fitted probe.
     """
 
-    def __init__(self, categories: Sequence[str], backbone: Backbone) -> None:
+    def __init__(
+        self,
+        categories: Sequence[str],
+        backbone: Backbone,
+        settings: LinearProbeSettings | None = None,
+    ) -> None:
         self.categories, self.backbone = tuple(categories), backbone
+        self.settings = settings or LinearProbeSettings()
         self.probe_: LinearProbe | None = None
 
     def fit(
@@ -58,7 +78,7 @@ class LinearProbeDetector(Detector):
         values = check_labels(labels, len(images), len(self.categories))
         pixels = self.backbone.preprocessing(images)
         features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
-        self.probe_ = LinearProbe.fit(features, values)
+        self.probe_ = LinearProbe.fit(features, values, self.settings.regularisation)
         return self
 
     def check_fitted(self) -> None:
@@ -83,6 +103,7 @@ SYSTEMS = (
         "linear probe",
         "Radford et al., Learning Transferable Visual Models, ICML 2021",
         "support set",
-        lambda build, _: LinearProbeDetector(build.bank.names, build.backbone),
+        lambda build, settings: LinearProbeDetector(build.bank.names, build.backbone, settings),
+        published=LinearProbeSettings(),
     ),
 )

@@ -69,6 +69,7 @@ class System:
         extra: the extra of this package that it needs; empty for none.
         differs: what differs from its authors' code, and why.
         published: its hyper-parameters as its authors have them; None of a system without.
+        own_settings: whether ``published`` are this project's, not those of a publication.
         searched: those found on validation phantoms with the nano backbone, which no author knew
             (docs/searched.md); None where none were searched.
     """
@@ -83,6 +84,7 @@ class System:
     extra: str = ""
     differs: str = ""
     published: Any = None
+    own_settings: bool = False
     searched: Any = None
 
     def settings_on(self, backbone: Backbone) -> Any:

@@ -57,5 +57,6 @@ SYSTEMS = (
         maps=True,
         differs="margin, weight of Eq. 3, pooling and a linear probe; see docs/settings.md",
         published=SDMADConfig(),
+        own_settings=True,
     ),
 )

@@ -218,8 +218,8 @@ DIFFERS = (
     "where the authors take one softmax over all classes: its text against the normal text, the "
     "images that show it against those that do not, which weigh the same in sum, as with the "
     "authors' equal shots. A category's text is the mean of its signs, in place of a set "
-    "of templates around its name. No random crops and flips. alpha and beta were searched for on "
-    "validation phantoms (300 and 5.5); the authors' ImageNet script searches on the test images."
+    "of templates around its name. No random crops and flips. alpha and beta are never searched "
+    "for on test images, as the authors' ImageNet script does."
 )
 
 SYSTEMS = (

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.anomaly import AnomalyDetector, Lesson, OnePerCategory
 from sdmad.baselines.once import Once
 from sdmad.baselines.patch_maps import patches_a_side
 from sdmad.baselines.registry import Build, System
@@ -248,6 +248,14 @@ class WinCLIP(AnomalyDetector):
             self.references.views = self.reader(pixels[~abnormal])
             self.references.pixels = pixels[~abnormal]
         return self
+
+    @classmethod
+    def fit_together(cls, detectors: Sequence[Any], lessons: Sequence[Lesson]) -> None:
+        """As of every detector; the normal images are this support set's, not an earlier one's."""
+        for detector in detectors:
+            if detector.references is not None:
+                detector.references.views = None
+        super().fit_together(detectors, lessons)
 
     def _abnormal(self, embeddings: Tensor) -> Tensor:
         """Probability of the abnormal prompts, ``(...)`` of embeddings ``(..., D)``."""

@@ -166,7 +166,8 @@ SYSTEMS = (
         "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
         "MICCAI 2023",
         "nothing",
-        lambda build, _: Xplainer(build.bank, build.backbone),
+        lambda build, settings: Xplainer(build.bank, build.backbone, settings),
+        published=XplainerSettings(),
         differs=(
             "The rule on this backbone with the bank's signs: the authors run BioViL with signs of "
             "their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here the "

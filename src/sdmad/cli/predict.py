@@ -82,13 +82,13 @@ def command(
         unreadable = Unreadable()
         scored = detector.score(files, unreadable, "scoring")
     rows = Predictions(detector, files, scored, set(unreadable.positions))
-    if maps is not None:
-        _write_maps(detector, rows, maps, force)
     text = (rows_as_csv if layout is Format.csv else rows_as_json_lines)(detector.categories, rows)
     if out is None:
         typer.echo(text, nl=False)
     else:
         write_text(out, text)
+    if maps is not None:
+        _write_maps(detector, rows, maps, force)
     unreadable.exit_if_any(len(files))
 
 

@@ -10,7 +10,7 @@ from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, System, load_system
 from sdmad.comparison.material import PHANTOM_IMAGES, Material, Say, open_material
-from sdmad.comparison.runs import run_system
+from sdmad.comparison.runs import outcome_folder, run_system
 from sdmad.comparison.tables import (
     PROTOCOLS,
     Compared,
@@ -18,13 +18,16 @@ from sdmad.comparison.tables import (
     added_loss_gaps,
     all_summaries,
     best_peer_gaps,
+    by_category_table,
     cost_table,
     gap_tables,
     loss_logs,
     protocol_table,
 )
+from sdmad.data.fewshot import draw_support
+from sdmad.data.plane import ImageError
 from sdmad.detector import choose_device
-from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
+from sdmad.errors import InputError, MissingExtraError, SDMADError, WeightsMissingError
 from sdmad.evaluation.curves import interval_plot, loss_plot
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.tables import METRIC_TITLES, Table
@@ -103,7 +106,7 @@ def run_one(
     say: Say,
     general_only: bool,
 ) -> Compared:
-    """All draws of one system; without an extra or weights that it needs, the reason.
+    """All draws of one system; where it cannot be run, the reason.
 
     Args:
         system: what to run.
@@ -116,8 +119,7 @@ def run_one(
     Raises:
         SDMADError: if it fails for another reason.
     """
-    name = f"{material.data.name}-{backbone.weights_hash[:8]}-{backbone.preprocessing.size}"
-    folder = asked.out / "outcomes" / (name + ("-general" if general_only else ""))
+    folder = outcome_folder(asked.out, material, backbone, general_only)
     outcomes = []
     for seed in range(asked.seeds):
         say(f"{system.title}: draw {seed + 1} of {asked.seeds}")
@@ -125,11 +127,19 @@ def run_one(
             outcomes.append(
                 run_system(system, material, backbone, asked.shots, seed, folder, general_only)
             )
-        except (MissingExtraError, WeightsMissingError) as error:
+        except ImageError:
+            raise  # no system could do with it
+        except (InputError, MissingExtraError, WeightsMissingError) as error:
             say(f"{system.title} left out: {error}")
-            reason = "extra missing" if isinstance(error, MissingExtraError) else "weights missing"
-            return Compared(system, (), reason)
+            return Compared(system, (), _reason(error), str(error))
     return Compared(system, tuple(outcomes))
+
+
+def _reason(error: SDMADError) -> str:
+    """Why a system has no row, in two words."""
+    if isinstance(error, MissingExtraError):
+        return "extra missing"
+    return "weights missing" if isinstance(error, WeightsMissingError) else "not possible"
 
 
 def write_comparison(
@@ -147,6 +157,8 @@ def write_comparison(
     tables: dict[str, Table] = {
         name: protocol_table(name, compared, summaries) for name in PROTOCOLS
     }
+    by_category = by_category_table(compared, material.bank.names)
+    tables |= {"categories": by_category} if by_category else {}
     best_peer = best_peer_gaps(compared, summaries, RESAMPLES)
     added_loss = added_loss_gaps(compared, RESAMPLES)
     tables |= gap_tables(best_peer, added_loss)
@@ -179,11 +191,13 @@ def write_comparison(
             page += [f"![{table.title}]({name}.png)", ""]
         if name == "costs" and logs:
             page += ["![Losses](losses.png)", ""]
+    said = notes(material, asked, compared)
+    page += ["### Notes", "", *(f"- {note}" for note in said), ""] if said else []
     page.append(_sources(compared, backbone).markdown())
     files.append(asked.out / "comparison.md")
     write_text(files[-1], "\n".join(page))
     files.append(asked.out / "comparison.json")
-    content = _content(head, compared, summaries, [*best_peer, *added_loss])
+    content = _content(head, material.bank.names, compared, summaries, [*best_peer, *added_loss])
     write_json(files[-1], content)
     return files
 
@@ -200,6 +214,27 @@ def _head(asked: Comparison, material: Material, backbone: Backbone) -> list[str
             "a look at the machinery, no result"
         )
     return lines
+
+
+def notes(material: Material, asked: Comparison, compared: Sequence[Compared]) -> list[str]:
+    """What a reader should know of the data, the draws and the fits, and why a system is left out.
+
+    Args:
+        material: the data.
+        asked: shots and draws.
+        compared: the systems.
+    """
+    found = dict.fromkeys(material.table.notes)
+    for seed in range(asked.seeds):
+        support = draw_support(material.table, asked.shots, seed)
+        found |= dict.fromkeys(f"draw {seed + 1}: {note}" for note in support.notes)
+    for one in compared:
+        if one.why_not:
+            found[f"{one.system.title}, {one.why_not}: {one.message}"] = None
+        for note in dict.fromkeys(note for o in one.outcomes for note in o.notes):
+            draws = [str(n) for n, o in enumerate(one.outcomes, 1) if note in o.notes]
+            found[f"{one.system.title}, draw {', '.join(draws)}: {note}"] = None
+    return list(found)
 
 
 def _sources(compared: Sequence[Compared], backbone: Backbone) -> Table:
@@ -222,6 +257,8 @@ def describe_settings(system: System, backbone: Backbone) -> str:
     used, published = system.settings_on(backbone), system.published
     if used is None:
         return "none"
+    if system.own_settings:
+        return "this project's own"
     changed = [
         f"{field.name} {getattr(used, field.name):g}"
         for field in fields(used)
@@ -232,6 +269,7 @@ def describe_settings(system: System, backbone: Backbone) -> str:
 
 def _content(
     head: list[str],
+    categories: Sequence[str],
     compared: Sequence[Compared],
     summaries: dict[str, dict[str, DrawSummary]],
     gaps: Sequence[Gap],
@@ -243,6 +281,7 @@ def _content(
                 "title": c.system.title,
                 "why_not": c.why_not,
                 "metrics": _plain(summaries.get(c.system.name, {})),
+                "categories": _plain(c.categories(categories, RESAMPLES)),
                 "pixels": [o.pixels for o in c.outcomes],
                 "costs": [asdict(o.cost) for o in c.outcomes],
                 "losses": [o.converged for o in c.outcomes],

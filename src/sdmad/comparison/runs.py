@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
+from sdmad._version import __version__
 from sdmad.backbones import Backbone
 from sdmad.baselines.anomaly import OnePerCategory
 from sdmad.baselines.registry import Build, System
@@ -30,9 +32,11 @@ from sdmad.output import json_text, write_arrays
 from sdmad.progress import track
 from sdmad.scores import ImageScores
 
-VALIDATION = 60
-"""Images of the pool, outside the support set, on which a Dice threshold is chosen."""
+VALIDATION, OF_EACH = 60, 10
+"""Images of the pool, outside the support set, on which a Dice threshold is chosen; of them at
+least so many normal and so many abnormal ones, as far as there are."""
 
+PACKAGE = Path(__file__).parents[1]
 PARTS = ("labels", "scores", "decisions", "abnormality", "normal")
 PIXEL_PARTS = ("normal", "abnormal", "called")
 
@@ -66,6 +70,7 @@ class Outcome:
         image_level_only: whether its category scores repeat its abnormality.
         settings: its hyper-parameters, as text.
         patient_pixels: the pixels behind those figures, by patient; None without maps.
+        notes: what the fit warned of, such as a collapse.
     """
 
     scored: ScoredImages
@@ -75,6 +80,7 @@ class Outcome:
     image_level_only: bool
     settings: str
     patient_pixels: PatientPixels | None = None
+    notes: tuple[str, ...] = ()
 
 
 class PeakMemory:
@@ -147,8 +153,8 @@ def run_system(
         return done
     support = draw_support(material.table, shots, seed)
     build = Build(material.bank, backbone, seed, lambda: material.auxiliary)
-    with PeakMemory() as memory, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of collapse and the like the pages tell
+    with PeakMemory() as memory, warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         detector = (make or system.build)(build)
         if general_only and isinstance(detector, OnePerCategory):
             detector.forget_categories()
@@ -169,9 +175,37 @@ def run_system(
         general_only and isinstance(detector, OnePerCategory),
         repr(system.settings_on(backbone)),
         by_patient,
+        tuple(dict.fromkeys(str(one.message) for one in said if _ours(one))),
     )
     _write(_path(system, shots, seed, folder), outcome)
     return outcome
+
+
+def _ours(warning: warnings.WarningMessage) -> bool:
+    """Whether this package warned, not a library."""
+    return issubclass(warning.category, UserWarning) and PACKAGE in Path(warning.filename).parents
+
+
+def outcome_folder(out: Path, material: Material, backbone: Backbone, general_only: bool) -> Path:
+    """Where outcomes are kept that depend on the same data, bank and backbone, and on nothing else.
+
+    Args:
+        out: of the comparison.
+        material: on what.
+        backbone: the frozen model.
+        general_only: whether systems for one kind of anomaly answer only whether there is any.
+    """
+    depends = {
+        "sdmad": __version__,
+        "backbone": backbone.weights_hash,
+        "preprocessing": backbone.preprocessing.to_dict(),
+        "bank": material.bank.to_yaml(),
+        "table": material.table.digest(),
+        "auxiliary": material.images,
+        "general_only": general_only,
+    }
+    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:12]
+    return out / "outcomes" / f"{material.data.name}{'-general' if general_only else ''}-{digest}"
 
 
 def stored_outcome(
@@ -242,13 +276,8 @@ def _judge_maps(
     """
     if not detector.has_maps or not material.data.has_masks:
         return {}, None
-    keys = material.table.patient_keys()
-    drawn = {keys[i] for i in support.indices}
-    pool, _, _ = material.table.pools()
-    judged = set(rows.tolist())
-    free = [i for i in np.flatnonzero(pool).tolist() if keys[i] not in drawn and i not in judged]
     chosen = PixelScores()
-    for _, mask, values in _maps(detector, material, free[:VALIDATION]):
+    for _, mask, values in _maps(detector, material, validation_rows(material, support, rows)):
         chosen.add(values, mask)
     threshold = chosen.best_dice()[0] if chosen.images and min(chosen.pixels) > 0 else None
     found, people = PixelScores(threshold), _judged_patients(material, rows)
@@ -262,6 +291,27 @@ def _judge_maps(
     dice = float("nan") if threshold is None else found.dice_at(threshold)
     figures = zip(PIXEL_METRICS, (found.auroc(), found.aupro(), dice), strict=True)
     return dict(figures), PatientPixels.of(parts)
+
+
+def validation_rows(material: Material, support: SupportSet, judged: np.ndarray) -> list[int]:
+    """Images on which a Dice threshold is chosen: in the pool, of patients not drawn nor judged.
+
+    The first of the table, however it is ordered some of either kind; see :data:`VALIDATION`.
+
+    Args:
+        material: on what.
+        support: the drawn images.
+        judged: rows of the judged images.
+    """
+    table = material.table
+    keys, (pool, _, _) = table.patient_keys(), table.pools()
+    taken = {keys[i] for i in (*support.indices, *judged.tolist())}
+    free = [i for i in np.flatnonzero(pool).tolist() if keys[i] not in taken]
+    abnormal = (table.labels == 1).any(axis=1)
+    kinds = ([i for i in free if abnormal[i] == kind] for kind in (True, False))
+    kept = [i for kind in kinds for i in kind[:OF_EACH]]
+    rest = [i for i in free if i not in kept]
+    return sorted(kept + rest[: VALIDATION - len(kept)])
 
 
 def _maps(
@@ -321,6 +371,7 @@ def _write(path: Path, outcome: Outcome) -> None:
         "converged": outcome.converged,
         "image_level_only": outcome.image_level_only,
         "settings": outcome.settings,
+        "notes": outcome.notes,
     }
     arrays = {part: getattr(outcome.scored, part) for part in PARTS}
     arrays |= {
@@ -352,4 +403,5 @@ def _read(path: Path) -> Outcome:
         bool(about["image_level_only"]),
         str(about.get("settings", "")),
         by_patient,
+        tuple(about.get("notes", ())),
     )

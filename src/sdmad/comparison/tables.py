@@ -14,6 +14,7 @@ from sdmad.evaluation.intervals import (
     DrawSummary,
     PairedDifference,
     paired_difference,
+    summarise_categories,
     summarise_draws,
 )
 from sdmad.evaluation.metrics import mean_of_defined
@@ -24,7 +25,7 @@ from sdmad.evaluation.pixel_intervals import (
     summarise_pixels,
 )
 from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
-from sdmad.study import TRIVIAL, cell, trivial_draws
+from sdmad.study import TRIVIAL, category_table, cell, trivial_draws
 
 PROTOCOLS = {
     "general": ("image_auroc",),
@@ -34,8 +35,6 @@ PROTOCOLS = {
 """The metrics of each protocol."""
 
 METRICS = (*(metric for metrics in PROTOCOLS.values() for metric in metrics), *PIXEL_METRICS)
-PIXEL_TITLES = {"pixel_auroc": "Pixel AUROC", "aupro": "AUPRO (FPR to .3)", "dice": "Dice"}
-TITLES = METRIC_TITLES | PIXEL_TITLES
 OWN = "sd-mad"
 WITH_LOSS, WITHOUT_LOSS = "sd-mad-mvfa", "mvfa"
 CAPTION = (
@@ -58,12 +57,14 @@ class Compared:
     Attributes:
         system: which.
         outcomes: one a draw; empty where it could not be run.
-        why_not: the reason; empty where it ran.
+        why_not: the reason, in two words; empty where it ran.
+        message: the whole of it.
     """
 
     system: System
     outcomes: tuple[Outcome, ...]
     why_not: str = ""
+    message: str = ""
 
     @property
     def image_level_only(self) -> bool:
@@ -89,6 +90,13 @@ class Compared:
                 found[metric] = replace(found[metric], mean=exact)
         return found
 
+    def categories(self, names: Sequence[str], resamples: int) -> dict[str, DrawSummary]:
+        """AUROC of each category over the draws, by its name; empty where it was not asked."""
+        if not self.outcomes or not self.answers("mean_auroc"):
+            return {}
+        found = summarise_categories([o.scored for o in self.outcomes], resamples)
+        return dict(zip(names, found, strict=True))
+
     @property
     def patient_pixels(self) -> list[PatientPixels]:
         """The pixels of each draw; none unless every draw has some."""
@@ -109,7 +117,7 @@ def protocol_table(
     metrics = PROTOCOLS[name]
     pixels = name == "general" and any(c.patient_pixels for c in compared)
     header = ["System", *(METRIC_TITLES[m] for m in metrics)]
-    header += list(PIXEL_TITLES.values()) if pixels else []
+    header += [METRIC_TITLES[m] for m in PIXEL_METRICS] if pixels else []
     rows = [
         [
             trivial,
@@ -130,6 +138,26 @@ def protocol_table(
     caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
     number = list(PROTOCOLS).index(name) + 1
     return Table(f"Protocol {number}, {name}", tuple(header), tuple(map(tuple, rows)), caption)
+
+
+def by_category_table(compared: Sequence[Compared], categories: Sequence[str]) -> Table | None:
+    """AUROC of each category, a row a system, beneath how many images show it.
+
+    Args:
+        compared: the systems.
+        categories: their names, in the order of the labels' columns.
+
+    Returns:
+        None where no system was asked for categories.
+    """
+    asked = {c.title: [o.scored for o in c.outcomes] for c in compared if c.answers("mean_auroc")}
+    draws = {title: scored for title, scored in asked.items() if scored}
+    if not draws:
+        return None
+    table = category_table("", draws, categories)
+    header, *rows = zip(table.header, *table.rows, strict=True)
+    caption = "Percent, mean over the draws. A system marked ° was not asked."
+    return Table("Each category's AUROC", header, tuple(rows), caption)
 
 
 @dataclass(frozen=True)
@@ -201,7 +229,9 @@ def gap_tables(best_peer: Sequence[Gap], added_loss: Sequence[Gap]) -> dict[str,
     found = {}
     for name, title, gaps, caption in kinds:
         if gaps:
-            rows = tuple((TITLES[g.metric], g.less.title, _gap_cell(g.difference)) for g in gaps)
+            rows = tuple(
+                (METRIC_TITLES[g.metric], g.less.title, _gap_cell(g.difference)) for g in gaps
+            )
             header = ("Metric", "Peer", f"{gaps[0].system.title} less it")
             found[name] = Table(title, header, rows, f"{PAIRED} {caption}")
     return found
@@ -257,7 +287,10 @@ def cost_table(compared: Sequence[Compared]) -> Table:
     header = ("System", "Fit, s", "Image, ms", "Trained numbers", "Peak, MiB", "Loss")
     caption = (
         "Loss of the first draw: first and last epoch, and how much of the fall between them is in "
-        "the last tenth of the epochs. Reading of images is left out."
+        "the last tenth of the epochs; of several detectors, the one of any anomaly. A fit begins "
+        "with the reading of its images; what is encoded before that is left out. Scoring leaves "
+        "out reading. The peak is what a system adds to what the process held when it began, some "
+        "of it kept from systems before."
     )
     return Table("Costs", header, tuple(rows), caption)
 

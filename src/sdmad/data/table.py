@@ -1,5 +1,6 @@
 """The label table: which image carries which category, patient and split."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -91,6 +92,14 @@ class LabelTable:
             f"patient {patient}" if patient else f"image {file}"
             for patient, file in zip(patients, self.files, strict=True)
         )
+
+    def digest(self) -> str:
+        """SHA-256 of names, labels, splits and patients, wherever the files lie, 64 hex digits."""
+        found = hashlib.sha256(np.ascontiguousarray(self.labels).tobytes())
+        sides, patients = (column or ("",) * len(self) for column in (self.splits, self.patients))
+        for row in zip(self.files, sides, patients, strict=True):
+            found.update(repr((row[0].name, *row[1:])).encode())
+        return found.hexdigest()
 
     def subset(self, choice: NDArray[np.bool_] | Sequence[int]) -> "LabelTable":
         """Return the table with some of its rows.

@@ -30,6 +30,9 @@ METRIC_TITLES = {
     "macro_f1": "Macro F1",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
+    "pixel_auroc": "Pixel AUROC",
+    "aupro": "AUPRO (FPR to .3)",
+    "dice": "Dice",
 }
 """How the metrics are called in tables."""
 

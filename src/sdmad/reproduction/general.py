@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from sdmad.baselines.registry import System, load_system
-from sdmad.comparison import Comparison, run_one
-from sdmad.comparison.material import Material, open_material
+from sdmad.baselines.registry import load_system
+from sdmad.comparison import Comparison, describe_settings, notes, run_one
+from sdmad.comparison.material import open_material
+from sdmad.comparison.tables import Compared
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.reproduction.material import PHANTOM, Say
 from sdmad.reproduction.published import TABLE5, published
@@ -34,27 +35,34 @@ PHANTOM_IMAGES = 120
 def table5(request: Request, models: Models, say: Say) -> list[Path]:
     """Every set with every system of the table; returns the files that were written."""
     phantom = request.data == PHANTOM
-    records = []
-    for part, name in (STAND_INS if phantom else SETS).items():
-        root = None if phantom else Path(request.data)
-        material = open_material(name, root, None, request.out, say, PHANTOM_IMAGES)
-        for key in TABLE5:
-            records += _records(request, models, part, material, load_system(key), say)
-    records.sort(key=lambda r: (list(SETS).index(r.part), r.what))
+    records: list[Record] = []
     head = [
         *describe_run(request, models),
         f"{SHOTS} shots; one detector a system, for normal against abnormal",
     ]
+    compared: list[Compared] = []
+    for part, name in (STAND_INS if phantom else SETS).items():
+        root = None if phantom else Path(request.data)
+        material = open_material(name, root, None, request.out, say, PHANTOM_IMAGES)
+        asked = Comparison(material.data.name, request.out, shots=SHOTS, seeds=request.seeds)
+        compared = [
+            run_one(load_system(key), asked, material, models.main, say, general_only=True)
+            for key in TABLE5
+        ]
+        records += [record for done in compared for record in _records(part, done)]
+        head += [f"{part}: {note}" for note in notes(material, asked, compared)]
+    records.sort(key=lambda r: (list(SETS).index(r.part), r.what))
+    head += [
+        f"{done.system.title}: settings {describe_settings(done.system, models.main)}; "
+        f"{done.system.differs}"
+        for done in compared
+    ]
     return write_records(request.out, "table5", TITLE, head, _with_trivial(records))
 
 
-def _records(
-    request: Request, models: Models, part: str, material: Material, system: System, say: Say
-) -> list[Record]:
+def _records(part: str, done: Compared) -> list[Record]:
     """Image AUROC and, where there are maps and masks, pixel AUROC of one system on one set."""
-    asked = Comparison(material.data.name, request.out, shots=SHOTS, seeds=request.seeds)
-    done = run_one(system, asked, material, models.main, say, general_only=True)
-    measured = done.summaries(RESAMPLES) if done.outcomes else {}
+    system, measured = done.system, done.summaries(RESAMPLES) if done.outcomes else {}
     wanted = ["image_auroc"]
     if system.maps and (not done.outcomes or "pixel_auroc" in measured):
         wanted.append("pixel_auroc")

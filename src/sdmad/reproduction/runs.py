@@ -151,17 +151,13 @@ def run_fits(
 
 def _fingerprint(backbone: Backbone, material: Material, what: str) -> dict[str, object]:
     """All that a draw depends on, besides shots and seed."""
-    table = material.table
-    digest = hashlib.sha256(table.labels.tobytes())
-    for name, split in zip(table.files, table.splits or ("",) * len(table), strict=True):
-        digest.update(f"{name.name} {split}\n".encode())
     return {
         "sdmad": __version__,
         "what": what,
         "backbone": backbone.weights_hash,
         "preprocessing": backbone.preprocessing.to_dict(),
         "bank": hashlib.sha256(material.bank.to_yaml().encode()).hexdigest(),
-        "table": digest.hexdigest(),
+        "table": material.table.digest(),
         "printed": SDMADConfig.paper().to_dict(),
         "recommended": SDMADConfig().to_dict(),
     }
