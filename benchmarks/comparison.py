@@ -32,6 +32,7 @@ from sdmad.comparison.tables import (
     by_category_table,
     cost_table,
     gap_tables,
+    late_share,
     loss_logs,
 )
 from sdmad.errors import MissingExtraError, WeightsMissingError
@@ -251,6 +252,25 @@ def modality_tables(
     ]
 
 
+def settled_table(found: Found) -> Table:
+    """How far each training had settled, on every modality and number of shots."""
+    body = []
+    for everywhere in zip(*found.values(), strict=True):  # one system
+        cells = []
+        for one in everywhere:
+            late = [late_share(o.converged) for o in one.outcomes if o.converged]
+            known = [share for share in late if not np.isnan(share)]
+            cells.append(f"{100 * max(known):.0f}" if known else MISSING)
+        if set(cells) != {MISSING}:
+            body.append((everywhere[0].title, *cells))
+    header = ("System", *(f"{modality}, {counted(shots)}" for modality, shots in found))
+    caption = (
+        "Percent of the fall of the loss that lies in the last tenth of the epochs, the largest of "
+        "the draws; of several detectors, the one of any anomaly."
+    )
+    return Table("How far the losses had settled", header, tuple(body), caption)
+
+
 def page(out: Path, found: Found) -> str:
     """The part of the results that this study writes."""
     draws = max(len(c.outcomes) for c in found[MODALITIES[0], SHOTS[0]])
@@ -280,6 +300,7 @@ def page(out: Path, found: Found) -> str:
             "the auxiliary set was trained once for all shots: see the fit with one.",
         )  # fmt: skip
         parts.append(named.markdown())
+    parts.append(settled_table(found).markdown())
     parts += [f"![Losses of {MODALITIES[0]}, {max(SHOTS)} shots]({LOSSES})\n"]
     return "\n".join(parts)
 

@@ -22,10 +22,11 @@ from sdmad.data.fewshot import draw_support
 from sdmad.data.plane import ImageError
 from sdmad.data.table import parse_label_table
 from sdmad.detector import train_adapters
-from sdmad.errors import InputError, MissingExtraError, WeightsMissingError
+from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
 from sdmad.phantoms import trees
 from sdmad.phantoms.data_set import PhantomData
 from sdmad.signs import SignBank
+from tests.backbones.medclip_checkpoints import make_parts, published_state, write_folder
 
 
 class Brightness(AnomalyDetector):
@@ -248,6 +249,23 @@ def test_a_system_that_a_backbone_cannot_serve_does_not_stop_the_others(ask, mon
     assert rows["brightness"]["Image AUROC"] != "n/a"
     page = (out / "comparison.md").read_text(encoding="utf-8")
     assert "- fragile, not possible: no square of patches" in page
+
+
+def test_medclip_stands_beside_another_backbone(ask, tmp_path):
+    folder, parts = tmp_path / "medclip", tmp_path / "parts"
+    folder.mkdir()
+    parts.mkdir()
+    write_folder(folder, published_state(make_parts(), parts))
+    systems = ("clip-signs", "medclip", "bright")
+    rows = table(ask(systems, seeds=1), "general")
+    assert rows["zero-shot MedCLIP, signs"]["Image AUROC"] == "weights missing"
+    out = ask(systems, seeds=1, medclip=str(folder), out=tmp_path / "both")
+    both = table(out, "general")
+    assert re.match(r"\d", both["zero-shot MedCLIP, signs"]["Image AUROC"])
+    for other in ("zero-shot CLIP, signs", "brightness"):  # on the backbone as before
+        assert both[other]["Image AUROC"] == rows[other]["Image AUROC"]
+    with pytest.raises(ModelError, match="--medclip"):
+        ask(systems, medclip=str(tmp_path / "nothing"))
 
 
 def test_an_image_that_nobody_can_read_ends_it(ask, monkeypatch):

@@ -331,6 +331,18 @@ def load_medclip(name: str, image_size: int | None = None, **overrides: Any) -> 
     return MedCLIPBackbone(name, model, settings, words, preprocessing)
 
 
+def load_given_medclip(folder: str) -> Backbone:
+    """MedCLIP from the folder that ``--medclip`` names, on the CPU.
+
+    Raises:
+        ModelError: as :func:`load_medclip`; the message names the option.
+    """
+    try:
+        return load_medclip(f"medclip:{folder}")
+    except ModelError as error:
+        raise ModelError(f"--medclip: {error}") from error
+
+
 def _find_weights(given: str) -> Path:
     """The folder; or what is missing, where it is had and how it is laid out."""
     folder = Path(given)

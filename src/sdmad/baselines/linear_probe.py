@@ -32,6 +32,10 @@ class LinearProbeSettings:
     regularisation: float = 1.0
 
 
+SEARCHED = LinearProbeSettings(regularisation=30.0)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
+
 class LinearProbeDetector(Detector):
     """What any user would try first on the same few images.
 
@@ -105,5 +109,6 @@ SYSTEMS = (
         "support set",
         lambda build, settings: LinearProbeDetector(build.bank.names, build.backbone, settings),
         published=LinearProbeSettings(),
+        searched=SEARCHED,
     ),
 )

@@ -11,7 +11,7 @@ from sdmad.baselines.zero_shot import ZeroShotCLIP, by_ensemble, by_names
 
 
 def medclip_of(build: Build) -> Backbone:
-    """The backbone, if it is MedCLIP.
+    """The backbone, if it is MedCLIP: by ``--backbone`` or, for these rows alone, ``--medclip``.
 
     Raises:
         WeightsMissingError: if it is another; the message says where MedCLIP's weights are had.

@@ -33,6 +33,9 @@ def command(
         int | None, typer.Option("--image-size", min=1, help="Input side in pixels.")
     ] = None,
     device: Device = "auto",
+    medclip: Annotated[
+        str | None, typer.Option("--medclip", help="Folder with MedCLIP's weights.")
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="One draw, few images: to see that all of it runs.")
     ] = False,
@@ -51,7 +54,7 @@ def command(
 
     names = () if systems == "all" else tuple(name.strip() for name in systems.split(","))
     asked = Comparison(
-        data, out, root, names, shots, seeds, backbone, signs, image_size, device, quick
+        data, out, root, names, shots, seeds, backbone, signs, image_size, device, medclip, quick
     )
     start = time.monotonic()
     with readable_warnings():

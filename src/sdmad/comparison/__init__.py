@@ -53,6 +53,7 @@ class Comparison:
         bank: a bank instead of the data set's own.
         image_size: input side in pixels; the checkpoint's own when None.
         device: auto, cpu or cuda.
+        medclip: folder with MedCLIP's weights, for its rows; None leaves these out.
         quick: one draw of fewer phantoms, and systems for one kind of anomaly answer only whether
             an image is abnormal; the result says so.
     """
@@ -67,6 +68,7 @@ class Comparison:
     bank: str | None = None
     image_size: int | None = None
     device: str = "auto"
+    medclip: str | None = None
     quick: bool = False
 
 
@@ -90,7 +92,16 @@ def compare(asked: Comparison, say: Say) -> list[Path]:
     images = QUICK_IMAGES if asked.quick else PHANTOM_IMAGES
     material = open_material(asked.data, asked.root, asked.bank, asked.out, say, images)
     backbone = load_backbone(asked.backbone, asked.image_size).to(choose_device(asked.device))
-    compared = [run_one(system, asked, material, backbone, say, asked.quick) for system in systems]
+    towers = dict.fromkeys((system.name for system in systems), backbone)
+    if asked.medclip is not None:
+        from sdmad.backbones.medclip import load_given_medclip
+
+        medclip = load_given_medclip(asked.medclip).to(choose_device(asked.device))
+        towers |= {name: medclip for name in towers if MODULES.get(name) == "medclip"}
+    compared = [
+        run_one(system, asked, material, towers[system.name], say, asked.quick)
+        for system in systems
+    ]
     if not any(one.outcomes for one in compared):
         reasons = "; ".join(f"{one.system.name}: {one.why_not}" for one in compared)
         raise InputError(f"no system could be run: {reasons}")

@@ -299,10 +299,24 @@ def _convergence(outcomes: Sequence[Outcome]) -> str:
     losses = outcomes[0].converged
     if not losses:
         return MISSING
-    fall = losses[0] - losses[-1]
-    late = losses[-1 - max(1, len(losses) // 10)] - losses[-1] if len(losses) > 1 else fall
-    share = f", {100 * late / fall:.0f} % late" if fall > 0 else ""
+    late = late_share(losses)
+    share = "" if isnan(late) else f", {100 * late:.0f} % late"
     return f"{losses[0]:.3g} to {losses[-1]:.3g}{share}"
+
+
+def late_share(losses: Sequence[float]) -> float:
+    """How much of the fall of a loss is in the last tenth of its epochs; NaN where it did not fall.
+
+    >>> late_share([5.0, 3.0, 1.0]), late_share([1.0, 2.0])
+    (0.5, nan)
+
+    Args:
+        losses: one an epoch, at least one.
+    """
+    fall = losses[0] - losses[-1]
+    if fall <= 0:
+        return float("nan")
+    return (losses[-1 - max(1, len(losses) // 10)] - losses[-1]) / fall
 
 
 def loss_logs(compared: Sequence[Compared]) -> dict[str, list[tuple[float, ...]]]:

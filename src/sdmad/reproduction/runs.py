@@ -13,7 +13,7 @@ from sdmad._version import __version__
 from sdmad.backbones import PACKAGED, Backbone, load_backbone
 from sdmad.config import SDMADConfig
 from sdmad.detector import choose_device
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import InputError
 from sdmad.evaluation.scored import ScoredImages
 from sdmad.experiment import MEDCLIP, SYSTEMS, Episode, fit_systems
 from sdmad.interface import Detector
@@ -83,11 +83,9 @@ def load_models(request: Request) -> Models:
     main = load_backbone(request.backbone, size).to(device)
     if request.medclip is None:
         return Models(main, None, ((MEDCLIP, "weights missing"),))
-    try:
-        medclip = load_backbone(f"medclip:{request.medclip}").to(device)
-    except ModelError as error:
-        raise ModelError(f"--medclip: {error}") from error
-    return Models(main, medclip, ())
+    from sdmad.backbones.medclip import load_given_medclip
+
+    return Models(main, load_given_medclip(request.medclip).to(device), ())
 
 
 def run_material(
