@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Build, System
 from sdmad.data.images import ImageSource
 from sdmad.errors import InputError
 from sdmad.evidence import Combined, LinearProbe
@@ -101,13 +101,30 @@ class LinearProbeDetector(Detector):
         return ImageScores.of(Combined(odds, odds, odds.amax(dim=1)), odds > 0, nothing, unknown)
 
 
+SOURCE = "Radford et al., Learning Transferable Visual Models, ICML 2021"
+
+
+def _make(build: Build, settings: LinearProbeSettings) -> LinearProbeDetector:
+    return LinearProbeDetector(build.bank.names, build.backbone, settings)
+
+
 SYSTEMS = (
     System(
         "linear-probe",
         "linear probe",
-        "Radford et al., Learning Transferable Visual Models, ICML 2021",
+        SOURCE,
         "support set",
-        lambda build, settings: LinearProbeDetector(build.bank.names, build.backbone, settings),
+        _make,
+        published=LinearProbeSettings(),
+        differs="scikit-learn's usual penalty, where CLIP's authors search for one",
+    ),
+    System(
+        "linear-probe-searched",
+        "linear probe, searched",
+        SOURCE,
+        "support set",
+        _make,
+        differs="on the nano the penalty that ranks best; on any other backbone the linear probe",
         published=LinearProbeSettings(),
         searched=SEARCHED,
     ),

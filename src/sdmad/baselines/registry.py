@@ -119,6 +119,7 @@ MODULES = {
     "medclip": "medclip",
     "xplainer": "xplainer",
     "linear-probe": "linear_probe",
+    "linear-probe-searched": "linear_probe",
     "coop": "coop",
     "tip-adapter": "tip_adapter",
     "tip-adapter-f": "tip_adapter",
