@@ -69,8 +69,8 @@ ones among them: {images} phantoms a modality in the *validation* style (other s
 acquisition than every reported table), {shots} shots, one draw, the one question whether an image
 is abnormal. The rule was fixed before the first run: the best mean image AUROC of the three
 modalities, in percent, but the published settings where they come within {near} of it. One clause
-came later, when DRA's search was half done: where the published settings are near, and with the
-fewest epochs tried are as near, these few are used, for a full comparison trains DRA 260 times.
+came later, when DRA's search was half done: where fewer epochs of the same settings are as near,
+these few are used, for a full comparison trains DRA 260 times; it changed no choice of before.
 What was chosen is what `sdmad compare` uses on the nano; on any other backbone it uses the
 published ones.
 
@@ -138,18 +138,20 @@ def done(folder: Path, name: str) -> bool:
 def choose(name: str, rows: Sequence[dict[str, float]]) -> int:
     """The number of the chosen candidate, by the rule.
 
-    Where the published settings are near the best, so they are, but for the fewest epochs if that
-    is near as well: the clause that came later. It changed no choice that had been made.
+    The clause that came later: of those that differ from it in the epochs alone and are near the
+    best, the one with the fewest epochs. It changed no choice that had been made.
     """
     tried = candidates(name)
     means = [float(np.mean(list(row.values()))) for row in rows]
     best = int(np.argmax(means))
     near = [means[best] - mean <= NEAR for mean in means]
-    if not near[0]:
-        return best
-    fewest = min(one.get("epochs", 0) for one in tried)
-    short = tried.index(tried[0] | ({"epochs": fewest} if fewest else {}))
-    return short if near[short] else 0
+    chosen = 0 if near[0] else best
+    alike = [
+        number
+        for number, one in enumerate(tried)
+        if near[number] and one | {"epochs": 0} == tried[chosen] | {"epochs": 0}
+    ]
+    return min(alike, key=lambda number: tried[number].get("epochs", 0))
 
 
 def table_of(name: str, rows: Sequence[dict[str, float]]) -> Table:

@@ -22,7 +22,7 @@ def test_the_best_mean_is_chosen_unless_the_published_is_near():
     assert choose("inctrl", rows) == 5
 
 
-def test_the_published_with_the_fewest_epochs_is_chosen_where_both_are_near():
+def test_the_fewest_epochs_are_chosen_where_they_are_as_near():
     rows = [{"a": 60.0} for _ in range(8)]
     rows[0], rows[5] = {"a": 70.0}, {"a": 70.2}
     short = candidates("inctrl").index(candidates("inctrl")[0] | {"epochs": 3})
@@ -30,6 +30,9 @@ def test_the_published_with_the_fewest_epochs_is_chosen_where_both_are_near():
     assert choose("inctrl", rows) == short
     rows[short] = {"a": 69.6}
     assert choose("inctrl", rows) == 0
-    rows[5] = {"a": 70.6}
+    rows[4], rows[5] = {"a": 70.6}, {"a": 70.0}
+    assert choose("inctrl", rows) == 4
+    rows[5] = {"a": 70.2}  # the best with fewer epochs
+    assert candidates("inctrl")[5] == candidates("inctrl")[4] | {"epochs": 3}
     assert choose("inctrl", rows) == 5
     assert choose("aa-clip", [{"a": 70.0}] * 8) == 0  # of which no epochs were tried
