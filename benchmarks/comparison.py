@@ -22,7 +22,7 @@ from benchmarks.blocks import put_block
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, Build, load_system
 from sdmad.comparison.material import Material, open_material
-from sdmad.comparison.runs import outcome_folder, run_system, stored_outcome
+from sdmad.comparison.runs import Outcome, outcome_folder, run_system, stored_outcome
 from sdmad.comparison.tables import (
     PROTOCOLS,
     Compared,
@@ -153,12 +153,21 @@ def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -
     print("left out:", "; ".join(sorted(left_out)) or "nothing")
 
 
-def whole_draws(out: Path, name: str, draws: int, general_only: bool) -> int:
-    """How many draws of a system are whole, from the first."""
+def whole_draws(
+    out: Path, name: str, draws: int, general_only: bool
+) -> list[dict[tuple[str, int], Outcome]]:
+    """A system's draws, from the first to the last that is whole, by modality and shots."""
+    system, found = load_system(name), []
     for seed in range(draws):
-        if not all(done(out, (seed, modality, name), general_only) for modality in MODALITIES):
-            return seed
-    return draws
+        draw = {}
+        for modality, shots in itertools.product(MODALITIES, SHOTS):
+            folder = folder_of(out, modality, general_only)
+            kept = stored_outcome(system, backbone(), shots, seed, folder)
+            if kept is None:
+                return found
+            draw[modality, shots] = kept
+        found.append(draw)
+    return found
 
 
 def read(out: Path, draws: int) -> Found:
@@ -166,20 +175,12 @@ def read(out: Path, draws: int) -> Found:
 
     Those asked for every category; where there are none, those asked only for any anomaly.
     """
-    there: dict[str, tuple[int, bool]] = {}
-    for name, general_only in itertools.product(MODULES, (False, True)):
-        whole = 0 if name in there else whole_draws(out, name, draws, general_only)
-        there |= {name: (whole, general_only)} if whole else {}
-    found: Found = {}
-    for modality, shots in itertools.product(MODALITIES, SHOTS):
-        rows = []
-        for name, (whole, general_only) in there.items():
-            system, folder = load_system(name), folder_of(out, modality, general_only)
-            outcomes = [
-                stored_outcome(system, backbone(), shots, seed, folder) for seed in range(whole)
-            ]
-            rows.append(Compared(system, tuple(o for o in outcomes if o is not None)))
-        found[modality, shots] = rows
+    found: Found = {key: [] for key in itertools.product(MODALITIES, SHOTS)}
+    for name in MODULES:
+        whole = whole_draws(out, name, draws, False) or whole_draws(out, name, draws, True)
+        for key, rows in found.items():
+            if whole:
+                rows.append(Compared(load_system(name), tuple(draw[key] for draw in whole)))
     return found
 
 

@@ -4,7 +4,7 @@ Run ``make searched``. The authors' hyper-parameters are for large backbones tha
 elsewhere; a rival left with them on a small one would prove nothing. So each gets eight settings,
 the published ones among them, on validation phantoms that no reported table uses. The rule was
 fixed before the first run: the best mean image AUROC of the three modalities; the published
-settings where they are within half a point of it. One clause came later, see ``choose``.
+settings where they are within half a point of it.
 """
 
 from __future__ import annotations
@@ -68,11 +68,8 @@ backbones; on the nano each trained system gets the same budget of eight setting
 ones among them: {images} phantoms a modality in the *validation* style (other seeds and another
 acquisition than every reported table), {shots} shots, one draw, the one question whether an image
 is abnormal. The rule was fixed before the first run: the best mean image AUROC of the three
-modalities, in percent, but the published settings where they come within {near} of it. One clause
-came later, when DRA's search was half done: where fewer epochs of the same settings are as near,
-these few are used, for a full comparison trains DRA 260 times; it changed no choice of before.
-What was chosen is what `sdmad compare` uses on the nano; on any other backbone it uses the
-published ones.
+modalities, in percent, but the published settings where they come within {near} of it. What was
+chosen is what `sdmad compare` uses on the nano; on any other backbone it uses the published ones.
 
 {missing}
 The linear probe, CoOp and both Tip-Adapters, which know categories and not one question, are judged
@@ -135,28 +132,16 @@ def done(folder: Path, name: str) -> bool:
     return all((folder / f"{name}-{n}-{modality}.json").exists() for n, modality in numbers)
 
 
-def choose(name: str, rows: Sequence[dict[str, float]]) -> int:
-    """The number of the chosen candidate, by the rule.
-
-    The clause that came later: of those that differ from it in the epochs alone and are near the
-    best, the one with the fewest epochs. It changed no choice that had been made.
-    """
-    tried = candidates(name)
+def choose(rows: Sequence[dict[str, float]]) -> int:
+    """The number of the chosen candidate, by the rule."""
     means = [float(np.mean(list(row.values()))) for row in rows]
     best = int(np.argmax(means))
-    near = [means[best] - mean <= NEAR for mean in means]
-    chosen = 0 if near[0] else best
-    alike = [
-        number
-        for number, one in enumerate(tried)
-        if near[number] and one | {"epochs": 0} == tried[chosen] | {"epochs": 0}
-    ]
-    return min(alike, key=lambda number: tried[number].get("epochs", 0))
+    return 0 if means[best] - means[0] <= NEAR else best
 
 
 def table_of(name: str, rows: Sequence[dict[str, float]]) -> Table:
     """The candidates of one system, the chosen one marked."""
-    chosen, body = choose(name, rows), []
+    chosen, body = choose(rows), []
     for number, (changes, row) in enumerate(zip(candidates(name), rows, strict=True)):
         mark = "chosen" if number == chosen else ""
         mean = float(np.mean(list(row.values())))
@@ -179,7 +164,7 @@ def main() -> None:
     whole = [name for name in GRIDS if done(options.out, name)]
     found = run(options.out, whole)
     for name, rows in found.items():
-        print(name, candidates(name)[choose(name, rows)])
+        print(name, candidates(name)[choose(rows)])
     lacking = [load_system(name).title for name in GRIDS if name not in found]
     missing = f"Not searched so far, and used as published: {', '.join(lacking)}.\n\n"
     head = HEAD.format(

@@ -87,6 +87,10 @@ class DRASettings:
     batch_size: int = 48
 
 
+SEARCHED = DRASettings(learning_rate=5e-5)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
+
 def deviation_loss(scores: Tensor, truth: Tensor, prior: Tensor, margin: float) -> Tensor:
     """Normal scores near the prior's mean, abnormal ones at least ``margin`` deviations above it.
 
@@ -399,6 +403,7 @@ SYSTEMS = (
         "support set",
         build_dra_on_patches,
         published=DRASettings(),
+        searched=SEARCHED,
         single=True,
         differs="A copy of the backbone's image tower is trained for each category, not of a "
         "ResNet-18; its patches are brought to mean 0 and variance 1; at the backbone's image "

@@ -213,9 +213,10 @@ def added_loss_gaps(compared: Sequence[Compared], resamples: int) -> list[Gap]:
 
 def _gaps(own: Compared, others: Mapping[str, Compared], resamples: int) -> list[Gap]:
     """One system less another one a metric."""
-    every = {other.system.name: _differences(own, other, resamples) for other in others.values()}
+    asked = {(o.system.name, metric in PIXEL_METRICS): o for metric, o in others.items()}
+    every = {key: _differences(own, other, key[1], resamples) for key, other in asked.items()}
     return [
-        Gap(metric, own, other, every[other.system.name][metric])
+        Gap(metric, own, other, every[other.system.name, metric in PIXEL_METRICS][metric])
         for metric, other in others.items()
     ]
 
@@ -257,13 +258,14 @@ def _best_peer(
     return best
 
 
-def _differences(a: Compared, b: Compared, resamples: int) -> dict[str, PairedDifference]:
-    """Of every metric, those of the pixels where both have maps."""
+def _differences(
+    a: Compared, b: Compared, pixels: bool, resamples: int
+) -> dict[str, PairedDifference]:
+    """Of the metrics of pixels, or of all others."""
+    if pixels:
+        return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
     first, second = ([o.scored for o in one.outcomes] for one in (a, b))
-    found = dict(paired_difference(first, second, resamples))
-    if a.patient_pixels and b.patient_pixels:
-        found |= pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
-    return found
+    return paired_difference(first, second, resamples)
 
 
 def cost_table(compared: Sequence[Compared]) -> Table:
