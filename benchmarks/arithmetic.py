@@ -17,8 +17,8 @@ import numpy as np
 from sdmad.data.labels import canonical_name
 from sdmad.data.sets.chestxray8 import CATEGORIES as CHEST
 from sdmad.data.sets.fastmri_plus import CATEGORIES as BRAIN
-from sdmad.experiment import MEDCLIP, PRINTED, PRINTED_SELECTED, SIGNS
-from sdmad.reproduction.published import published
+from sdmad.studies.experiment import MEDCLIP, PRINTED, PRINTED_SELECTED, SIGNS
+from sdmad.studies.reproduction.published import published
 
 SYSTEMS = {"CLIP": SIGNS, "MedCLIP": MEDCLIP, "no SS": PRINTED, "full": PRINTED_SELECTED}
 TABLE5 = {  # the paper's Table 5: six image-level and three pixel-level AUROC, and its Avg. row

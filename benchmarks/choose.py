@@ -19,21 +19,21 @@ import torch
 from torch import Tensor
 
 from sdmad.backbones import Backbone, load_backbone
-from sdmad.config import SDMADConfig
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
-from sdmad.detector import SDMAD
+from sdmad.detector.config import SDMADConfig
+from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_scorer import SignScorer
+from sdmad.detector.training import TextFeatures
 from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset_accuracy
-from sdmad.evaluation.tables import Table
-from sdmad.evidence import SignAndImageEvidence
 from sdmad.output import write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.dataset import write_phantoms
-from sdmad.sign_scorer import SignScorer
+from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
 from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.study import counted
-from sdmad.training import TextFeatures
+from sdmad.studies.study import counted
+from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED, DRAWS, SHOTS = 400, 2000, 4, (1, 4)
 TRAINING: tuple[dict[str, Any], ...] = (

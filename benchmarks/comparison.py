@@ -21,9 +21,17 @@ import numpy as np
 from benchmarks.blocks import put_block
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, Build, load_system
-from sdmad.comparison.material import Material, open_material
-from sdmad.comparison.runs import Outcome, outcome_folder, run_system, stored_outcome
-from sdmad.comparison.tables import (
+from sdmad.detector.base import Detector
+from sdmad.errors import MissingExtraError, WeightsMissingError
+from sdmad.evaluation.intervals import DrawSummary
+from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
+from sdmad.output import write_bytes
+from sdmad.phantoms.cases import MODALITIES
+from sdmad.reporting.curves import loss_plot
+from sdmad.reporting.tables import METRIC_TITLES
+from sdmad.studies.comparison.material import Material, open_material
+from sdmad.studies.comparison.runs import Outcome, outcome_folder, run_system, stored_outcome
+from sdmad.studies.comparison.tables import (
     PROTOCOLS,
     Compared,
     added_loss_gaps,
@@ -35,15 +43,8 @@ from sdmad.comparison.tables import (
     late_share,
     loss_logs,
 )
-from sdmad.errors import MissingExtraError, WeightsMissingError
-from sdmad.evaluation.curves import loss_plot
-from sdmad.evaluation.intervals import DrawSummary
-from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
-from sdmad.evaluation.tables import METRIC_TITLES, MISSING, Table
-from sdmad.interface import Detector
-from sdmad.output import write_bytes
-from sdmad.phantoms.cases import MODALITIES
-from sdmad.study import TRIVIAL, cell, counted
+from sdmad.studies.study import TRIVIAL, cell, counted
+from sdmad.table import MISSING, Table
 
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
 LOSSES = "results-losses.png"

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sdmad.backbones import load_backbone
-from sdmad.detector import SDMAD
-from sdmad.findings import Explanation
+from sdmad.detector.findings import Explanation
+from sdmad.detector.sdmad import SDMAD
 from sdmad.phantoms.cases import MODALITIES, Case, draw_cases, load_modality
 from sdmad.signs import SignBank
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
-from sdmad.experiment import RECOMMENDED, fit_systems
 from sdmad.output import write_text
 from sdmad.signs import SignBank
-from sdmad.study import (
+from sdmad.studies.experiment import RECOMMENDED, fit_systems
+from sdmad.studies.study import (
     Setting,
     category_table,
     counted,

@@ -18,15 +18,14 @@ from benchmarks.blocks import block_of
 from sdmad.backbones import load_backbone
 from sdmad.data.table import read_label_table
 from sdmad.evaluation.intervals import summarise_draws
-from sdmad.evaluation.scored import ScoredImages
-from sdmad.evaluation.tables import Table
-from sdmad.experiment import RECOMMENDED, SYSTEMS, fit_systems
+from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.dataset import write_phantoms
+from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
 from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.study import (
+from sdmad.studies.experiment import RECOMMENDED, SYSTEMS, fit_systems
+from sdmad.studies.study import (
     METRICS,
     TRIVIAL,
     Setting,
@@ -40,6 +39,7 @@ from sdmad.study import (
     summary,
     trivial_draws,
 )
+from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED = 500, 1000
 SHOTS, DRAWS = (1, 4), 5
@@ -71,7 +71,7 @@ def settings(folder: Path, modality: str) -> tuple[list[Setting], list[Setting]]
 
 def run(
     folder: Path, modalities: Sequence[str] = MODALITIES
-) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]]:
+) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]]:
     """Run what is missing; returns every draw by modality, bank and shots."""
     fit = partial(fit_systems, backbone=load_backbone("nano"))
     found = {}
@@ -86,7 +86,7 @@ def run(
 
 
 def mean_over_modalities(
-    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]],
+    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]],
 ) -> Table:
     """The table to look at first: mean of the three modalities, AUROC / Hamming / subset."""
     columns = list(itertools.product(("clean", "noisy"), SHOTS))
@@ -109,7 +109,7 @@ def mean_over_modalities(
 
 
 def apart(
-    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[ScoredImages]]]],
+    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]],
 ) -> Table:
     """Mean AUROC of the categories that rest on unseen signs, apart from the others."""
     columns = list(itertools.product((False, True), SHOTS))

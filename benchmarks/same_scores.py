@@ -40,7 +40,9 @@ CONFIGS = {
 def fingerprint(values: Any) -> str:
     """Hash of an array's type, shape and bytes."""
     array = np.ascontiguousarray(values)
-    return hashlib.sha256(repr((array.dtype.str, array.shape)).encode() + array.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(
+        repr((array.dtype.str, array.shape)).encode() + array.tobytes()
+    ).hexdigest()[:16]
 
 
 def of_scores(scores: Any) -> dict[str, str]:
@@ -62,7 +64,9 @@ class Phantoms:
         self.modality, self.bank = load_modality(name), SignBank.load(name)
         cases = list(draw_cases(self.modality, SUPPORT + TEST, SEED, "test"))
         self.images = [case.image for case in cases]
-        self.labels = np.array([[float(c in case.categories) for c in self.bank.names] for case in cases])
+        self.labels = np.array(
+            [[float(c in case.categories) for c in self.bank.names] for case in cases]
+        )
         self.masks = [
             np.logical_or.reduce([np.zeros(case.image.shape, bool), *case.masks.values()])
             for case in cases
@@ -84,9 +88,11 @@ def system(name: str, phantoms: Phantoms) -> dict[str, str]:
     found = load_system(name)
     build = Build(phantoms.bank, load_backbone("nano"), SEED, phantoms.auxiliary)
     detector: Any = found.build(build, quick(found.settings_on(build.backbone)))
-    if hasattr(detector, "forget_categories") and "dra" in name or "bgad" in name:
+    if (hasattr(detector, "forget_categories") and "dra" in name) or "bgad" in name:
         detector.forget_categories()
-    detector.fit(phantoms.images[:SUPPORT], phantoms.labels[:SUPPORT], masks=phantoms.masks[:SUPPORT])
+    detector.fit(
+        phantoms.images[:SUPPORT], phantoms.labels[:SUPPORT], masks=phantoms.masks[:SUPPORT]
+    )
     pixels = detector.preprocessing(phantoms.images[SUPPORT:])
     said = of_scores(detector.score_pixels(pixels))
     if found.maps:

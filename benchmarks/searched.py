@@ -21,15 +21,14 @@ import numpy as np
 
 from sdmad.backbones import load_backbone
 from sdmad.baselines.registry import load_system
-from sdmad.comparison.material import Material
-from sdmad.comparison.runs import run_system
 from sdmad.evaluation.metrics import category_auroc, image_auroc, mean_of_defined
-from sdmad.evaluation.tables import Table
 from sdmad.output import write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.data_set import PhantomData
-from sdmad.phantoms.dataset import write_phantoms
+from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.signs import SignBank
+from sdmad.studies.comparison.material import Material
+from sdmad.studies.comparison.runs import run_system
+from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED, SHOTS, DRAW, NEAR = 240, 8000, 2, 100, 0.5
 GRIDS: dict[str, dict[str, tuple[Any, Any]]] = {

@@ -24,19 +24,18 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.transformer import Block, ImageTransformer
 from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.data.fewshot import draw_support
-from sdmad.detector import SDMAD
+from sdmad.detector.base import resize_map
+from sdmad.detector.maps import compare, patch_features
+from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_scorer import SignScorer
+from sdmad.detector.training import SignTexts
 from sdmad.evaluation.pixels import PixelScores
-from sdmad.evaluation.tables import Table
-from sdmad.interface import resize_map
-from sdmad.maps import compare, patch_features
 from sdmad.method.adapters import AdaptedTower
 from sdmad.output import results_folder, write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality, load_wordings
-from sdmad.phantoms.data_set import PhantomData
-from sdmad.phantoms.dataset import write_phantoms
-from sdmad.sign_scorer import SignScorer
+from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.signs import SignBank
-from sdmad.training import SignTexts
+from sdmad.table import Table
 
 SHOTS, DRAWS = 4, 2
 IMAGES = {"validation": 150, "test": 300}

@@ -11,11 +11,10 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
-from sdmad.evaluation.tables import Table
 from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES
-from sdmad.stress import StressRequest
-from sdmad.stress.results import (
+from sdmad.studies.stress import StressRequest
+from sdmad.studies.stress.results import (
     DISCARD_TITLES,
     INTRODUCTION,
     Discards,
@@ -25,7 +24,8 @@ from sdmad.stress.results import (
     page_parts,
     write_results,
 )
-from sdmad.stress.runs import Study, run_levels
+from sdmad.studies.stress.runs import Study, run_levels
+from sdmad.table import Table
 
 HEAD = """# Does sign selection pay with noisy signs?
 Written by `make stress`; do not edit by hand. Phantoms in the *test* style, nano backbone. For one

@@ -12,8 +12,8 @@ import torch
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import Auxiliary, Build, load_system
-from sdmad.comparison.runs import trained_parameters
 from sdmad.phantoms.cases import draw_cases, load_modality
+from sdmad.studies.comparison.runs import trained_parameters
 
 PATCHES = {240: 17, 518: 37}
 

@@ -17,9 +17,9 @@ from PIL import Image
 from sdmad import SDMAD
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import read_label_table
+from sdmad.detector.precision import has_bfloat16
 from sdmad.phantoms.cases import load_modality
-from sdmad.phantoms.dataset import write_phantoms
-from sdmad.precision import has_bfloat16
+from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
 
 SIZE, CATEGORIES, SIGNS, BATCH, RUNS = 240, 14, 10, 8, 5

@@ -15,10 +15,10 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.performance.common import RUNS, Figures, spread
+from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
 from sdmad.evaluation.metrics import BoolArray, FloatArray
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.protocols import evaluate_scored
-from sdmad.evaluation.scored import ScoredImages, scored_images
 
 IMAGES, PATIENTS, RESAMPLES = 112_000, 30_805, 1000
 # Positives a thousand images in ChestX-ray14 (Wang et al., CVPR 2017), by name from atelectasis to
@@ -27,14 +27,16 @@ PREVALENCE = np.array([103, 25, 42, 21, 119, 22, 15, 2, 177, 52, 56, 30, 13, 47]
 MAPS, SIDE = 10_000, 240
 
 
-def chest_like(rng: np.random.Generator) -> ScoredImages:
+def chest_like(rng: np.random.Generator) -> LabelledScores:
     """Draw labels and scores; some patients have many images, most have few."""
     labels = (rng.random((IMAGES, PREVALENCE.size)) < PREVALENCE).astype(float)
     scores = rng.normal(labels).astype(np.float32)
     share = rng.exponential(size=PATIENTS)
     patients = rng.choice(PATIENTS, IMAGES, p=share / share.sum())
     normal = ~labels.any(axis=1)
-    return scored_images(labels, scores, scores > 1, scores.max(axis=1), normal, patients.tolist())
+    return labelled_scores(
+        labels, scores, scores > 1, scores.max(axis=1), normal, patients.tolist()
+    )
 
 
 def draw_map(rng: np.random.Generator) -> tuple[FloatArray, BoolArray]:

@@ -16,7 +16,7 @@ from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.evaluation.metrics import mean_auroc
 from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.dataset import write_phantoms
+from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
 
 PHANTOMS, PHANTOM_SEED, SHOTS, DRAWS = 240, 5000, 4, 3

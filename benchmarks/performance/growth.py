@@ -19,8 +19,8 @@ from benchmarks.performance.common import (
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.backbones import Backbone
-from sdmad.precision import choose_precision, in_precision
-from sdmad.training import SignTexts, SupportImages, build_adapters, train_adapters
+from sdmad.detector.precision import choose_precision, in_precision
+from sdmad.detector.training import SignTexts, SupportImages, build_adapters, train_adapters
 
 EPOCHS, FEW = 5, 4
 COUNTS = {

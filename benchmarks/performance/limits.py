@@ -23,7 +23,7 @@ from benchmarks.performance.common import (
 from benchmarks.performance.steps import one_step
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.precision import in_precision
+from sdmad.detector.precision import in_precision
 
 WIDTH, HIDDEN, DEPTH, IMAGES, ROUNDS = 1024, 4096, 24, 4, 9
 TOKENS = (SIZE // 14) ** 2 + 1

@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.performance.common import BATCH, Figures
-from sdmad.evaluation.tables import Table
 from sdmad.output import write_bytes, write_text
+from sdmad.table import Table
 
 Row = tuple[str, ...]
 PAGE = Path(__file__).with_name("page.md")

@@ -21,7 +21,7 @@ from benchmarks.performance.common import (
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import load_backbone
 from sdmad.data.decoding import decode_all
-from sdmad.precision import choose_precision, in_precision
+from sdmad.detector.precision import choose_precision, in_precision
 
 FILES = 1000
 

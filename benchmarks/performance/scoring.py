@@ -21,7 +21,7 @@ from benchmarks.performance.common import (
 )
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.precision import in_precision
+from sdmad.detector.precision import in_precision
 
 IMAGES = 4
 

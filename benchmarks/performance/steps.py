@@ -23,9 +23,9 @@ from benchmarks.random_clip import write_random_checkpoint
 from benchmarks.reference import Reference
 from sdmad import SDMADConfig, load_backbone
 from sdmad.backbones import Backbone
-from sdmad.precision import in_precision
+from sdmad.detector.precision import in_precision
+from sdmad.detector.training import SignTexts, SupportImages, build_adapters, train_adapters
 from sdmad.signs import SignBank
-from sdmad.training import SignTexts, SupportImages, build_adapters, train_adapters
 
 
 def operations(images: int, sentences: int, tokens: int) -> dict[str, float]:

@@ -12,13 +12,13 @@ from sdmad._version import __version__
 
 if TYPE_CHECKING:
     from sdmad.backbones import load_backbone
-    from sdmad.config import SDMADConfig
-    from sdmad.detector import SDMAD
+    from sdmad.detector.config import SDMADConfig
+    from sdmad.detector.sdmad import SDMAD
     from sdmad.signs import SignBank
 
 _HOMES = {
-    "SDMAD": "sdmad.detector",
-    "SDMADConfig": "sdmad.config",
+    "SDMAD": "sdmad.detector.sdmad",
+    "SDMADConfig": "sdmad.detector.config",
     "SignBank": "sdmad.signs",
     "load_backbone": "sdmad.backbones",
 }

@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import interpolate, normalize
 
 from sdmad.backbones.transformer import ImageTransformer, Shape, TextTransformer
-from sdmad.baselines.aa_clip import (
+from sdmad.baselines.aa_clip.adapters import ImageAdapters, TextAdapters, blend
+from sdmad.baselines.aa_clip.detector import (
     AACLIP,
     ABNORMAL_STATES,
     NORMAL_STATES,
@@ -17,9 +18,8 @@ from sdmad.baselines.aa_clip import (
     apart_loss,
     level_loss,
 )
-from sdmad.baselines.aa_clip_adapters import ImageAdapters, TextAdapters, blend
-from sdmad.baselines.patch_maps import gaussian_blur
-from sdmad.baselines.pixel_losses import both_sides_loss
+from sdmad.baselines.components.patch_maps import gaussian_blur
+from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_pictures

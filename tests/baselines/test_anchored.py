@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdmad.baselines.anchored import (
+from sdmad.baselines.components.anchored import (
     anchored_logits,
     encode_support,
     known_label_loss,

@@ -13,9 +13,9 @@ from sdmad.baselines.anomaly_clip import (
     LearnedPrompts,
     TrainedPrompts,
 )
-from sdmad.baselines.dense_features import dense_features, plain_towers
-from sdmad.baselines.patch_maps import gaussian_blur
-from sdmad.baselines.pixel_losses import both_sides_loss
+from sdmad.baselines.components.dense_features import dense_features, plain_towers
+from sdmad.baselines.components.patch_maps import gaussian_blur
+from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_pictures

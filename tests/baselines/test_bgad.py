@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from sdmad.baselines.bgad import (
+from sdmad.baselines.bgad.detector import (
     BGAD,
     BGADSettings,
     boundary_loss,

@@ -9,8 +9,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from sdmad.baselines.anomaly import OnePerCategory
-from sdmad.baselines.dra import (
+from sdmad.baselines.components.anomaly import OnePerCategory
+from sdmad.baselines.dra.detector import (
     DRA,
     CompositeHead,
     DRANetwork,

@@ -7,9 +7,9 @@ import pytest
 
 from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import MODULES, Auxiliary, Build, list_systems, load_system
-from sdmad.comparison.runs import trained_parameters
 from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.phantoms.cases import draw_cases, load_modality
+from sdmad.studies.comparison.runs import trained_parameters
 
 SHORT = {
     "coop": {"epochs": 2},

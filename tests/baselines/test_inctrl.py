@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from sdmad.baselines.inctrl import (
+from sdmad.baselines.inctrl.detector import (
     PROMPTS,
     AbnormalPrompts,
     HeadTraining,
@@ -14,7 +14,7 @@ from sdmad.baselines.inctrl import (
     TrainingImages,
     build_inctrl,
 )
-from sdmad.baselines.inctrl_heads import Heads, InCTRLSettings, focal_loss, patch_residuals
+from sdmad.baselines.inctrl.heads import Heads, InCTRLSettings, focal_loss, patch_residuals
 from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_picture, draw_pictures

@@ -8,12 +8,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
-from sdmad.baselines.anomaly import Lesson
-from sdmad.baselines.mvfa import MVFA, TEMPLATES, MVFASettings, mix_over_set
-from sdmad.baselines.mvfa_adapters import DoubleAdaptedTower, LevelFeatures
-from sdmad.baselines.mvfa_losses import detection_loss, segmentation_loss
-from sdmad.baselines.mvfa_memory import Range, augment, nearest_distance
-from sdmad.baselines.mvfa_training import Lessons, Training, lesson_losses
+from sdmad.baselines.components.anomaly import Lesson
+from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
+from sdmad.baselines.mvfa.detector import MVFA, TEMPLATES, MVFASettings, mix_over_set
+from sdmad.baselines.mvfa.losses import detection_loss, segmentation_loss
+from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
+from sdmad.baselines.mvfa.training import Lessons, Training, lesson_losses
 from sdmad.baselines.registry import Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_pictures

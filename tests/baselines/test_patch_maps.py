@@ -5,7 +5,12 @@ from scipy.ndimage import gaussian_filter
 from torch.nn.functional import interpolate
 
 from sdmad.backbones import Tower
-from sdmad.baselines.patch_maps import gaussian_blur, patches_a_side, support_masks, to_pixels
+from sdmad.baselines.components.patch_maps import (
+    gaussian_blur,
+    patches_a_side,
+    support_masks,
+    to_pixels,
+)
 from sdmad.errors import InputError
 
 

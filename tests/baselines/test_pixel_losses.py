@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from sdmad.baselines import pixel_losses
-from sdmad.baselines.pixel_losses import both_sides_loss, one_side_loss
+from sdmad.baselines.components import pixel_losses
+from sdmad.baselines.components.pixel_losses import both_sides_loss, one_side_loss
 
 PROBABILITIES = torch.tensor([[[0.5, 0.25]]])
 MASK = torch.tensor([[[1.0, 0.0]]])

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Generator
 
-from sdmad.baselines.pseudo import Brightness, cut_and_paste, jitter, paste_anomaly, turn
+from sdmad.baselines.components.pseudo import Brightness, cut_and_paste, jitter, paste_anomaly, turn
 
 
 @pytest.fixture

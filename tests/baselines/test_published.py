@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sdmad.baselines.published import is_published, unstandardised, with_gelu
+from sdmad.baselines.components.published import is_published, unstandardised, with_gelu
 from sdmad.errors import InputError
 
 

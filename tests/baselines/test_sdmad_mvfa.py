@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from sdmad.baselines.mvfa import MVFA, MVFASettings
+from sdmad.baselines.mvfa.detector import MVFA, MVFASettings
 from sdmad.baselines.registry import Build, load_system
 from sdmad.baselines.sdmad_mvfa import SDMADMVFA
 from sdmad.errors import InputError

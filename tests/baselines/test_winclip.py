@@ -8,10 +8,10 @@ from torch.nn.functional import normalize
 import sdmad.backbones.transformer as transformer
 from sdmad import load_backbone
 from sdmad.backbones import Tower
-from sdmad.baselines.once import Once
+from sdmad.baselines.components.once import Once
+from sdmad.baselines.components.state_prompts import mean_direction
 from sdmad.baselines.registry import Build, load_system
-from sdmad.baselines.state_prompts import mean_direction
-from sdmad.baselines.winclip import (
+from sdmad.baselines.winclip.detector import (
     NormalViews,
     Views,
     WinCLIP,

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks import comparison as study
-from sdmad.comparison import material
+from sdmad.studies.comparison import material
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from benchmarks.sign_maps import (
     value_value,
     weak,
 )
-from sdmad.maps import patch_features
+from sdmad.detector.maps import patch_features
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter
 from sdmad.phantoms.cases import MODALITIES, load_modality
 

@@ -9,7 +9,7 @@ import pytest
 
 from sdmad import SDMADConfig
 from sdmad.cli import main
-from sdmad.workflow import PRESETS
+from sdmad.cli.steps import PRESETS
 
 
 @dataclass(frozen=True)

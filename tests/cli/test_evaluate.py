@@ -74,7 +74,7 @@ def test_an_error_midway_leaves_nothing_behind(
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(f"sdmad.judgement.{step}", fail)
+    monkeypatch.setattr(f"sdmad.reporting.model_evaluation.{step}", fail)
     before = sorted(tmp_path.rglob("*"))
     done = sdmad("evaluate", model, data, "--out", tmp_path / "results", "--resamples", 0)
     assert done.status == status

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from sdmad import SDMAD
-from sdmad.explaining import explanation_table
+from sdmad.reporting.explanations import explanation_table
 
 
 @pytest.fixture

@@ -97,9 +97,9 @@ def test_force_never_replaces_the_data_or_the_current_folder(
 @pytest.mark.parametrize(
     ("step", "error", "status"),
     [
-        ("sdmad.training.inter_anomaly_loss", KeyboardInterrupt(), 130),
-        ("sdmad.checkpoint.write_json", KeyboardInterrupt(), 130),
-        ("sdmad.checkpoint.write_json", OSError(28, "No space left on device"), 2),
+        ("sdmad.detector.training.inter_anomaly_loss", KeyboardInterrupt(), 130),
+        ("sdmad.detector.checkpoint.write_json", KeyboardInterrupt(), 130),
+        ("sdmad.detector.checkpoint.write_json", OSError(28, "No space left on device"), 2),
     ],
 )
 def test_an_error_midway_leaves_nothing_behind(

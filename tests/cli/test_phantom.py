@@ -76,7 +76,7 @@ def test_ctrl_c_leaves_nothing_behind(sdmad, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sdmad.phantoms.dataset.write_csv", interrupted)
+    monkeypatch.setattr("sdmad.phantoms.files.write_csv", interrupted)
     done = sdmad("phantom", "oct", "--images", 2, "--out", tmp_path / "phantoms")
     assert done.status == 130
     assert list(tmp_path.iterdir()) == []

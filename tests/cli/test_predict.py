@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from sdmad import SDMAD
-from sdmad.predictions import Predictions, rows_as_csv, rows_as_json_lines
+from sdmad.reporting.predictions import Predictions, rows_as_csv, rows_as_json_lines
 
 
 @pytest.fixture

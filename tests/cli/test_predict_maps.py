@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from sdmad import SDMAD
-from sdmad.interface import resize_map
+from sdmad.detector.base import resize_map
 
 # A step of the 16-bit PNG is 4 / 65535.
 HALF_A_STEP = 2 / 65535 + 1e-6
@@ -153,7 +153,7 @@ def test_the_same_maps_twice_are_the_same_bytes(sdmad, model_folder, images, tmp
 def test_a_backbone_without_patches_is_refused_before_any_work(
     sdmad, model_folder, images, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("sdmad.maps.gives_maps", lambda backbone: False)
+    monkeypatch.setattr("sdmad.detector.maps.gives_maps", lambda backbone: False)
     done = sdmad("predict", model_folder, *images, "--maps", tmp_path / "maps")
     assert done.status == 2
     assert "gives no maps" in done.err

@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from sdmad.model_signs import read_model_signs
+from sdmad.detector.model_signs import read_model_signs
 
 
 @pytest.fixture

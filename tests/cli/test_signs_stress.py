@@ -2,9 +2,9 @@ import dataclasses
 
 import pytest
 
-import sdmad.stress.results as results
-import sdmad.stress.runs as runs
-from sdmad.detector import train_adapters
+import sdmad.studies.stress.results as results
+import sdmad.studies.stress.runs as runs
+from sdmad.detector.sdmad import train_adapters
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def quick(monkeypatch):
         config = dataclasses.replace(config, epochs=1)
         return train_adapters(images, texts, labels, category, config, *rest)
 
-    monkeypatch.setattr("sdmad.detector.train_adapters", short)
+    monkeypatch.setattr("sdmad.detector.sdmad.train_adapters", short)
     for module in (runs, results):
         monkeypatch.setattr(module, "COUNTS", (1,))
         monkeypatch.setattr(module, "KINDS", ("wrong",))

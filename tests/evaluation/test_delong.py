@@ -5,7 +5,7 @@ from sklearn.metrics import roc_auc_score
 
 from sdmad.errors import InputError
 from sdmad.evaluation.delong import delong_auroc, delong_difference, delong_intervals
-from sdmad.evaluation.scored import scored_images
+from sdmad.evaluation.labelled_scores import labelled_scores
 
 NAN = float("nan")
 
@@ -102,11 +102,11 @@ def test_several_images_of_a_patient_give_no_interval():
     normal = np.zeros(len(labels), dtype=bool)
     normal[labels == 0] = (truth[labels == 0] != 1).all(axis=1)
     arguments = truth, np.stack([a, b], axis=1), truth == 1, a, normal
-    found = delong_intervals(scored_images(*arguments, range(len(labels))))
+    found = delong_intervals(labelled_scores(*arguments, range(len(labels))))
     assert found.categories[0] == delong_auroc(labels, a)
     assert found.categories[1] == delong_auroc(truth[:, 1], b)
     assert np.isnan(found.image.auroc)  # no image is normal
-    assert delong_intervals(scored_images(*arguments, [0, *range(len(labels) - 1)])) is None
+    assert delong_intervals(labelled_scores(*arguments, [0, *range(len(labels) - 1)])) is None
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from sdmad.evaluation.intervals import (
     summarise_categories,
     summarise_draws,
 )
+from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, labelled_scores
 from sdmad.evaluation.resampling import (
     ResampledMetrics,
     WeightedAUROC,
     patient_index,
     resample_weights,
 )
-from sdmad.evaluation.scored import SUMMARY_METRICS, scored_images
 
 NAN = float("nan")
 
@@ -32,7 +32,7 @@ def make_scored(seed=0, images=90, categories=3, unknown=0.1, prevalence=0.3):
     normal = ~labels.any(axis=1) & (rng.random(images) < 0.8)
     labels[rng.random(labels.shape) < unknown] = NAN
     patients = [f"p{n}" for n in rng.integers(0, images // 2, images)]
-    return scored_images(labels, scores, scores > 0.8, scores.max(axis=1), normal, patients)
+    return labelled_scores(labels, scores, scores > 0.8, scores.max(axis=1), normal, patients)
 
 
 def naive_metrics(scored, patient, weights):
@@ -175,7 +175,7 @@ def test_images_of_a_patient_stay_together():
     labels = np.array([[1, 0]] * 10)
     decisions = np.array([[1, 0]] * 5 + [[0, 1]] * 5)
     patients = ["right"] * 5 + ["wrong"] * 5
-    scored = scored_images(labels, decisions, decisions, np.arange(10), [False] * 10, patients)
+    scored = labelled_scores(labels, decisions, decisions, np.arange(10), [False] * 10, patients)
     assert bootstrap_evaluation(scored, 200).summary["hamming_score"] == (0, 1)
     alone = replace(scored, patients=tuple(range(10)))
     low, high = bootstrap_evaluation(alone, 200).summary["hamming_score"]
@@ -192,7 +192,7 @@ def test_one_positive_stays_without_interval_and_out_of_the_mean():
     # drawn twice, the only positive of category 1 would give it an AUROC of 0
     labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0], [1, 0], [0, 0]])
     scores = np.array([[3, 0], [3, 1], [1, 1], [1, 1], [3, 1], [1, 1.0]])
-    scored = scored_images(labels, scores, scores > 2, scores[:, 0], ~labels.any(axis=1))
+    scored = labelled_scores(labels, scores, scores > 2, scores[:, 0], ~labels.any(axis=1))
     result = bootstrap_evaluation(scored, 100)
     assert result.summary["mean_auroc"] == (1, 1)
     assert np.isnan(result.category_auroc[1]).all()
@@ -240,7 +240,7 @@ def test_draws_are_resampled_together_with_patients():
     # draw 0: a is always right and b always wrong; draw 1: both right. Whatever the patients, a
     # resample of the two draws has the difference 0, 1/2 or 1 with the chances 1/4, 1/2, 1/4
     labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
-    right = scored_images(labels, labels, labels, labels[:, 0], ~labels.any(axis=1), list("abcd"))
+    right = labelled_scores(labels, labels, labels, labels[:, 0], ~labels.any(axis=1), list("abcd"))
     wrong = replace(right, decisions=~right.decisions)
     gap = paired_difference([right, right], [wrong, right], 400)["hamming_score"]
     assert (gap.difference, gap.low, gap.high) == (0.5, 0, 1)
@@ -291,7 +291,9 @@ def test_intervals_over_draws_and_over_cases_are_told_apart():
     labels = np.array([[1.0], [0.0], [1.0], [0.0]])
     calls = ([1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 1])
     draws = [
-        scored_images(labels, labels, np.array(c)[:, None], labels[:, 0], labels[:, 0] == 0, "abcd")
+        labelled_scores(
+            labels, labels, np.array(c)[:, None], labels[:, 0], labels[:, 0] == 0, "abcd"
+        )
         for c in calls
     ]
     found = summarise_draws(draws, 200)["hamming_score"]
@@ -310,7 +312,7 @@ def test_categories_are_summarised_as_their_mean_is():
     rng = np.random.default_rng(0)
     labels = np.tile([[1.0, 0.0], [0.0, 1.0]], (10, 1))
     draws = [
-        scored_images(
+        labelled_scores(
             labels, rng.normal(size=(20, 2)), labels, labels[:, 0], np.zeros(20, bool), range(20)
         )
         for _ in range(2)

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from sdmad import load_backbone
-from sdmad.baselines.bgad import BGADSettings, Flow, build_bgad
+from sdmad.baselines.bgad.detector import BGADSettings, Flow, build_bgad
 from sdmad.baselines.registry import Build
 from sdmad.errors import InputError, WeightsMissingError
 

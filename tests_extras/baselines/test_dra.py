@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdmad import load_backbone
-from sdmad.baselines.dra import DRASettings, build_dra
+from sdmad.baselines.dra.detector import DRASettings, build_dra
 from sdmad.baselines.registry import Build
 from sdmad.errors import WeightsMissingError
 

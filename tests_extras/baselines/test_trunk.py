@@ -8,7 +8,7 @@ import safetensors.torch
 import timm
 import torch
 
-from sdmad.baselines.trunk import IMAGENET_MEAN, imagenet_preprocessing, load_trunk
+from sdmad.baselines.components.trunk import IMAGENET_MEAN, imagenet_preprocessing, load_trunk
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, ModelError, WeightsMissingError
 
@@ -90,7 +90,8 @@ def test_random_weights_follow_the_seed():
 def test_pretrained_weights_come_from_the_hubs_cache(monkeypatch, file):
     asked = []
     monkeypatch.setattr(
-        "sdmad.baselines.trunk.resolve", lambda name, files: asked.append(name) or file.parent
+        "sdmad.baselines.components.trunk.resolve",
+        lambda name, files: asked.append(name) or file.parent,
     )
     pixels = torch.randn(1, 3, 32, 32)
     cached = load_trunk("test_resnet.r160_in1k", "pretrained", (-1,))
@@ -107,7 +108,7 @@ def test_missing_weights_say_what_to_get_and_where_to_put_it(monkeypatch, tmp_pa
         load_trunk("resnet18.tv_in1k", "pretrained", (-1,))
     with pytest.raises(WeightsMissingError, match=r"no file .*nowhere.*timm's resnet18"):
         load_trunk("resnet18", tmp_path / "nowhere.safetensors", (-1,))
-    monkeypatch.setattr("sdmad.baselines.trunk.resolve", lambda name, files: tmp_path)
+    monkeypatch.setattr("sdmad.baselines.components.trunk.resolve", lambda name, files: tmp_path)
     with pytest.raises(WeightsMissingError, match="in the cache without model"):
         load_trunk("resnet18.tv_in1k", "pretrained", (-1,))
 

@@ -31,7 +31,7 @@ from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import (
     ImageTransformer,
     TextTransformer,
-    fill,
+    fill_tower,
     weight_names,
 )
 from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
@@ -134,8 +134,8 @@ def load_clip(
         preprocessing = read_preprocessing(folder, size, openai, known, overrides)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
-    fill(image, tensors, function(runs[0]))
-    fill(text, tensors, function(runs[1]))
+    fill_tower(image, tensors, function(runs[0]))
+    fill_tower(text, tensors, function(runs[1]))
     backbone = CLIPBackbone(folder, image, text, config)
     backbone.preprocessing, backbone.weights_hash = preprocessing, weights_hash
     backbone.activation = joined(runs)

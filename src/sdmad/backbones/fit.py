@@ -17,7 +17,7 @@ Model = TypeVar("Model", bound=nn.Module)
 NAMED = 3  # tensors that a complaint names one by one
 
 
-def fill(
+def load_filled(
     path: Path,
     build: Callable[[], Model],
     *,

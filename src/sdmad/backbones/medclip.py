@@ -30,7 +30,7 @@ from transformers import BertConfig, BertModel, SwinConfig, SwinModel
 from sdmad.backbones.base import Backbone, Tower
 from sdmad.backbones.bert import BertWords, attention_mask, masked_mean, read_bert_words
 from sdmad.backbones.files import read_json
-from sdmad.backbones.fit import fill
+from sdmad.backbones.fit import load_filled
 from sdmad.backbones.known import (
     Channels,
     Overrides,
@@ -317,7 +317,7 @@ def load_medclip(name: str, image_size: int | None = None, **overrides: Any) -> 
             raise ModelError("model.safetensors is MedCLIP-ResNet; only MedCLIP-ViT can be read")
         settings = _read_settings(folder / "config.json")
         preprocessing = settings.preprocessing(image_size, stated)
-        model = fill(
+        model = load_filled(
             folder / "model.safetensors",
             settings.build,
             rename=published_name,

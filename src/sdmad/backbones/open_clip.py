@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sdmad.backbones.base import Backbone, Tower
-from sdmad.backbones.fit import fill
+from sdmad.backbones.fit import load_filled
 from sdmad.backbones.known import (
     GELU,
     OPENAI_MEAN,
@@ -124,7 +124,7 @@ def load_open_clip(name: str, image_size: int | None = None, **overrides: Any) -
             size = _image_size(probe.visual, towers[0], image_size)
         preprocessing = _settle_preprocessing(source, size, stated)
         separate = hasattr(probe, "text")
-        model = fill(
+        model = load_filled(
             source.find_weights(),
             lambda: build_model(config),
             rename=lambda key: f"text.{key}" if separate and key.startswith(TEXT_NAMES) else key,

@@ -290,7 +290,7 @@ def weight_names(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[s
     return names
 
 
-def fill(
+def fill_tower(
     tower: ImageTransformer | TextTransformer, tensors: Mapping[str, Tensor], activation: str
 ) -> None:
     """Fill a tower with a checkpoint's tensors.

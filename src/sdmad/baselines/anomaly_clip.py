@@ -15,16 +15,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.anomaly import AnomalyDetector, OnePerCategory
-from sdmad.baselines.dense_features import dense_features, plain_towers, share_of_blocks
-from sdmad.baselines.minimise import minimise
-from sdmad.baselines.once import Once
-from sdmad.baselines.patch_maps import gaussian_blur, patches_a_side, support_masks, to_pixels
-from sdmad.baselines.pixel_losses import both_sides_loss
-from sdmad.baselines.published import Compat, is_published
+from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
+from sdmad.baselines.components.minimise import minimise
+from sdmad.baselines.components.once import Once
+from sdmad.baselines.components.patch_maps import (
+    gaussian_blur,
+    patches_a_side,
+    support_masks,
+    to_pixels,
+)
+from sdmad.baselines.components.pixel_losses import both_sides_loss
+from sdmad.baselines.components.published import Compat, is_published
 from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.detector.base import Mask
 from sdmad.errors import InputError
-from sdmad.interface import Mask
 from sdmad.method.adapters import adapted_blocks
 
 PUBLISHED_SIZE = 518  # side of the authors' images in pixels

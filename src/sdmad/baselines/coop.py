@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.anchored import anchored_logits, encode_support, known_label_loss, logit_scores
+from sdmad.baselines.components.anchored import (
+    anchored_logits,
+    encode_support,
+    known_label_loss,
+    logit_scores,
+)
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask
+from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
-from sdmad.interface import Detector, Mask
-from sdmad.scores import ImageScores
 
 NORMAL_NAME = "normal"
 

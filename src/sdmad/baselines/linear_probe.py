@@ -14,10 +14,10 @@ from torch import Tensor
 from sdmad.backbones import Backbone
 from sdmad.baselines.registry import Build, System
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask, check_images, check_labels
+from sdmad.detector.evidence import Combined, LinearProbe
+from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
-from sdmad.evidence import Combined, LinearProbe
-from sdmad.interface import Detector, Mask, check_images, check_labels
-from sdmad.scores import ImageScores
 
 
 @dataclass(frozen=True)

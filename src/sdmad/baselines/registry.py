@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sdmad.backbones import Backbone
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask
 from sdmad.errors import InputError
-from sdmad.interface import Detector, Mask
 from sdmad.signs import SignBank
 
 LearnsFrom = Literal["nothing", "normal images", "support set", "auxiliary set"]
@@ -127,16 +127,16 @@ MODULES = {
     "sd-mad-printed": "sd_mad",
     "sd-mad-searched": "sd_mad",
     "sd-mad": "sd_mad",
-    "inctrl": "inctrl",
-    "dra": "dra",
-    "dra-patches": "dra",
-    "bgad": "bgad",
-    "bgad-patches": "bgad",
-    "winclip": "winclip",
-    "winclip-few": "winclip",
+    "inctrl": "inctrl.detector",
+    "dra": "dra.detector",
+    "dra-patches": "dra.detector",
+    "bgad": "bgad.detector",
+    "bgad-patches": "bgad.detector",
+    "winclip": "winclip.detector",
+    "winclip-few": "winclip.detector",
     "anomaly-clip": "anomaly_clip",
-    "aa-clip": "aa_clip",
-    "mvfa": "mvfa",
+    "aa-clip": "aa_clip.detector",
+    "mvfa": "mvfa.detector",
     "sd-mad-mvfa": "sdmad_mvfa",
 }
 """System name to the module of this package whose ``SYSTEMS`` holds it, in the tables' order."""

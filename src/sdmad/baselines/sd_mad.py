@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sdmad.baselines.registry import Build, System
-from sdmad.config import SDMADConfig
-from sdmad.detector import SDMAD
+from sdmad.detector.config import SDMADConfig
+from sdmad.detector.sdmad import SDMAD
 
 SOURCE = "SD-MAD, under review at ICLR 2026"
 

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.mvfa import MVFA, SEARCHED, MVFASettings
+from sdmad.baselines.mvfa.detector import MVFA, SEARCHED, MVFASettings
 from sdmad.baselines.registry import Build, System
-from sdmad.config import SDMADConfig
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask, check_images, check_labels
+from sdmad.detector.config import SDMADConfig
+from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.scores import ImageScores
+from sdmad.detector.sign_scorer import SignScorer
+from sdmad.detector.training import TextFeatures
 from sdmad.errors import InputError
-from sdmad.evidence import SignAndImageEvidence
-from sdmad.interface import Detector, Mask, check_images, check_labels
 from sdmad.method.losses import inter_anomaly_loss
 from sdmad.method.scoring import normal_anchor
-from sdmad.scores import ImageScores
-from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
-from sdmad.training import TextFeatures
 
 
 class SDMADMVFA(Detector):

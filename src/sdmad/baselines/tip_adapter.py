@@ -19,13 +19,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.anchored import anchored_logits, encode_support, known_label_loss, logit_scores
+from sdmad.baselines.components.anchored import (
+    anchored_logits,
+    encode_support,
+    known_label_loss,
+    logit_scores,
+)
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask
+from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
-from sdmad.interface import Detector, Mask
 from sdmad.method.scoring import normal_anchor
-from sdmad.scores import ImageScores
 from sdmad.signs import SignBank
 
 

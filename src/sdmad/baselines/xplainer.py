@@ -21,10 +21,10 @@ from torch.nn.functional import logsigmoid
 from sdmad.backbones import Backbone
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
-from sdmad.evidence import Combined
-from sdmad.interface import Detector, Mask
+from sdmad.detector.base import Detector, Mask
+from sdmad.detector.evidence import Combined
+from sdmad.detector.scores import ImageScores
 from sdmad.method.scoring import pool_signs
-from sdmad.scores import ImageScores
 from sdmad.signs import SignBank
 
 # Behind one of these a normal sentence speaks of what is not there.

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
+from sdmad.baselines.components.state_prompts import mean_direction
 from sdmad.baselines.registry import System
-from sdmad.baselines.state_prompts import mean_direction
-from sdmad.config import SDMADConfig, parse_decision
 from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask
+from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.scores import ImageScores
+from sdmad.detector.sign_scorer import SignScorer
+from sdmad.detector.training import TextFeatures
 from sdmad.errors import InputError
-from sdmad.evidence import SignAndImageEvidence
-from sdmad.interface import Detector, Mask
 from sdmad.method.scoring import normal_anchor
-from sdmad.scores import ImageScores
-from sdmad.sign_scorer import SignScorer
 from sdmad.signs import SignBank
-from sdmad.training import TextFeatures
 
 
 def name_bank(bank: SignBank) -> SignBank:

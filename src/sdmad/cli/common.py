@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from sdmad.data.images import ImageError
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
 USER_ERROR = 2
 SOME_UNREADABLE = 3

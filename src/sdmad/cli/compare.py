@@ -50,7 +50,7 @@ def command(
     if listing:
         _list()
         return
-    from sdmad.comparison import Comparison, compare
+    from sdmad.studies.comparison import Comparison, compare
 
     names = () if systems == "all" else tuple(name.strip() for name in systems.split(","))
     asked = Comparison(
@@ -66,7 +66,7 @@ def command(
 
 def _list() -> None:
     from sdmad.baselines.registry import list_systems
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
     rows = [
         (

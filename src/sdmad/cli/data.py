@@ -11,7 +11,7 @@ from sdmad.cli.common import Force, notes, readable_warnings, show
 
 if TYPE_CHECKING:
     from sdmad.data.integrity import Report
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
 NOT_WHOLE = 1
 SHOWN_PLACES = 3
@@ -61,7 +61,7 @@ def check(
 
 def _findings(report: Report) -> Table:
     """The checks, one a row; places beyond the first few are in the JSON."""
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
     rows = []
     for finding in report.findings:
@@ -78,7 +78,7 @@ def _findings(report: Report) -> Table:
 
 def _counts(report: Report) -> list[Table]:
     """Images by category and split, found and published."""
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
     splits = list(dict.fromkeys(count.split for count in report.counts))
     names = list(dict.fromkeys(count.name for count in report.counts))

@@ -22,8 +22,8 @@ def command(
 
     Example: `sdmad demo --modality brain --out demo`
     """
-    from sdmad.demonstration import run_demo
     from sdmad.output import check_output
+    from sdmad.studies.demo import run_demo
 
     check_output(out, force)
     start = time.monotonic()

@@ -41,11 +41,11 @@ def command(
 
     Example: `sdmad evaluate model LABELS.csv --out results`
     """
+    from sdmad.cli.steps import load_with_decision
     from sdmad.data.table import read_label_table
-    from sdmad.evaluation.tables import protocol_tables
-    from sdmad.judgement import judge, write_judgement
     from sdmad.output import check_output, output_directory
-    from sdmad.workflow import load_with_decision
+    from sdmad.reporting.model_evaluation import judge, write_judgement
+    from sdmad.reporting.tables import protocol_tables
 
     check_output(out, force, (model, labels, normals, backbone))
     with readable_warnings():

@@ -31,10 +31,10 @@ def command(
     import dataclasses
 
     from sdmad.data.address import file_of
-    from sdmad.detector import SDMAD
-    from sdmad.explaining import explanation_table, write_overlays
-    from sdmad.maps import check_gives_maps
+    from sdmad.detector.maps import check_gives_maps
+    from sdmad.detector.sdmad import SDMAD
     from sdmad.output import check_output, json_text
+    from sdmad.reporting.explanations import explanation_table, write_overlays
 
     if maps is not None:
         check_output(maps, force, [model, file_of(image), backbone])

@@ -52,9 +52,9 @@ def command(
 
     Example: `sdmad export model --format openvino --precision bf16 --out graph`
     """
+    from sdmad.cli.steps import load_with_decision
     from sdmad.export.exporting import check_request, export_model
     from sdmad.output import check_output
-    from sdmad.workflow import load_with_decision
 
     check_request(layout.value, precision.value, calibration)
     check_output(out, force, inputs=(model, calibration, normals))

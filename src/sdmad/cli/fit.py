@@ -59,8 +59,8 @@ def command(
 
     Example: `sdmad fit LABELS.csv --signs brain --shots 4 --seed 0 --out model`
     """
+    from sdmad.cli.steps import FitRequest, fit_on_table, support_path
     from sdmad.output import check_output, check_output_file
-    from sdmad.workflow import FitRequest, fit_on_table, support_path
 
     check_output(out, force, (labels, signs, normals, support, backbone))
     if support_path(out).parent.is_dir():

@@ -25,7 +25,7 @@ def command(
     Example: `sdmad phantom brain --images 400 --seed 1 --out phantoms`
     """
     from sdmad.phantoms.cases import load_modality
-    from sdmad.phantoms.dataset import write_phantoms
+    from sdmad.phantoms.files import write_phantoms
 
     written = write_phantoms(load_modality(modality), out, images, seed, style, size, force)
     typer.echo(f"{written}")

@@ -19,9 +19,9 @@ from sdmad.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from sdmad.detector import SDMAD
+    from sdmad.detector.sdmad import SDMAD
     from sdmad.export.runtime import ExportedModel
-    from sdmad.predictions import Prediction
+    from sdmad.reporting.predictions import Prediction
 
 
 class Format(StrEnum):
@@ -61,7 +61,7 @@ def command(
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
-    from sdmad.predictions import Predictions, rows_as_csv, rows_as_json_lines
+    from sdmad.reporting.predictions import Predictions, rows_as_csv, rows_as_json_lines
 
     if out is not None:
         check_output_file(out, force)
@@ -73,7 +73,7 @@ def command(
             _refuse_maps(maps)
             detector: SDMAD | ExportedModel = ExportedModel.load(model)
         else:
-            from sdmad.workflow import load_with_decision
+            from sdmad.cli.steps import load_with_decision
 
             detector = load_with_decision(model, decision, normals, backbone, device, precision)
             if maps is not None:
@@ -102,7 +102,7 @@ def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) ->
 
 def _check_backbone(detector: SDMAD) -> None:
     """Refuse a backbone that gives no maps, before any work is done."""
-    from sdmad.maps import check_gives_maps
+    from sdmad.detector.maps import check_gives_maps
 
     check_gives_maps(detector.backbone)
 
@@ -119,8 +119,8 @@ def _refuse_maps(maps: Path | None) -> None:
 def _write_maps(
     detector: SDMAD | ExportedModel, rows: Sequence[Prediction], maps: Path, force: bool
 ) -> None:
-    from sdmad.detector import SDMAD
-    from sdmad.map_files import write_maps
+    from sdmad.detector.sdmad import SDMAD
+    from sdmad.reporting.map_files import write_maps
 
     assert isinstance(detector, SDMAD)  # an export was refused
     write_maps(detector, rows, maps, force)

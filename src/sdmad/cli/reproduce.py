@@ -37,7 +37,7 @@ def command(
 
     Example: `sdmad reproduce table4 --data phantom --seeds 2 --out reproduction`
     """
-    from sdmad.reproduction import Request, reproduce
+    from sdmad.studies.reproduction import Request, reproduce
 
     request = Request(target, data, out, backbone, seeds, medclip, image_size, device)
     start = time.monotonic()

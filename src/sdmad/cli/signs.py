@@ -25,8 +25,8 @@ def show_bank(bank: Bank) -> None:
 
     Example: `sdmad signs show brain`
     """
-    from sdmad.evaluation.tables import Table
     from sdmad.signs import SignBank
+    from sdmad.table import Table
 
     content = SignBank.load(bank)
     owners = ["normal"] * len(content.normal) + [content.names[i] for i in content.category_index]

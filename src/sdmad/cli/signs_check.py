@@ -78,7 +78,7 @@ def _judge(
 
 
 def _show_complaints(bank: SignBank, complaints: list[Complaint]) -> None:
-    from sdmad.evaluation.tables import Table
+    from sdmad.table import Table
 
     count = len(bank.sentences)
     if not complaints:
@@ -90,8 +90,8 @@ def _show_complaints(bank: SignBank, complaints: list[Complaint]) -> None:
 
 
 def _draw(measures: SignMeasures, picture: Path) -> None:
-    from sdmad.evaluation.sign_plots import sign_matrix
     from sdmad.output import write_bytes
+    from sdmad.reporting.sign_plots import sign_matrix
 
     bank = measures.bank
     owners = [bank.names[k] for k in bank.category_index]

@@ -10,7 +10,7 @@ import typer
 from sdmad.cli.common import say, show
 
 if TYPE_CHECKING:
-    from sdmad.model_signs import ModelSigns
+    from sdmad.detector.model_signs import ModelSigns
     from sdmad.signs.diff import Change
 
 
@@ -24,14 +24,14 @@ def command(
 
     Example: `sdmad signs diff model my-bank.yaml`
     """
-    from sdmad.evaluation.tables import Table
     from sdmad.signs import SignBank
     from sdmad.signs.bank import list_banks
     from sdmad.signs.diff import diff_banks
+    from sdmad.table import Table
 
     model = None
     if Path(before).is_dir() and before not in list_banks():
-        from sdmad.model_signs import read_model_signs
+        from sdmad.detector.model_signs import read_model_signs
 
         model = read_model_signs(Path(before))
     old = model.bank if model else SignBank.load(before)

@@ -32,7 +32,7 @@ def command(
 
     Example: `sdmad signs stress brain --out stress/brain`
     """
-    from sdmad.stress import StressRequest, stress
+    from sdmad.studies.stress import StressRequest, stress
 
     start = time.monotonic()
     with readable_warnings():

@@ -18,7 +18,7 @@ ENTRIES = 1 << 16
 """The most entries that a table can have."""
 
 
-class Table(NamedTuple):
+class LookupTable(NamedTuple):
     """A lookup table: values up to ``first`` get the first entry, beyond the last the last."""
 
     first: int
@@ -107,7 +107,7 @@ def palette(values: NDArray[np.generic], header: Dataset, signed: bool) -> NDArr
             raise ValueError("palette too short")
         if entries.max() > 255:
             entries = entries >> 8
-        channels.append(Table(first, bits, entries[:count]).look_up(values))
+        channels.append(LookupTable(first, bits, entries[:count]).look_up(values))
     return np.stack(channels, axis=-1).astype(np.uint8)
 
 
@@ -175,12 +175,12 @@ def _group(header: Dataset, index: int, macro: str) -> Dataset:
     return header
 
 
-def _table(item: Dataset, header: Dataset, signed: bool) -> Table:
+def _table(item: Dataset, header: Dataset, signed: bool) -> LookupTable:
     count, first, bits = _descriptor(item.get("LUTDescriptor"), signed)
     entries = _numbers(item.get("LUTData"), count, header)
     if len(entries) < count:
         raise ValueError("lookup table too short")
-    return Table(first, bits, entries[:count])
+    return LookupTable(first, bits, entries[:count])
 
 
 def _descriptor(value: object, signed: bool) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from scipy import special, stats
 
 from sdmad.errors import InputError
 from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.evaluation.metrics import (
     MINIMUM_FOR_AUROC,
     BoolArray,
@@ -23,7 +24,6 @@ from sdmad.evaluation.metrics import (
     label_matrix,
     score_array,
 )
-from sdmad.evaluation.scored import ScoredImages
 
 _REACH = float(stats.norm.ppf((1 + LEVEL) / 2))
 
@@ -142,7 +142,7 @@ def delong_difference(y_true: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLongDi
     return DeLongDifference(difference, variance, low, high)
 
 
-def delong_intervals(scored: ScoredImages) -> DeLongIntervals | None:
+def delong_intervals(scored: LabelledScores) -> DeLongIntervals | None:
     """The DeLong intervals of every category and of normal against abnormal images.
 
     Args:

@@ -14,9 +14,9 @@ import numpy as np
 from scipy import stats
 
 from sdmad.errors import InputError
+from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores
 from sdmad.evaluation.metrics import FloatArray, mean_of_defined
 from sdmad.evaluation.resampling import ResampledMetrics, patient_index, ratio, resample_weights
-from sdmad.evaluation.scored import SUMMARY_METRICS, ScoredImages
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -59,7 +59,7 @@ class BootstrapIntervals:
 
 
 def bootstrap_evaluation(
-    scored: ScoredImages, resamples: int = 1000, seed: int = 0
+    scored: LabelledScores, resamples: int = 1000, seed: int = 0
 ) -> BootstrapIntervals:
     """Intervals for every metric of an evaluation.
 
@@ -160,7 +160,7 @@ class PairedDifference:
 
 
 def summarise_draws(
-    draws: ScoredImages | Sequence[ScoredImages], resamples: int = 1000, seed: int = 0
+    draws: LabelledScores | Sequence[LabelledScores], resamples: int = 1000, seed: int = 0
 ) -> dict[str, DrawSummary]:
     """Mean, deviation and interval of every metric over one or more draws.
 
@@ -183,7 +183,7 @@ def summarise_draws(
 
 
 def summarise_categories(
-    draws: ScoredImages | Sequence[ScoredImages], resamples: int = 1000, seed: int = 0
+    draws: LabelledScores | Sequence[LabelledScores], resamples: int = 1000, seed: int = 0
 ) -> tuple[DrawSummary, ...]:
     """Mean, deviation and intervals of each category's AUROC over one or more draws.
 
@@ -241,8 +241,8 @@ def _category_names(categories: int) -> tuple[str, ...]:
 
 
 def paired_difference(
-    a: ScoredImages | Sequence[ScoredImages],
-    b: ScoredImages | Sequence[ScoredImages],
+    a: LabelledScores | Sequence[LabelledScores],
+    b: LabelledScores | Sequence[LabelledScores],
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, PairedDifference]:
@@ -299,14 +299,14 @@ def differences_over_draws(
     return result
 
 
-def _as_draws(draws: ScoredImages | Sequence[ScoredImages]) -> list[ScoredImages]:
-    tables = [draws] if isinstance(draws, ScoredImages) else list(draws)
+def _as_draws(draws: LabelledScores | Sequence[LabelledScores]) -> list[LabelledScores]:
+    tables = [draws] if isinstance(draws, LabelledScores) else list(draws)
     if not tables:
         raise InputError("no draw given: expected one or more scored sets of images")
     return tables
 
 
-def _check_same_images(one: ScoredImages, other: ScoredImages, draw: int) -> None:
+def _check_same_images(one: LabelledScores, other: LabelledScores, draw: int) -> None:
     same = (
         np.array_equal(one.labels, other.labels, equal_nan=True)
         and np.array_equal(one.normal, other.normal)
@@ -319,7 +319,7 @@ def _check_same_images(one: ScoredImages, other: ScoredImages, draw: int) -> Non
         )
 
 
-def _prepared(systems: Sequence[Sequence[ScoredImages]]) -> tuple[list[list[Resampled]], int]:
+def _prepared(systems: Sequence[Sequence[LabelledScores]]) -> tuple[list[list[Resampled]], int]:
     """Every draw of every system, ready to be resampled, and the number of patients."""
     index, patients = patient_index(*[table.patients for table in systems[0]])
     ready: list[list[Resampled]] = [

@@ -17,7 +17,7 @@ from sdmad.errors import InputError
 from sdmad.evaluation import metrics
 from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
 from sdmad.evaluation.intervals import bootstrap_evaluation
-from sdmad.evaluation.scored import SUMMARY_METRICS, ScoredImages, scored_images
+from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores, labelled_scores
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS, trivial_predictor
 
 Interval = tuple[float, float]
@@ -169,7 +169,7 @@ def evaluate(
         InputError: if a shape or a value does not fit, no label is known, or a name is given
             twice.
     """
-    scored = scored_images(labels, scores, decisions, abnormality, normal, patients)
+    scored = labelled_scores(labels, scores, decisions, abnormality, normal, patients)
     names = tuple(categories)
     if len(names) != scored.labels.shape[1]:
         raise InputError(
@@ -182,7 +182,7 @@ def evaluate(
 
 
 def evaluate_scored(
-    scored: ScoredImages, categories: Sequence[str], resamples: int = 1000, seed: int = 0
+    scored: LabelledScores, categories: Sequence[str], resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
     """Judge one system by the three protocols; the same as :func:`evaluate` on checked arrays.
 
@@ -254,7 +254,7 @@ def decision_metrics(labels: ArrayLike, decisions: ArrayLike) -> dict[str, float
 
 
 def _category_results(
-    scored: ScoredImages,
+    scored: LabelledScores,
     names: Sequence[str],
     intervals: Sequence[Interval],
     delong: Sequence[DeLongAUROC],
@@ -302,7 +302,7 @@ def _category_note(positives: int, negatives: int, positive_patients: int) -> st
 
 
 def _notes(
-    scored: ScoredImages, results: dict[str, CategoryResult], patients: int, resamples: int
+    scored: LabelledScores, results: dict[str, CategoryResult], patients: int, resamples: int
 ) -> tuple[str, ...]:
     notes = []
     missing = [name for name, one in results.items() if isnan(one.auroc)]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC, FloatArray
-from sdmad.evaluation.scored import ScoredImages
 from sdmad.progress import track
 
 IntArray = NDArray[np.int64]
@@ -80,7 +80,7 @@ class ResampledMetrics:
         patients: number of patients ``P``.
     """
 
-    def __init__(self, scored: ScoredImages, patient: IntArray, patients: int) -> None:
+    def __init__(self, scored: LabelledScores, patient: IntArray, patients: int) -> None:
         self.categories = scored.labels.shape[1]
         self._auroc = [
             WeightedAUROC(scored.labels[:, k], scored.scores[:, k], patient, patients)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdmad.data.images import content_hash, list_images
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.table import read_label_table
-from sdmad.detector import SDMAD
+from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import InputError
 from sdmad.progress import track
 

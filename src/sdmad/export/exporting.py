@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad._version import __version__
-from sdmad.detector import SDMAD
+from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import InputError
 from sdmad.export import verify
 from sdmad.export.calibration import GivenImages, choose, squares

@@ -16,13 +16,13 @@ from torch.nn.functional import normalize, pad, scaled_dot_product_attention
 
 from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import Block, ImageTransformer
-from sdmad.config import parse_decision
-from sdmad.detector import SDMAD
+from sdmad.detector.config import parse_decision
+from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import InputError
 from sdmad.method.adapters import ShiftAdapter
 
 OUTPUTS = ("scores", "decisions", "abnormality", "similarity", "anchor_similarity")
-"""Outputs of every graph, in this order: those of :class:`~sdmad.interface.ImageScores`."""
+"""Outputs of every graph, in this order: those of :class:`~sdmad.detector.base.ImageScores`."""
 
 
 class FoldedAdapter(nn.Module):
@@ -147,7 +147,7 @@ def first_token(block: nn.Module, hidden: Tensor) -> Tensor:
 
 
 class Scoring(nn.Module):
-    """Embeddings to what :class:`~sdmad.interface.ImageScores` holds.
+    """Embeddings to what :class:`~sdmad.detector.base.ImageScores` holds.
 
     Whatever is linear in the embedding is one matrix: cosines with signs and anchor, means over the
     kept signs of a category, log odds of the probe.

@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from sdmad.detector import SDMAD
+from sdmad.detector.sdmad import SDMAD
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, WholeGraph
 from sdmad.export.pillow import resamples_tall_first

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sdmad.detector import SDMAD
+from sdmad.detector.sdmad import SDMAD
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, Scoring, adapted_image
 from sdmad.export.pillow import resamples_tall_first

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource
+from sdmad.detector.findings import Explanation, explanations
+from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
 from sdmad.export.files import GRAPHS, Description, read_description
-from sdmad.findings import Explanation, explanations
 from sdmad.progress import track
-from sdmad.scores import ImageScores
 
 BATCH_SIZE = 8
 OnError = Callable[[int, ImageError], None]
@@ -95,7 +95,7 @@ class ExportedModel:
         on_error: OnError | None = None,
         progress: str | None = None,
     ) -> ImageScores:
-        """Score images in batches, in their order; as :meth:`sdmad.interface.Detector.score`.
+        """Score images in batches, in their order; as :meth:`sdmad.detector.base.Detector.score`.
 
         Args:
             images: n paths, Pillow images or arrays.

@@ -14,10 +14,10 @@ from PIL import Image
 from sdmad.data.borders import normalise_border
 from sdmad.data.images import to_image
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector import SDMAD
+from sdmad.detector.scores import ImageScores
+from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import ModelError
 from sdmad.export.runtime import ExportedModel
-from sdmad.scores import ImageScores
 
 RANDOM_SIZES = ((1, 1), (0.5, 0.8), (1.7, 1.2), (1.1, 2.3), (3.1, 3), (0.9, 1))
 """Heights and widths of the random images, as multiples of the graph's own side."""

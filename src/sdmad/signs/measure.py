@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from sdmad.backbones import Backbone
 from sdmad.errors import InputError
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
-from sdmad.evaluation.tables import Table, percent
 from sdmad.method.selection import select_signs, sign_margins
+from sdmad.reporting.tables import percent
 from sdmad.signs.bank import SignBank
+from sdmad.table import Table
 
 MOST_SIGNS = 3_000
 """Signs that are compared with each other; the matrix of their cosines grows with the square."""

@@ -10,8 +10,8 @@ from sdmad.data.integrity.files import (
     check_unlisted,
     check_unreadable,
 )
-from sdmad.data.integrity.findings import Finding, Report, Verdict, passed
 from sdmad.data.integrity.leaks import SPLIT, check_identical, check_patients
+from sdmad.data.integrity.problems import Problem, Report, Verdict, passed
 from sdmad.data.integrity.scan import scan
 from sdmad.data.integrity.shortcuts import check_shortcuts
 from sdmad.data.sets import ChestXray8, DataSet, FastMRIPlus
@@ -36,12 +36,12 @@ def check_data_set(data: DataSet) -> Report:
         table = data.table
         boxes = _boxes(data)
     except InputError as error:
-        finding = Finding(TABLES, Verdict.FAIL, str(error), (), "see the message", 1)
+        finding = Problem(TABLES, Verdict.FAIL, str(error), (), "see the message", 1)
         return Report(data.name, data.root, 0, (finding,))
     counted, counts = check_counts(data)
     seen = scan(data)
     patients = check_patients(seen)
-    findings: list[Finding | None] = [
+    findings: list[Problem | None] = [
         passed(TABLES, f"{len(table)} images in {table.path.name}{boxes}"),
         counted,
         check_missing(seen),

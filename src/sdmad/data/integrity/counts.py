@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sdmad.data.integrity.findings import Count, Finding, Verdict, listed, passed
+from sdmad.data.integrity.problems import Count, Problem, Verdict, listed, passed
 from sdmad.data.integrity.published import PUBLISHED, Published
 from sdmad.data.sets.base import DataSet
 from sdmad.data.sets.fastmri_plus import CATEGORIES, SMALL_VESSEL, FastMRIPlus
@@ -17,7 +17,7 @@ PAPER_SLICES = (0, 5, 10)
 Counts = Mapping[str, Mapping[str, int]]
 
 
-def check_counts(data: DataSet) -> tuple[Finding, tuple[Count, ...]]:
+def check_counts(data: DataSet) -> tuple[Problem, tuple[Count, ...]]:
     """Compare the counts with the release that they are nearest to.
 
     Rows of the table count whether or not their file is there; a check of its own looks for files.
@@ -34,7 +34,7 @@ def check_counts(data: DataSet) -> tuple[Finding, tuple[Count, ...]]:
         return passed(CHECK, f"as published ({release.source})"), counts
     what = f"{len(differences)} counts differ from those published ({release.source})"
     mend = "compare with the table of counts; download or unpack again what is short"
-    return Finding(CHECK, Verdict.FAIL, what, listed(differences), mend, len(differences)), counts
+    return Problem(CHECK, Verdict.FAIL, what, listed(differences), mend, len(differences)), counts
 
 
 def count_images(table: LabelTable) -> Counts:

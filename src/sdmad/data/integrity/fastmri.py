@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sdmad.data.address import slice_address
 from sdmad.data.headers import Header
 from sdmad.data.images import read_image
-from sdmad.data.integrity.findings import Finding, Verdict, listed, passed
+from sdmad.data.integrity.problems import Problem, Verdict, listed, passed
 from sdmad.data.integrity.scan import Scan
 from sdmad.data.plane import ImageError
 from sdmad.data.sets.base import Box, box_mask
@@ -26,7 +26,7 @@ FEWEST_VOLUMES = 8
 SIGNIFICANT = 0.01
 
 
-def check_fastmri(scan: Scan, data: FastMRIPlus) -> tuple[Finding, ...]:
+def check_fastmri(scan: Scan, data: FastMRIPlus) -> tuple[Problem, ...]:
     """All checks of fastMRI+ beyond those of every data set."""
     headers = {
         name: look.header
@@ -42,7 +42,7 @@ def check_fastmri(scan: Scan, data: FastMRIPlus) -> tuple[Finding, ...]:
     )
 
 
-def check_orientation(data: FastMRIPlus, headers: dict[str, Header]) -> Finding:
+def check_orientation(data: FastMRIPlus, headers: dict[str, Header]) -> Problem:
     """Whether the boxes fit the images as they are read, or their mirror images.
 
     A finding differs from what surrounds it. For each volume the contrast of its boxes with a
@@ -76,7 +76,7 @@ def _contrast(image: NDArray[np.float64], box: Box) -> float:
     return abs(float(image[inside].mean() - image[around].mean()))
 
 
-def _orientation(fitting: int, mirrored: int) -> Finding:
+def _orientation(fitting: int, mirrored: int) -> Problem:
     from scipy.stats import binomtest
 
     volumes = fitting + mirrored
@@ -87,7 +87,7 @@ def _orientation(fitting: int, mirrored: int) -> Finding:
     if sure and fitting > mirrored:
         return passed(FLIPPED, f"{what} ones: boxes and images agree")
     if sure:
-        return Finding(
+        return Problem(
             FLIPPED,
             Verdict.FAIL,
             f"{what} ones: boxes and images are upside down to each other",
@@ -97,7 +97,7 @@ def _orientation(fitting: int, mirrored: int) -> Finding:
             mirrored,
         )
     mend = "look at a few images with their boxes before you use the masks"
-    return Finding(FLIPPED, Verdict.WARN, f"{what} ones: undecided", (), mend, volumes)
+    return Problem(FLIPPED, Verdict.WARN, f"{what} ones: undecided", (), mend, volumes)
 
 
 def _boxed(data: FastMRIPlus, headers: dict[str, Header]) -> list[tuple[str, int, tuple[Box, ...]]]:
@@ -110,7 +110,7 @@ def _boxed(data: FastMRIPlus, headers: dict[str, Header]) -> list[tuple[str, int
     return [(name, index, tuple(found)) for (name, index), found in sorted(boxes.items())]
 
 
-def check_inside(data: FastMRIPlus, headers: dict[str, Header]) -> Finding:
+def check_inside(data: FastMRIPlus, headers: dict[str, Header]) -> Problem:
     """Boxes that leave their image: the volume has another matrix than the annotations."""
     boxed = [note for note in data.annotations if note.box is not None and note.file in headers]
     out = [note for note in boxed if _leaves(note, headers[note.file])]
@@ -119,7 +119,7 @@ def check_inside(data: FastMRIPlus, headers: dict[str, Header]) -> Finding:
     where = listed(f"row {note.line} of brain.csv" for note in out)
     what = f"{len(out)} of {len(boxed)} boxes lie partly outside their image"
     mend = "use reconstruction_rss as fastMRI ships it (320 x 320), not resized or cropped"
-    return Finding(OUTSIDE, Verdict.FAIL, what, where, mend, len(out))
+    return Problem(OUTSIDE, Verdict.FAIL, what, where, mend, len(out))
 
 
 def _leaves(note: Annotation, header: Header) -> bool:
@@ -129,7 +129,7 @@ def _leaves(note: Annotation, header: Header) -> bool:
     return min(box.x, box.y) < 0 or box.x + box.width > width or box.y + box.height > height
 
 
-def check_study_level(data: FastMRIPlus) -> Finding:
+def check_study_level(data: FastMRIPlus) -> Problem:
     """Study-level labels: they hold for the whole study and count at slice 0 only."""
     study = [note for note in data.annotations if note.study_level]
     moved = [note for note in study if note.stated_slice != 0]
@@ -137,11 +137,11 @@ def check_study_level(data: FastMRIPlus) -> Finding:
         where = listed(f"row {note.line} of brain.csv" for note in moved)
         what = f"{len(moved)} of {len(study)} study-level labels do not stand at slice 0"
         mend = "restore brain.csv of microsoft/fastmri-plus; they are counted at slice 0"
-        return Finding(STUDY, Verdict.WARN, what, where, mend, len(moved))
+        return Problem(STUDY, Verdict.WARN, what, where, mend, len(moved))
     return passed(STUDY, f"{len(study)}, all at slice 0; they count there and nowhere else")
 
 
-def check_reviewed(data: FastMRIPlus) -> Finding:
+def check_reviewed(data: FastMRIPlus) -> Problem:
     """Volumes on the list without a row in the table: reviewed, nothing found, normal."""
     annotated = {note.file for note in data.annotations}
     without = sum(name not in annotated for name in data.reviewed)
@@ -150,7 +150,7 @@ def check_reviewed(data: FastMRIPlus) -> Finding:
     )
 
 
-def check_depth(data: FastMRIPlus, headers: dict[str, Header]) -> Finding:
+def check_depth(data: FastMRIPlus, headers: dict[str, Header]) -> Problem:
     """Volumes that lack a slice that was annotated."""
     lines = listed(
         f"row {note.line} of brain.csv: slice {note.slice_index}, the volume has "
@@ -161,7 +161,7 @@ def check_depth(data: FastMRIPlus, headers: dict[str, Header]) -> Finding:
     if lines:
         what = f"{len(lines)} annotations lie on slices that the volume does not have"
         mend = "download these volumes again"
-        return Finding(DEPTH, Verdict.FAIL, what, lines, mend, len(lines))
+        return Problem(DEPTH, Verdict.FAIL, what, lines, mend, len(lines))
     other = sum(header.slices != SLICES for header in headers.values())
     return passed(
         DEPTH, f"every annotated slice is there; {other} volumes have another number than {SLICES}"

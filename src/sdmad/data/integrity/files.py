@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sdmad.data.images import SUFFIXES
-from sdmad.data.integrity.findings import Finding, Verdict, below, listed, passed
+from sdmad.data.integrity.problems import Problem, Verdict, below, listed, passed
 from sdmad.data.integrity.scan import Scan, inspect
 from sdmad.data.sets.base import PICTURE_ENDINGS, DataSet, list_pictures, walk
 from sdmad.data.sets.chestxray8 import ChestXray8
@@ -18,7 +18,7 @@ MISSING, UNLISTED, UNREADABLE, MASK = "missing files", "unlisted files", "unread
 _NOT_DATA = frozenset({".txt", ".csv", ".md", ".json", ".yaml", ".html", ".pdf"})
 
 
-def check_missing(scan: Scan) -> Finding:
+def check_missing(scan: Scan) -> Problem:
     """Rows whose file is not there."""
     gone = [row for row, file in enumerate(scan.files) if scan.inspections[file].missing]
     if not gone:
@@ -26,10 +26,10 @@ def check_missing(scan: Scan) -> Finding:
     where = listed(f"{below(scan.files[row], scan.data.root)}" for row in gone)
     what = f"{len(gone)} of {len(scan.files)} images have no file"
     mend = "download or unpack the part that holds them, or remove their rows"
-    return Finding(MISSING, Verdict.FAIL, what, where, mend, len(gone))
+    return Problem(MISSING, Verdict.FAIL, what, where, mend, len(gone))
 
 
-def check_unreadable(scan: Scan) -> Finding:
+def check_unreadable(scan: Scan) -> Problem:
     """Files that are empty, cut short or no image, and slices that a volume does not have."""
     root = scan.data.root
     bad = [
@@ -45,10 +45,10 @@ def check_unreadable(scan: Scan) -> Finding:
         return passed(UNREADABLE, "every header can be read and no PNG or JPEG is cut short")
     what = f"{len(bad)} of {len(scan.inspections)} files cannot be read"
     mend = "copy or download them again"
-    return Finding(UNREADABLE, Verdict.FAIL, what, listed(bad), mend, len(bad))
+    return Problem(UNREADABLE, Verdict.FAIL, what, listed(bad), mend, len(bad))
 
 
-def check_unlisted(scan: Scan) -> Finding:
+def check_unlisted(scan: Scan) -> Problem:
     """Files that no row of the table names."""
     data = scan.data
     if isinstance(data, FastMRIPlus):
@@ -65,7 +65,7 @@ def check_unlisted(scan: Scan) -> Finding:
         return passed(UNLISTED, "every image belongs to a row")
     where = listed(below(path, data.root) for path in strays)
     what = f"{len(strays)} files belong to no image of the data set"
-    return Finding(UNLISTED, Verdict.WARN, what, where, mend, len(strays))
+    return Problem(UNLISTED, Verdict.WARN, what, where, mend, len(strays))
 
 
 def _pictures(data: ChestXray8 | TableData) -> Iterator[Path]:
@@ -88,7 +88,7 @@ def _odd_files(data: DataSet) -> Iterator[Path]:
                 yield path
 
 
-def check_masks(scan: Scan) -> Finding | None:
+def check_masks(scan: Scan) -> Problem | None:
     """Abnormal images without a mask, masks without an image or of another size."""
     data = scan.data
     if not isinstance(data, SplitFolders):
@@ -99,7 +99,7 @@ def check_masks(scan: Scan) -> Finding | None:
             return None
         what = f"{data.name} has masks, but no folder of masks is here"
         mend = "unpack the masks (label or anomaly_mask beside img)"
-        return Finding(MASK, Verdict.FAIL, what, (), mend, len(abnormal))
+        return Problem(MASK, Verdict.FAIL, what, (), mend, len(abnormal))
     masks = {data.mask_file(row): row for row in abnormal}
     there = {path for folder in {mask.parent for mask in masks} for path in list_pictures(folder)}
     wrong = [f"{below(p, data.root)}: missing" for p in masks if p not in there]
@@ -109,7 +109,7 @@ def check_masks(scan: Scan) -> Finding | None:
         return passed(MASK, f"{len(masks)} abnormal images, each with a mask of its size")
     mend = "unpack images and masks again from one archive"
     what = f"{len(wrong)} masks are missing, belong to no image or have another size"
-    return Finding(MASK, Verdict.FAIL, what, listed(wrong), mend, len(wrong))
+    return Problem(MASK, Verdict.FAIL, what, listed(wrong), mend, len(wrong))
 
 
 def _sizes(scan: Scan, masks: Sequence[tuple[Path, int]]) -> Iterator[str]:

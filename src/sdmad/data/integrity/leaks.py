@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sdmad.data.images import content_hash
-from sdmad.data.integrity.findings import Finding, Verdict, listed, passed, placer, together
+from sdmad.data.integrity.problems import Problem, Verdict, listed, passed, placer, together
 from sdmad.data.integrity.scan import Scan
 from sdmad.data.table import LabelTable
 from sdmad.errors import InputError
@@ -21,20 +21,20 @@ warning there. Of OCT-17 it is known that patients are in train and test
 (tvst.arvojournals.org/article.aspx?articleid=2778252, which removes 3,663 images for it)."""
 
 
-def check_patients(scan: Scan) -> Finding:
+def check_patients(scan: Scan) -> Problem:
     """Patients with images on both sides of the split; told by rows, never by their ids."""
     table = scan.data.table
     try:
         pool, evaluation, notes = table.pools()
     except InputError as error:
-        return Finding(SPLIT, Verdict.FAIL, str(error), (), "correct the split column", 1)
+        return Problem(SPLIT, Verdict.FAIL, str(error), (), "correct the split column", 1)
     if not (pool & ~evaluation).any():
         what = notes[0] if notes else "the data set has no split"
         return passed(PATIENTS, f"{what}; draws keep a patient's images together")
     if table.patients is None or not any(table.patients):
         what = "no patient ids, so it cannot be checked whether one patient is on both sides"
         mend = "add a column patient" if table.path.is_file() else ""
-        return Finding(PATIENTS, Verdict.WARN, what, (), mend)
+        return Problem(PATIENTS, Verdict.WARN, what, (), mend)
     sides: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for row, patient in enumerate(table.patients):
         if patient:
@@ -53,10 +53,10 @@ def check_patients(scan: Scan) -> Finding:
         "split by patient; sdmad leaves a drawn patient out of the evaluation, "
         "other training sees its test patients"
     )
-    return Finding(PATIENTS, _verdict(scan), what, where, mend, len(both))
+    return Problem(PATIENTS, _verdict(scan), what, where, mend, len(both))
 
 
-def check_identical(scan: Scan) -> tuple[Finding, ...]:
+def check_identical(scan: Scan) -> tuple[Problem, ...]:
     """Byte-identical files: with different labels, across the split, or merely twice.
 
     Only files of one length and one fingerprint of their ends are read whole.
@@ -75,7 +75,7 @@ def check_identical(scan: Scan) -> tuple[Finding, ...]:
         "twice": ("are there more than once", "keep one; copies count twice in every figure"),
     }
     return tuple(
-        Finding(
+        Problem(
             IDENTICAL,
             verdicts[kind],
             f"{len(groups)} byte-identical images {words[kind][0]}",

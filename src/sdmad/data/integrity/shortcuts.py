@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.headers import Header
-from sdmad.data.integrity.findings import Finding, Verdict, listed, passed
+from sdmad.data.integrity.problems import Problem, Verdict, listed, passed
 from sdmad.data.integrity.scan import Scan
 
 CHECK = "size and format"
@@ -47,7 +47,7 @@ class Shortcut:
         return self.auroc >= THRESHOLD and self.auroc - _SIGMAS * self.error > 0.5
 
 
-def check_shortcuts(scan: Scan) -> Finding:
+def check_shortcuts(scan: Scan) -> Problem:
     """Predict each class from format, depth and size of the image file alone.
 
     The images are halved by patient. The score of an image is the share of the class among the
@@ -88,7 +88,7 @@ def check_shortcuts(scan: Scan) -> Finding:
         "a detector may learn the origin instead of the disease: take the classes from one "
         "source, or bring all images to one size and format and mind what remains"
     )
-    return Finding(CHECK, Verdict.WARN, what, where, mend, len(telling))
+    return Problem(CHECK, Verdict.WARN, what, where, mend, len(telling))
 
 
 def judge(

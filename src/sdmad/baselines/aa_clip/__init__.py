@@ -1,0 +1,1 @@
+"""AA-CLIP (Ma et al., CVPR 2025)."""

@@ -1,0 +1,359 @@
+"""AA-CLIP: adapters in CLIP's text tower, then in its image tower, both trained elsewhere.
+
+Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025. First
+the text of a normal and of a damaged thing are driven apart against frozen patches, then the
+patches are drawn to that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, normalize
+
+from sdmad.backbones import Backbone
+from sdmad.baselines.aa_clip.adapters import ImageAdapters, TextAdapters
+from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
+from sdmad.baselines.components.minimise import minimise
+from sdmad.baselines.components.once import Once
+from sdmad.baselines.components.patch_maps import (
+    gaussian_blur,
+    patches_a_side,
+    support_masks,
+    to_pixels,
+)
+from sdmad.baselines.components.pixel_losses import both_sides_loss
+from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
+from sdmad.baselines.components.state_prompts import compose, mean_direction
+from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.detector.base import Mask
+from sdmad.errors import InputError
+from sdmad.method.adapters import adapted_blocks
+
+NORMAL_STATES = ("{}", "a {}", "the {}")
+ABNORMAL_STATES = (
+    "a damaged {}",
+    "a broken {}",
+    "a {} with flaw",
+    "a {} with defect",
+    "a {} with damage",
+)
+TEMPLATES = ("{}.", "a photo of {}.")
+TEXT_DEPTH = 12  # blocks of the authors' text tower
+PUBLISHED_SIDE = 37  # patches along a side of their images
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class AACLIPSettings:
+    """Hyper-parameters as published.
+
+    Attributes:
+        thing: what every image is said to show: the authors' word where they know no name.
+        text_blocks: first text blocks with an adapter, of 12.
+        image_blocks: first image blocks with an adapter, of 24.
+        blocks: image blocks whose patches are compared with the text, of 24.
+        share: of an adapter in the stream behind a block.
+        scale: what a cosine is multiplied with before the softmax.
+        value_blocks: last image blocks with v-v attention in the first stage, of 24.
+        betas: of Adam, in both stages.
+        text_rate: learning rate of the first stage.
+        text_epochs: passes over the auxiliary set in the first stage.
+        text_batch: images a step in the first stage.
+        apart: weight of the squared cosine between the two states' features.
+        image_rate: learning rate of the second stage.
+        image_epochs: passes over the auxiliary set in the second stage.
+        image_batch: images a step in the second stage.
+        milestones: steps of the second stage after which its learning rate is halved.
+        sigma: deviation of the map's blur, in patches of a grid of 37.
+        compat: ``"published"`` repeats what the authors' code does wrong, with a warning.
+    """
+
+    thing: str = "object"
+    text_blocks: int = 3
+    image_blocks: int = 6
+    blocks: tuple[int, ...] = (6, 12, 18, 24)
+    share: float = 0.1
+    scale: float = 100.0
+    value_blocks: int = 19
+    betas: tuple[float, float] = (0.5, 0.999)
+    text_rate: float = 1e-5
+    text_epochs: int = 5
+    text_batch: int = 16
+    apart: float = 0.1
+    image_rate: float = 5e-4
+    image_epochs: int = 20
+    image_batch: int = 2
+    milestones: tuple[int, ...] = (16000, 32000)
+    sigma: float = 1.5
+    compat: Compat = "none"
+
+
+SEARCHED = AACLIPSettings(scale=25.0)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
+FLAWS = (
+    "the exact GELU, pixels without mean and deviation, and a first stage that learns from the "
+    "last level only"
+)
+
+
+def level_loss(patches: Tensor, text: Tensor, masks: Tensor, scale: float) -> Tensor:
+    """Focal and both Dice losses of one level's map.
+
+    Args:
+        patches: features ``(n, P, D)``.
+        text: of the normal and the abnormal state, ``(2, D)``, unit length.
+        masks: 1 where abnormal, else 0; ``(n, H, H)``.
+        scale: of the cosines.
+    """
+    difference = scale * patches @ (text[1] - text[0])
+    abnormal = to_pixels(difference, masks.shape[-1], corners=True).sigmoid()
+    return both_sides_loss(abnormal, masks).mean()
+
+
+def apart_loss(text: Tensor) -> Tensor:
+    """Squared cosine between the features of the two states, ``(2, D)``."""
+    return (text[0] @ text[1]) ** 2
+
+
+@dataclass(frozen=True)
+class _Material:
+    """The auxiliary set on the device: pixels, which are abnormal, and where."""
+
+    pixels: Tensor
+    truth: Tensor
+    masks: Tensor
+
+
+class TrainedAdapters:
+    """Adapters that are trained on an auxiliary set, once, when they are first needed.
+
+    Args:
+        backbone: the frozen model.
+        auxiliary: gives the auxiliary set.
+        settings: hyper-parameters.
+        seed: of the adapters' initial weights and the order of the images.
+
+    Attributes:
+        text_: the text adapters; None before :meth:`train`.
+        image_: the image adapters; None before :meth:`train`.
+        text_log_: mean loss of each epoch of the first stage.
+        log_: mean loss of each epoch of the second stage.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        auxiliary: Callable[[], Auxiliary],
+        settings: AACLIPSettings | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.auxiliary, self.seed = auxiliary, seed
+        self.settings = settings or AACLIPSettings()
+        plain_towers(backbone, "AA-CLIP")
+        self.side = patches_a_side(backbone, "AA-CLIP")
+        self.published = is_published(self.settings.compat, "AA-CLIP", FLAWS)
+        self.backbone = with_gelu(backbone) if self.published else backbone
+        self.tower, self.text_tower = plain_towers(self.backbone, "AA-CLIP")
+        self.blocks = adapted_blocks(self.tower.depth, self.settings.blocks)
+        self.text_: TextAdapters | None = None
+        self.image_: ImageAdapters | None = None
+        self.text_log_: list[float] = []
+        self.log_: list[float] = []
+        self.levels_of = Once(self._levels)
+
+    def own(self, pixels: Tensor) -> Tensor:
+        """Preprocessed images ``(n, 3, H, W)`` as the adapted tower reads them."""
+        pixels = pixels.to(self.backbone.device)
+        return unstandardised(pixels, self.backbone) if self.published else pixels
+
+    @torch.no_grad()
+    def _levels(self, pixels: Tensor) -> Tensor:
+        """Unit-length patches of each level, ``(levels, n, P, D)``."""
+        assert self.image_ is not None
+        found = [torch.stack(self.image_(batch)[0]) for batch in self.own(pixels).split(BATCH)]
+        return torch.cat(found, dim=1)
+
+    def states(self) -> Tensor:
+        """Unit-length features of the normal and the abnormal state, ``(2, D)``."""
+        assert self.text_ is not None
+        found = []
+        for states in (NORMAL_STATES, ABNORMAL_STATES):
+            ids = self.backbone.tokenize(compose(states, TEMPLATES, self.settings.thing))
+            found.append(mean_direction(self.text_(ids.to(self.backbone.device))))
+        return torch.stack(found)
+
+    def train(self) -> Self:
+        """Train both stages; does nothing the second time.
+
+        Raises:
+            InputError: if the auxiliary set lacks normal or abnormal images, or a loss is no
+                longer finite.
+        """
+        if self.image_ is not None:
+            return self
+        material, settings = self._material(), self.settings
+        tower, text_tower = self.tower, self.text_tower
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            until = share_of_blocks(tower.depth, settings.image_blocks)
+            size = self.backbone.dimension
+            image = ImageAdapters(tower, until, self.blocks, size, settings.share)
+            until = share_of_blocks(text_tower.depth, settings.text_blocks, TEXT_DEPTH)
+            text = TextAdapters(text_tower, until, size, settings.share)
+        self.text_ = text.to(self.backbone.device)
+        self.text_log_ = self._text_stage(material)
+        image = image.to(self.backbone.device)
+        self.log_ = self._image_stage(material, image)
+        self.image_ = image
+        return self
+
+    def _material(self) -> _Material:
+        auxiliary = self.auxiliary()
+        pixels = self.own(self.backbone.preprocessing(auxiliary.images))
+        truth = torch.tensor(auxiliary.abnormal, device=pixels.device)
+        if truth.all() or not truth.any():
+            raise InputError("AA-CLIP: the auxiliary set needs normal and abnormal images")
+        masks, _ = support_masks(auxiliary.masks, truth, pixels.shape[-1])
+        return _Material(pixels, truth, masks)
+
+    def _text_stage(self, material: _Material) -> list[float]:
+        """Drive the two states apart against the frozen patches; one mean loss an epoch."""
+        assert self.text_ is not None
+        settings = self.settings
+        last = share_of_blocks(self.tower.depth, settings.value_blocks)
+        found = dense_features(self.tower, material.pixels, last, self.blocks)
+        with torch.no_grad():
+            whole = normalize(self.tower.project(found.class_token), dim=-1).unsqueeze(1)
+            patches = [normalize(level, dim=-1) + whole for level in found.patches]
+        used = patches[-1:] if self.published else patches
+
+        def loss_of(rows: Tensor) -> Tensor:
+            text, masks = self.states(), material.masks[rows]
+            losses = [level_loss(level[rows], text, masks, settings.scale) for level in used]
+            return torch.stack(losses).sum() + settings.apart * apart_loss(text)
+
+        log: list[float] = minimise(
+            loss_of,
+            self.text_.parameters(),
+            len(material.pixels),
+            epochs=settings.text_epochs,
+            batch_size=settings.text_batch,
+            learning_rate=settings.text_rate,
+            betas=settings.betas,
+            seed=self.seed,
+            system="AA-CLIP",
+        ).tolist()
+        return log
+
+    def _image_stage(self, material: _Material, image: ImageAdapters) -> list[float]:
+        """Draw the patches to the text, which stays as it is; one mean loss an epoch."""
+        settings = self.settings
+        with torch.no_grad():
+            text = self.states()
+
+        def loss_of(rows: Tensor) -> Tensor:
+            levels, whole = image(material.pixels[rows])
+            masks, truth = material.masks[rows], material.truth[rows]
+            loss = cross_entropy(whole @ text.T, truth.long())
+            for level in levels:
+                loss = loss + level_loss(level, text, masks, settings.scale)
+            return loss
+
+        log: list[float] = minimise(
+            loss_of,
+            image.parameters(),
+            len(material.pixels),
+            epochs=settings.image_epochs,
+            batch_size=settings.image_batch,
+            learning_rate=settings.image_rate,
+            betas=settings.betas,
+            seed=self.seed,
+            system="AA-CLIP",
+            milestones=settings.milestones,
+        ).tolist()
+        return log
+
+
+class AACLIP(AnomalyDetector):
+    """AA-CLIP's adapters applied to images; the support set teaches it nothing.
+
+    It knows one kind of anomaly, so that the detectors of all categories say the same.
+
+    Args:
+        trained: the adapters, shared with the detectors of the other categories.
+    """
+
+    has_maps = True
+
+    def __init__(self, trained: TrainedAdapters) -> None:
+        self.trained = trained
+        self.natural_threshold = len(trained.blocks) / 2  # both states as near
+        self.text_: Tensor | None = None
+
+    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
+        """Train the shared adapters on the auxiliary set, unless they are; arguments are ignored.
+
+        Raises:
+            InputError: if the auxiliary set lacks normal or abnormal images.
+        """
+        del pixels, abnormal, masks
+        self.trained.train()
+        with torch.no_grad():
+            self.text_ = self.trained.states()
+        return self
+
+    @property
+    def log_(self) -> list[float]:
+        """Mean loss of each epoch of the second stage on the auxiliary set."""
+        return self.trained.log_
+
+    def score_pixels(self, pixels: Tensor) -> Tensor:
+        """Largest value of the map, ``(n,)``, of preprocessed images ``(n, 3, H, W)``."""
+        return self.map_pixels(pixels).amax(dim=(1, 2))
+
+    @torch.no_grad()
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where they are abnormal, ``(n, h, w)``; larger is more."""
+        trained, settings = self.trained, self.trained.settings
+        if self.text_ is None or trained.image_ is None:
+            raise InputError("this AA-CLIP detector is not fitted: call fit")
+        levels = trained.levels_of(pixels)
+        cosines = settings.scale * levels @ (self.text_[1] - self.text_[0])
+        patches = ((cosines + 1) / 2).sum(dim=0)
+        grid = patches.unflatten(1, (trained.side, trained.side))
+        blurred = gaussian_blur(grid, settings.sigma * trained.side / PUBLISHED_SIDE)
+        return to_pixels(blurred.flatten(1), pixels.shape[-1], corners=True)
+
+
+def _make(build: Build, settings: AACLIPSettings) -> OnePerCategory:
+    trained = TrainedAdapters(build.backbone, build.auxiliary, settings, build.seed)
+    return OnePerCategory(build.bank.names, build.backbone, lambda _: AACLIP(trained))
+
+
+SYSTEMS = (
+    System(
+        "aa-clip",
+        "AA-CLIP",
+        "Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR "
+        "2025",
+        "auxiliary set",
+        _make,
+        published=AACLIPSettings(),
+        searched=SEARCHED,
+        single=True,
+        maps=True,
+        differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "
+        "VisA. Activation, mean and deviation are the checkpoint's. The first stage learns from "
+        "every level. The blur of the map shrinks with the grid. Every image shows an object: with "
+        "the modality or the category in the sentences, which the learned projection has not met, "
+        "validation phantoms came out worse. The score of an image is the largest value of its "
+        "map, as the authors do for medical images, without min-max over the test set.",
+    ),
+)

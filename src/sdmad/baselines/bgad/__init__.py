@@ -1,0 +1,1 @@
+"""BGAD (Yao et al., CVPR 2023)."""

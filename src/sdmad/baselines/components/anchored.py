@@ -1,0 +1,106 @@
+"""What systems on frozen image embeddings share: the support set's embeddings, and one decision.
+
+CoOp and Tip-Adapter choose one class out of many. Here an image may show several categories or
+none, so that each category is decided by itself, against the normal class: the softmax over these
+two, which is the sigmoid of the difference of their logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from sdmad.backbones import Backbone
+from sdmad.data.images import ImageSource
+from sdmad.detector.base import check_images, check_labels
+from sdmad.detector.evidence import Combined
+from sdmad.detector.scores import ImageScores
+from sdmad.errors import InputError
+
+ENCODE_BATCH = 32
+
+
+def encode_support(
+    backbone: Backbone, images: Sequence[ImageSource], labels: NDArray[np.float64], categories: int
+) -> tuple[Tensor, Tensor]:
+    """Embed the support set in the frozen image tower.
+
+    Args:
+        backbone: the frozen model.
+        images: n paths, Pillow images or arrays.
+        labels: 1, 0 or NaN, shape ``(n, K)``.
+        categories: the number K.
+
+    Returns:
+        Unit-length embeddings ``(n, D)`` and labels ``(n, K)``, both float32 on the backbone's
+        device.
+
+    Raises:
+        ImageError: if an image cannot be read.
+        InputError: if shapes disagree, there is no image, or no label is known.
+    """
+    check_images(images)
+    if len(images) == 0:
+        raise InputError("there is no image to fit on")
+    values = check_labels(labels, len(images), categories)
+    truth = torch.from_numpy(values.astype(np.float32))  # a copy: the labels may be a view
+    if truth.isnan().all():
+        raise InputError("every label of the support set is unknown; there is nothing to learn")
+    starts = range(0, len(images), ENCODE_BATCH)
+    parts = [
+        backbone.encode_image(backbone.preprocessing(images[i : i + ENCODE_BATCH])) for i in starts
+    ]
+    return torch.cat(parts), truth.to(backbone.device)
+
+
+def anchored_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
+    """Logit of each category minus that of the normal class.
+
+    >>> image = torch.tensor([[1.0, 0.0]])
+    >>> text = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])  # the last one is normal
+    >>> anchored_logits(image, text, 10.0).tolist()
+    [[5.0, -5.0]]
+
+    Args:
+        features: unit-length image embeddings, ``(n, D)``.
+        text: unit-length embeddings of the categories and, last, of the normal class,
+            ``(K + 1, D)``.
+        scale: what a cosine is multiplied with, the inverse of the temperature.
+
+    Returns:
+        Shape ``(n, K)``; positive where the category is the likelier of the two.
+    """
+    logits = scale * features @ text.T
+    return logits[:, :-1] - logits[:, -1:]
+
+
+def known_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy, mean over the labels that are known.
+
+    Args:
+        logits: shape ``(n, K)``.
+        labels: 1, 0 or NaN, shape ``(n, K)``.
+
+    Returns:
+        A scalar; 0 where no label is known.
+    """
+    known = ~labels.isnan()
+    if not known.any():
+        return logits.sum() * 0
+    return binary_cross_entropy_with_logits(logits[known], labels[known])
+
+
+def logit_scores(logits: Tensor, anchor: Tensor) -> ImageScores:
+    """Scores that are logits: a category is found above 0, the largest is the abnormality.
+
+    Args:
+        logits: shape ``(n, K)``.
+        anchor: cosine of each image with the normal class, ``(n,)``.
+    """
+    combined = Combined(logits, logits, logits.amax(dim=1))
+    return ImageScores.of(combined, logits > 0, torch.zeros(len(logits), 0), anchor)

@@ -1,0 +1,1 @@
+"""DRA (Ding et al., CVPR 2022)."""

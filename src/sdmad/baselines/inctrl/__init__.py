@@ -1,0 +1,1 @@
+"""InCTRL (Zhu and Pang, CVPR 2024)."""

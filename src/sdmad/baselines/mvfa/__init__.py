@@ -1,0 +1,1 @@
+"""MVFA (Huang et al., CVPR 2024)."""

@@ -1,0 +1,497 @@
+"""MVFA: adapters at several levels of CLIP's image tower, and a memory of normal patches.
+
+Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in Medical Images,
+CVPR 2024.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sdmad.backbones import Backbone
+from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCategory
+from sdmad.baselines.components.patch_maps import patches_a_side, support_masks, to_pixels
+from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
+from sdmad.baselines.components.state_prompts import (
+    PHOTO_TEMPLATES,
+    SCENE_TEMPLATES,
+    compose,
+    encode_states,
+)
+from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
+from sdmad.baselines.mvfa.losses import abnormal_map
+from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
+from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
+from sdmad.baselines.registry import Build, System
+from sdmad.detector.base import Mask
+from sdmad.errors import InputError
+from sdmad.method.adapters import adapted_blocks
+
+NORMAL_STATES = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+)
+ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
+TEMPLATES = (*PHOTO_TEMPLATES, *SCENE_TEMPLATES)
+BATCH = 16
+
+TOGETHER = 10
+"""Detectors that are trained side by side at most, so that memory stays bounded."""
+
+
+@dataclass(frozen=True)
+class MVFASettings:
+    """Hyper-parameters as published.
+
+    Attributes:
+        blocks: image blocks with adapters, counted from 1 in a tower of 24.
+        share: of each of the two adapters in the stream behind a block.
+        scale: what a cosine with a text feature is multiplied with before the softmax.
+        learning_rate: of Adam.
+        betas: of Adam.
+        epochs: passes over the augmented support set; the last one is kept.
+        batch_size: images a step.
+        angles: turns of the augmentation, in degrees.
+        shift: of its moves, in units of half the side.
+        memory_weight: of the distance to the memory against the text's probability.
+        compat: ``"published"`` repeats what the authors' code does wrong, with a warning.
+    """
+
+    blocks: tuple[int, ...] = (6, 12, 18, 24)
+    share: float = 0.1
+    scale: float = 100.0
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.5, 0.999)
+    epochs: int = 50
+    batch_size: int = 1
+    angles: tuple[float, ...] = (22.5, -22.5, 11.25, -11.25)
+    shift: float = 0.1
+    memory_weight: float = 0.5
+    compat: Compat = "none"
+
+
+SEARCHED = MVFASettings(scale=25.0, learning_rate=3e-4, epochs=15)
+"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+
+FLAWS = (
+    "a second sigmoid on the probability, the exact GELU, pixels without mean and deviation. Its "
+    "min-max over the test set and its best epoch on the test set are not offered, since a score "
+    "would depend on other images; mix_over_set does the former on arrays"
+)
+
+
+def mix_over_set(memory: Tensor, text: Tensor, memory_weight: float = 0.5) -> Tensor:
+    """The authors' final scores: both parts stretched to [0, 1] over the set at hand, then mixed.
+
+    Such a score depends on the other images of the set; :class:`MVFA` never uses it.
+
+    >>> mix_over_set(torch.tensor([1.0, 3.0]), torch.tensor([5.0, 4.0])).tolist()
+    [0.5, 0.5]
+
+    Args:
+        memory: distances to the memory, of any shape.
+        text: the text's probabilities, of the same shape.
+        memory_weight: of the former.
+    """
+    stretched = Range.of(memory)(memory), Range.of(text)(text)
+    return memory_weight * stretched[0] + (1 - memory_weight) * stretched[1]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Both parts of the scores of n images: of the memory and of the text.
+
+    Attributes:
+        memory_map: distance to the nearest stored token, summed over the levels, ``(n, H, H)``.
+        text_map: probability of abnormal, summed over the levels, ``(n, H, H)``.
+        memory: mean of the memory's map, ``(n,)``.
+        text: mean probability of the patches, summed over the levels, ``(n,)``.
+        embedding: unit-length image embeddings of the adapted tower, ``(n, D)``.
+    """
+
+    memory_map: Tensor
+    text_map: Tensor
+    memory: Tensor
+    text: Tensor
+    embedding: Tensor
+
+    @classmethod
+    def join(cls, parts: Sequence[Parts]) -> Parts:
+        """Concatenate along the images."""
+        return cls(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Ranges on the support set of each part, over pixels and over images."""
+
+    memory_map: Range
+    text_map: Range
+    memory: Range
+    text: Range
+
+
+class MVFA(AnomalyDetector):
+    """One MVFA detector.
+
+    With a mask of any abnormal support image the segmentation adapters are trained too, and an
+    image's score is the largest value of its map; without, the detection adapters alone are
+    trained and score it. A category's detector counts the images that do not show it as normal,
+    whatever else they show, and the whole mask of an image that shows others beside it.
+
+    Args:
+        thing: what the images are, such as ``"brain MRI"``.
+        backbone: the frozen model.
+        settings: hyper-parameters.
+        seed: of the adapters' initial weights and the order of the images.
+        category: the one category that is meant; None for any anomaly.
+
+    Attributes:
+        tower_: the adapted image tower; None if there was nothing to learn from.
+        memory_: stored unit-length tokens of each level, ``(11 normal images, T, D)``.
+        constants_: what brings the two parts of a score onto one scale, fitted on the support set.
+        support_scores_: of the support images, none compared with itself, ``(n,)``.
+        with_masks_: whether the segmentation adapters were trained.
+        log_: mean loss of each epoch.
+    """
+
+    has_maps = True
+
+    def __init__(
+        self,
+        thing: str,
+        backbone: Backbone,
+        settings: MVFASettings | None = None,
+        seed: int = 0,
+        category: str | None = None,
+    ) -> None:
+        self.settings, self.seed, self.category = settings or MVFASettings(), seed, category
+        patches_a_side(backbone, "MVFA")
+        self.published = is_published(self.settings.compat, "MVFA", FLAWS)
+        self.backbone = with_gelu(backbone) if self.published else backbone
+        self.thing = thing
+        self.tower_: DoubleAdaptedTower | None = None
+        self.memory_: list[Tensor] = []
+        self.constants_: Constants | None = None
+        self.support_scores_ = torch.zeros(0)
+        self.with_masks_ = False
+        self.log_: list[float] = []
+
+    @cached_property
+    def text(self) -> Tensor:
+        """Unit-length text features of the normal and the abnormal state, ``(2, D)``."""
+        normal, abnormal = (
+            compose(states, TEMPLATES, self.thing) for states in (NORMAL_STATES, ABNORMAL_STATES)
+        )
+        return encode_states(self.backbone, normal, abnormal)
+
+    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
+        """Train the adapters, store the normal tokens, and fix the constants.
+
+        Args:
+            pixels: preprocessed images, ``(n, 3, H, W)``.
+            abnormal: which of them are abnormal, boolean ``(n,)``.
+            masks: where each is abnormal, boolean of any size, or None where that is not known.
+
+        Raises:
+            InputError: if there is no normal image, or no abnormal one for a detector of any
+                anomaly; that of a category without a positive finds nothing, with a warning.
+        """
+        return self.train(pixels, abnormal, masks)
+
+    def train(
+        self,
+        pixels: Tensor,
+        abnormal: Tensor,
+        masks: Sequence[Mask | None],
+        added: AddedLoss | None = None,
+    ) -> Self:
+        """:meth:`fit` with one more loss on the image embeddings, added to the others.
+
+        Raises:
+            InputError: as :meth:`fit`, or if the loss is no longer finite.
+        """
+        lesson = Lesson(pixels, abnormal, tuple(masks))
+        self.tower_ = None
+        if self._can_learn(abnormal):
+            _train([self], [lesson], added)
+        return self
+
+    @classmethod
+    def fit_together(cls, detectors: Sequence[MVFA], lessons: Sequence[Lesson]) -> None:
+        """:meth:`fit` of several detectors; those with the same images are trained side by side.
+
+        Raises:
+            InputError: as :meth:`fit`.
+        """
+        groups: dict[tuple[object, ...], list[tuple[MVFA, Lesson]]] = {}
+        for detector, lesson in zip(detectors, lessons, strict=True):
+            detector.tower_ = None
+            if detector._can_learn(lesson.abnormal):
+                alike = (id(lesson.pixels), lesson.masked, detector.settings, detector.seed)
+                groups.setdefault(alike, []).append((detector, lesson))
+        for group in groups.values():
+            for start in range(0, len(group), TOGETHER):
+                mine, told = zip(*group[start : start + TOGETHER], strict=True)
+                _train(mine, told)
+
+    def learn(self, tower: DoubleAdaptedTower, log: list[float], frozen: Frozen) -> None:
+        """Take trained adapters, store the normal tokens and fix the constants.
+
+        Args:
+            tower: of this detector.
+            log: mean loss of each epoch.
+            frozen: the augmented support set; the images as they are come first.
+        """
+        self.tower_, self.log_ = tower, log
+        with torch.no_grad():
+            self._store(frozen.tokens, frozen.state, frozen.truth == 0)
+            originals = frozen.tokens[: frozen.sources]
+            self._fix_constants(originals, frozen.state, frozen.truth[: frozen.sources] == 1)
+
+    def _can_learn(self, abnormal: Tensor) -> bool:
+        if bool(abnormal.all()):
+            raise InputError("MVFA stores the patches of normal images, and there is none")
+        if bool(abnormal.any()):
+            return True
+        if self.category is None:
+            raise InputError("MVFA learns from abnormal images too, and there is none")
+        warnings.warn(
+            f"MVFA: no image shows {self.category}; its detector finds nothing",
+            UserWarning,
+            stacklevel=3,
+        )
+        return False
+
+    def own(self, pixels: Tensor) -> Tensor:
+        """Preprocessed images as this detector reads them."""
+        pixels = pixels.to(self.backbone.device)
+        return unstandardised(pixels, self.backbone) if self.published else pixels
+
+    def training(self) -> Training:
+        """How the adapters of this detector are trained."""
+        settings = self.settings
+        return Training(
+            self.logits,
+            self.backbone.image.pool,
+            self.published,
+            settings.epochs,
+            settings.batch_size,
+            settings.learning_rate,
+            settings.betas,
+            self.seed,
+        )
+
+    def fresh_tower(self, detectors: int) -> DoubleAdaptedTower:
+        """The backbone's image tower with fresh adapters of some detectors, all alike."""
+        settings, tower = self.settings, self.backbone.image
+        blocks = adapted_blocks(tower.depth, settings.blocks)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            adapted = DoubleAdaptedTower(
+                tower, blocks, self.backbone.dimension, settings.share, detectors
+            )
+        return adapted.to(self.backbone.device)
+
+    @torch.no_grad()
+    def frozen(self, tower: DoubleAdaptedTower, images: Tensor) -> tuple[Tensor, object]:
+        """Tokens of images ``(n, 3, H, W)`` at the first adapter, and the tower's state."""
+        parts: list[Tensor] = []
+        state: object = None
+        for batch in images.split(BATCH):
+            hidden, state = self.backbone.image.embed(batch)
+            parts.append(tower.frozen_part(hidden, state))
+        return torch.cat(parts), state
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Scaled cosines of the patches with both states, ``(n, P, 2)`` from ``(n, T, D)``."""
+        return self.settings.scale * features[:, 1:] @ self.text.T
+
+    def _branch(self, level: LevelFeatures) -> Tensor:
+        return level.segmentation if self.with_masks_ else level.detection
+
+    def _features(self, frozen: Tensor, state: object) -> tuple[list[Tensor], Tensor]:
+        """Tokens of each level in the branch that scores, and the image embeddings."""
+        assert self.tower_ is not None
+        levels, last = self.tower_(frozen, state)
+        return [self._branch(level) for level in levels], self.backbone.image.pool(last, state)
+
+    def _store(self, frozen: Tensor, state: object, normal: Tensor) -> None:
+        levels = [self._features(part, state)[0] for part in frozen[normal].split(BATCH)]
+        self.memory_ = [torch.cat(parts) for parts in zip(*levels, strict=True)]
+
+    def _fix_constants(self, frozen: Tensor, state: object, abnormal: Tensor) -> None:
+        """From the support images; a normal one is compared with the other normal ones' tokens.
+
+        The only normal image is compared with its own altered copies.
+        """
+        normals, parts = int((~abnormal).sum()), []
+        rows = torch.arange(len(self.memory_[0]), device=abnormal.device)
+        place = 0
+        for i in range(len(frozen)):
+            keep = torch.ones_like(rows, dtype=torch.bool)
+            if not abnormal[i]:
+                keep = rows % normals != place if normals > 1 else rows > 0
+                place += 1
+            memory = [stored[keep] for stored in self.memory_]
+            parts.append(self._parts(frozen[i : i + 1], state, memory))
+        joined = Parts.join(parts)
+        self.constants_ = Constants(
+            Range.of(joined.memory_map),
+            Range.of(joined.text_map),
+            Range.of(joined.memory),
+            Range.of(joined.text),
+        )
+        self.support_scores_ = self.scores(joined)
+
+    def support_scores(self, pixels: Tensor) -> Tensor:
+        """Scores of the support images; a normal one is compared with the others only."""
+        return self.score_pixels(pixels) if self.tower_ is None else self.support_scores_
+
+    def _parts(self, frozen: Tensor, state: object, memory: Sequence[Tensor]) -> Parts:
+        size = self.backbone.preprocessing.size
+        levels, embedding = self._features(frozen, state)
+        distance = torch.zeros(levels[0][:, 1:].shape[:2], device=frozen.device)
+        text_map = torch.zeros(len(frozen), size, size, device=frozen.device)
+        text = torch.zeros(len(frozen), device=frozen.device)
+        for features, stored in zip(levels, memory, strict=True):
+            tokens = stored.flatten(0, 1)
+            patches = [nearest_distance(image[1:], tokens) for image in features]
+            distance = distance + torch.stack(patches)
+            logits = self.logits(features)
+            text_map = text_map + abnormal_map(logits, size)
+            text = text + logits.softmax(dim=-1)[..., 1].mean(dim=1)
+        memory_map = to_pixels(distance, size, corners=True)
+        return Parts(memory_map, text_map, memory_map.mean(dim=(1, 2)), text, embedding)
+
+    @torch.no_grad()
+    def parts(self, pixels: Tensor) -> Parts:
+        """Both parts of the scores of preprocessed images ``(n, 3, H, W)``, on no common scale.
+
+        Raises:
+            InputError: if the detector is not fitted.
+        """
+        if self.tower_ is None:
+            raise InputError("this MVFA detector is not fitted: call fit with abnormal images")
+        frozen, state = self.frozen(self.tower_, self.own(pixels))
+        split = frozen.split(BATCH)
+        return Parts.join([self._parts(part, state, self.memory_) for part in split])
+
+    def score_pixels(self, pixels: Tensor) -> Tensor:
+        """Abnormality ``(n,)`` of preprocessed images ``(n, 3, H, W)``; larger is more."""
+        if self._finds_nothing():
+            return torch.zeros(len(pixels))
+        return self.scores(self.parts(pixels))
+
+    def scores(self, parts: Parts) -> Tensor:
+        """Abnormality ``(n,)`` from both parts: the map's peak, or the image's without masks."""
+        if self.with_masks_:
+            return self._mixed_map(parts).amax(dim=(1, 2))
+        assert self.constants_ is not None
+        weight = self.settings.memory_weight
+        memory = self.constants_.memory(parts.memory)
+        return weight * memory + (1 - weight) * self.constants_.text(parts.text)
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where they are abnormal, ``(n, h, w)``; larger is more."""
+        if self._finds_nothing():
+            return torch.zeros(len(pixels), *pixels.shape[-2:])
+        return self._mixed_map(self.parts(pixels))
+
+    def _mixed_map(self, parts: Parts) -> Tensor:
+        assert self.constants_ is not None
+        weight = self.settings.memory_weight
+        memory = self.constants_.memory_map(parts.memory_map)
+        return weight * memory + (1 - weight) * self.constants_.text_map(parts.text_map)
+
+    def _finds_nothing(self) -> bool:
+        return self.tower_ is None and self.category is not None
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The augmented support set at the first adapter, as one detector sees it.
+
+    Attributes:
+        tokens: ``(m, T, W)``.
+        state: the tower's own.
+        truth: 1 where an image is abnormal, else 0; ``(m,)``.
+        sources: how many images there were before the augmentation.
+    """
+
+    tokens: Tensor
+    state: object
+    truth: Tensor
+    sources: int
+
+
+def _train(
+    detectors: Sequence[MVFA], told: Sequence[Lesson], added: AddedLoss | None = None
+) -> None:
+    """Train detectors of one kind, all with masks or all without, on the same images."""
+    first, pixels = detectors[0], told[0].pixels
+    settings, size = first.settings, pixels.shape[-1]
+    images = augment(first.own(pixels), settings.angles, settings.shift)
+    copies = len(images) // len(pixels)
+    tower = first.fresh_tower(len(detectors))
+    tokens, state = first.frozen(tower, images)
+    masks, given = [], []
+    for lesson in told:
+        where, known = support_masks(lesson.masks, lesson.abnormal, size)
+        many = augment(where.unsqueeze(1), settings.angles, settings.shift)[:, 0]
+        masks.append(many > 0.5)
+        given.append(known.repeat(copies))
+    truth = torch.stack([lesson.abnormal.float().repeat(copies) for lesson in told])
+    lessons = Lessons(tokens, state, truth, torch.stack(masks), torch.stack(given), told[0].masked)
+    log = train_side_by_side(tower, lessons, first.training(), added, len(pixels))
+    for number, detector in enumerate(detectors):
+        detector.with_masks_ = lessons.segment
+        detector.text = first.text  # the same states of the same thing: encoded once
+        detector.learn(
+            tower.one(number),
+            log[:, number].tolist() if len(log) else [],
+            Frozen(tokens, state, truth[number], len(pixels)),
+        )
+
+
+def _make(build: Build, settings: MVFASettings) -> OnePerCategory:
+    def make(category: str | None) -> MVFA:
+        return MVFA(build.bank.modality, build.backbone, settings, build.seed, category)
+
+    return OnePerCategory(build.bank.names, build.backbone, make)
+
+
+SYSTEMS = (
+    System(
+        "mvfa",
+        "MVFA",
+        "Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in "
+        "Medical Images, CVPR 2024",
+        "support set",
+        _make,
+        published=MVFASettings(),
+        searched=SEARCHED,
+        single=True,
+        maps=True,
+        differs="The two parts of a score are brought onto one scale by constants that are fitted "
+        "on the support set, not by min-max over the test set. The probability enters its loss as "
+        "one, without a second sigmoid. Activation, mean and deviation are the checkpoint's. The "
+        "last epoch is kept, not the best one on the test set. Without masks the detection "
+        "adapters give the maps. Full precision. What a prompt names is the bank's modality, not "
+        "an organ; a category's prompts are the same. A category's detector takes the images that "
+        "do not show the category for normal, also in its memory, and is given the mask of all "
+        "that is abnormal in an image, of whatever category.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""WinCLIP (Jeong et al., CVPR 2023)."""

@@ -1,0 +1,164 @@
+"""The steps behind the commands: fit on a table, load with a decision rule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sdmad.backbones import load_backbone
+from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
+from sdmad.data.images import list_images
+from sdmad.data.table import LabelTable, read_label_table
+from sdmad.data.windows import parse_window
+from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.sdmad import SDMAD
+from sdmad.errors import InputError
+from sdmad.signs import SignBank
+
+PRESETS: dict[str, Callable[..., SDMADConfig]] = {
+    "recommended": SDMADConfig,
+    "paper": SDMADConfig.paper,
+}
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What to fit.
+
+    Attributes:
+        labels: the label table.
+        signs: a packaged bank's name or a YAML file.
+        shots: images a category.
+        seed: of the draw and of the training.
+        backbone: what :func:`~sdmad.load_backbone` takes.
+        image_size: side of the input in pixels; the checkpoint's own when None.
+        window: how grey values become 8 bits: auto, full, percentiles or CENTER,WIDTH.
+        preset: a key of :data:`PRESETS`.
+        decision: a decision rule that replaces the preset's.
+        normals: folder of normal images for the ``fpr`` rule.
+        support: a support set written earlier, used instead of a draw.
+        device: auto, cpu or cuda.
+        precision: of the towers: float32, bfloat16 or auto.
+    """
+
+    labels: Path
+    signs: str
+    shots: int = 4
+    seed: int = 0
+    backbone: str = "nano"
+    image_size: int | None = None
+    window: str = "auto"
+    preset: str = "recommended"
+    decision: str | None = None
+    normals: Path | None = None
+    support: Path | None = None
+    device: str = "auto"
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted detector and where its support set came from."""
+
+    detector: SDMAD
+    table: LabelTable
+    support: SupportSet
+    notes: tuple[str, ...]
+    seconds: float
+
+    def write_support(self, model: Path) -> Path:
+        """Write the list of drawn files beside the model; it never travels inside it."""
+        path = support_path(model)
+        write_support(path, self.support, self.table)
+        return path
+
+
+def support_path(model: Path) -> Path:
+    """Where the list of drawn files goes: beside the model's directory."""
+    folder = model.resolve()
+    return folder.with_name(f"{folder.name}.support.json")
+
+
+def make_config(preset: str, decision: str | None) -> SDMADConfig:
+    """A preset with, perhaps, another decision rule.
+
+    Raises:
+        InputError: if there is no such preset or rule.
+    """
+    if preset not in PRESETS:
+        raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[preset](**({} if decision is None else {"decision": decision}))
+
+
+def fit_on_table(request: FitRequest) -> Fitted:
+    """Draw the support set from a table, and fit on it.
+
+    Raises:
+        SDMADError: if anything that was given cannot be used.
+    """
+    config = make_config(request.preset, request.decision)
+    _check_normals(config, request.normals)
+    bank = SignBank.load(request.signs)
+    table = read_label_table(request.labels, bank.names)
+    support = (
+        read_support(request.support, table)
+        if request.support is not None
+        else draw_support(table, request.shots, request.seed)
+    )
+    window = parse_window(request.window)
+    backbone = load_backbone(request.backbone, request.image_size)
+    backbone.preprocessing = replace(backbone.preprocessing, window=window)
+    detector = SDMAD(bank, backbone, config, request.seed, request.device, request.precision)
+    drawn = table.subset(support.indices)
+    start = time.monotonic()
+    detector.fit(drawn.files, drawn.labels, patients=drawn.patients, progress="training")
+    seconds = time.monotonic() - start
+    if request.normals is not None:
+        detector.fit_thresholds(list_images([request.normals]))
+    notes = (*table.notes, *support.notes, *detector.notes_)
+    return Fitted(detector, table, support, tuple(dict.fromkeys(notes)), seconds)
+
+
+def load_with_decision(
+    model: Path,
+    decision: str | None = None,
+    normals: Path | None = None,
+    backbone: str | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+) -> SDMAD:
+    """Load a detector and, perhaps, change how it decides.
+
+    Args:
+        model: a directory that ``sdmad fit`` wrote.
+        decision: a decision rule; the model's own when None.
+        normals: folder of normal images for the ``fpr`` rule.
+        backbone: where the base weights are on this machine.
+        device: auto, cpu or cuda.
+        precision: of the towers: float32, bfloat16 or auto.
+
+    Raises:
+        SDMADError: if the model cannot be loaded or the rule lacks its normal images.
+    """
+    detector = SDMAD.load(model, backbone, device, precision)
+    if decision is not None:
+        detector = detector.with_inference(decision=decision)
+    if normals is not None:
+        _check_normals(detector.config, normals)
+        detector.fit_thresholds(list_images([normals]))
+    elif detector.thresholds_ is None:
+        _check_normals(detector.config, None)
+    return detector
+
+
+def _check_normals(config: SDMADConfig, normals: Path | None) -> None:
+    is_rate = parse_decision(config.decision)[0] == "fpr"
+    if is_rate and normals is None:
+        raise InputError(
+            f"--decision {config.decision} takes its thresholds from normal images: give "
+            "--normals FOLDER, with images that will not be judged"
+        )
+    if normals is not None and not is_rate:
+        raise InputError("--normals goes with --decision fpr:RATE")

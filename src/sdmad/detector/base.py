@@ -1,0 +1,219 @@
+"""What every detector offers: SD-MAD and each system that it is compared with.
+
+A detector is fitted on a few images and then scores images one by one; the scores of an image
+never depend on the other images scored with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from itertools import islice
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from sdmad.backbones import Backbone
+from sdmad.data.decoding import Square, decode_all
+from sdmad.data.images import ImageError, ImageSource, to_image
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.scores import ImageScores
+from sdmad.errors import InputError
+from sdmad.progress import track
+
+BATCH_SIZE = 32
+OnError = Callable[[int, ImageError], None]
+Mask = NDArray[np.bool_]
+
+
+class Detector(ABC):
+    """A detector of several anomaly categories in one image.
+
+    Attributes:
+        categories: the K category names, in the order of every label matrix and score.
+        backbone: the frozen vision-language model.
+        has_maps: whether :meth:`anomaly_maps` says where an image is abnormal.
+    """
+
+    categories: tuple[str, ...]
+    backbone: Backbone
+    has_maps: bool = False
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes the pixel values that :meth:`score_pixels` takes."""
+        return self.backbone.preprocessing
+
+    @abstractmethod
+    def fit(
+        self,
+        images: Sequence[ImageSource],
+        labels: NDArray[np.float64],
+        *,
+        masks: Sequence[Mask | None] | None = None,
+    ) -> Self:
+        """Learn from the support set.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+            masks: where each image is abnormal, boolean ``(H, W)``, or None where that is not
+                known; most systems ignore them.
+
+        Returns:
+            Itself.
+        """
+
+    @abstractmethod
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+
+    @abstractmethod
+    def check_fitted(self) -> None:
+        """Raise InputError if :meth:`fit` has not run."""
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``, larger is more.
+
+        Raises:
+            InputError: if the system makes no maps.
+        """
+        del pixels
+        raise InputError(f"{type(self).__name__} makes no anomaly maps")
+
+    def anomaly_maps(self, images: Sequence[ImageSource]) -> Iterator[NDArray[np.float32]]:
+        """Where each image is abnormal, one map ``(H, W)`` of the image's own size after another.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+
+        Raises:
+            ImageError: if an image cannot be read.
+            InputError: if the system makes no maps, or is not fitted.
+        """
+        self.check_fitted()
+        check_images(images)
+        preprocessing = self.preprocessing
+        for source in images:
+            image = to_image(source, preprocessing.window)
+            small = self.map_pixels(preprocessing([image]))
+            yield resize_map(small[0], (image.height, image.width))
+
+    def score(
+        self,
+        images: Sequence[ImageSource],
+        on_error: OnError | None = None,
+        progress: str | None = None,
+    ) -> ImageScores:
+        """Score images in batches; memory does not grow with their number.
+
+        Args:
+            images: n paths, Pillow images or arrays.
+            on_error: called with the position and the error of an unreadable image, whose row
+                becomes NaN and finds nothing; without it the error is raised.
+            progress: what to call the work on a progress bar; none when not given.
+
+        Raises:
+            ImageError: if an image cannot be read and there is no ``on_error``.
+            InputError: if the detector is not fitted, there is no image, or no list of them.
+        """
+        self.check_fitted()
+        check_images(images)
+        if len(images) == 0:
+            raise InputError("there is no image to score")
+        squares = decode_all(self.preprocessing, images)
+        starts = range(0, len(images), BATCH_SIZE)
+        with contextlib.closing(squares):
+            parts = [
+                self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
+                for start in track(starts, progress)
+            ]
+        return ImageScores.join(parts)
+
+    def _score_batch(
+        self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
+    ) -> ImageScores:
+        preprocessing = self.preprocessing
+        readable, squares = [], []
+        for offset, square in enumerate(batch):
+            if isinstance(square, np.ndarray):
+                readable.append(offset)
+                squares.append(square)
+            elif on_error is None:
+                raise square
+            else:
+                on_error(start + offset, square)
+        blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
+        pixels = preprocessing.standardise(squares or [blank])
+        return _spread(self.score_pixels(pixels), readable, len(batch))
+
+    def decision_function(self, images: Sequence[ImageSource]) -> NDArray[np.float64]:
+        """Category scores ``(n, K)`` of n images; larger is more likely."""
+        return self.score(images).scores
+
+    def predict(self, images: Sequence[ImageSource]) -> NDArray[np.int64]:
+        """Decisions ``(n, K)`` of n images: 1 where a category is found, else 0."""
+        return self.score(images).decisions.astype(np.int64)
+
+
+def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An anomaly map ``(h, w)`` at another size ``(H, W)``, bilinear."""
+    large = interpolate(small[None, None].float(), shape, mode="bilinear", align_corners=False)
+    values: NDArray[np.float32] = large[0, 0].cpu().numpy()
+    return values
+
+
+def _spread(found: ImageScores, rows: list[int], total: int) -> ImageScores:
+    """Put the scores of the readable images in their places; the others get NaN."""
+    if len(rows) == total:
+        return found
+    spread = {}
+    for field in fields(ImageScores):
+        values = getattr(found, field.name)
+        empty = False if values.dtype == bool else np.nan
+        whole = np.full((total, *values.shape[1:]), empty, values.dtype)
+        whole[rows] = values[: len(rows)]
+        spread[field.name] = whole
+    return ImageScores(**spread)
+
+
+def check_images(images: Sequence[ImageSource]) -> None:
+    """Refuse what would be taken apart as if it were a list of images.
+
+    Raises:
+        InputError: if it is one image, a stack of images in one array, or no sequence.
+    """
+    if isinstance(images, str) or not isinstance(images, Sequence):
+        raise InputError(
+            f"give a list of images, even for one image; got {type(images).__name__}"
+            + (" (list(stack) makes a list of it)" if isinstance(images, np.ndarray) else "")
+        )
+
+
+def check_labels(labels: NDArray[np.float64], images: int, categories: int) -> NDArray[np.float64]:
+    """Labels as float64 ``(n, K)`` of 1, 0 and NaN.
+
+    Raises:
+        InputError: naming the expected shape or the first value that is none of the three.
+    """
+    try:
+        values = np.ascontiguousarray(labels, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"labels must be a matrix of 1, 0 or NaN ({error})") from error
+    if values.shape != (images, categories):
+        raise InputError(
+            f"labels must have shape ({images}, {categories}) for {images} images and "
+            f"{categories} categories, got {values.shape}"
+        )
+    wrong = ~(np.isnan(values) | np.isin(values, (0.0, 1.0)))
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        raise InputError(
+            f"labels must be 1, 0 or NaN, got {values[row, column]:g} in row {row}, column {column}"
+        )
+    return values

@@ -1,0 +1,90 @@
+"""Scores told in signs: which sentences speak for each category in an image; needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.detector.scores import ImageScores
+from sdmad.signs import SignBank
+
+
+@dataclass(frozen=True)
+class SignFinding:
+    """One sign of one image: its sentence, its cosine with the image, whether it was kept."""
+
+    sentence: str
+    similarity: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class CategoryFinding:
+    """What one category says of one image.
+
+    Attributes:
+        category: its name.
+        score: larger is more likely.
+        found: the decision.
+        deciding_sign: the kept sign with the largest cosine (Eq. 7).
+        signs: all its signs, the most similar first.
+    """
+
+    category: str
+    score: float
+    found: bool
+    deciding_sign: SignFinding
+    signs: tuple[SignFinding, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an image was judged as it was.
+
+    Attributes:
+        categories: one entry a category, in the bank's order.
+        anchor_similarity: cosine of the image with the normal anchor.
+        abnormality: how far the best category lies above the anchor.
+    """
+
+    categories: tuple[CategoryFinding, ...]
+    anchor_similarity: float
+    abnormality: float
+
+
+def explanations(bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores) -> list[Explanation]:
+    """Explanations of images that were scored.
+
+    Args:
+        bank: the signs, S of them.
+        keep: those that selection kept, ``(S,)``.
+        scored: n images' scores.
+    """
+    return [
+        Explanation(
+            tuple(_category(bank, keep, scored, row, k) for k in range(len(bank.names))),
+            float(scored.anchor_similarity[row]),
+            float(scored.abnormality[row]),
+        )
+        for row in range(len(scored))
+    ]
+
+
+def _category(
+    bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores, row: int, k: int
+) -> CategoryFinding:
+    mine = np.flatnonzero(np.array(bank.category_index) == k)
+    found = [
+        SignFinding(bank.sentences[s], float(scored.similarity[row, s]), bool(keep[s]))
+        for s in mine
+    ]
+    signs = tuple(sorted(found, key=lambda sign: -sign.similarity))
+    return CategoryFinding(
+        bank.names[k],
+        float(scored.scores[row, k]),
+        bool(scored.decisions[row, k]),
+        next(sign for sign in signs if sign.kept),
+        signs,
+    )

@@ -1,0 +1,83 @@
+"""What a detector says of images, as plain arrays: needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sdmad.detector.evidence import Combined
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What a detector says of n images.
+
+    Attributes:
+        scores: one number a category, larger is more likely; ``(n, K)``.
+        decisions: which categories are found; ``(n, K)``, boolean.
+        abnormality: is the image abnormal at all? Larger is more; ``(n,)``.
+        similarity: cosine of each image with each sign, ``(n, S)``; S is 0 for a detector
+            without signs.
+        anchor_similarity: cosine of each image with the anchor, ``(n,)``; NaN without one.
+    """
+
+    scores: NDArray[np.float64]
+    decisions: NDArray[np.bool_]
+    abnormality: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+    anchor_similarity: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def rows(self, choice: NDArray[np.integer]) -> ImageScores:
+        """Some of the images."""
+        return ImageScores(*(getattr(self, f.name)[choice] for f in fields(self)))
+
+    @classmethod
+    def of(
+        cls, combined: Combined, decisions: Tensor, similarity: Tensor, anchor: Tensor
+    ) -> ImageScores:
+        """Gather tensors of any device and precision."""
+        return cls(
+            _array(combined.scores),
+            decisions.cpu().numpy(),
+            _array(combined.abnormality),
+            _array(similarity),
+            _array(anchor),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[ImageScores]) -> ImageScores:
+        """Concatenate along the images."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def spread(self, rows: list[int], total: int) -> ImageScores:
+        """Put the scores of the readable images in their places; the others get NaN.
+
+        Args:
+            rows: places of the readable images; further scores than these are dropped.
+            total: number of images.
+        """
+        if len(rows) == total:
+            return self
+        spread = {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            empty = False if values.dtype == bool else np.nan
+            whole = np.full((total, *values.shape[1:]), empty, values.dtype)
+            whole[rows] = values[: len(rows)]
+            spread[field.name] = whole
+        return ImageScores(**spread)
+
+
+def _array(tensor: Tensor) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = tensor.cpu().double().numpy()
+    return values

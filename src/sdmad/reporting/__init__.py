@@ -1,0 +1,1 @@
+"""Tables, plots, the report, explanations: numbers as people see them, and files on disk."""

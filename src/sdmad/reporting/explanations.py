@@ -1,0 +1,116 @@
+"""Explanations for people: as tables, and as maps over the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdmad.data.images import to_image
+from sdmad.detector.findings import CategoryFinding, Explanation
+from sdmad.detector.maps import image_maps, sign_index
+from sdmad.detector.sdmad import SDMAD
+from sdmad.output import output_directory, write_bytes
+from sdmad.reporting.map_files import safe_name
+from sdmad.reporting.map_plot import Overlay, overlay_plot
+from sdmad.table import Table
+
+
+def explanation_table(explanation: Explanation, name: str) -> Table:
+    """One row a sign: found categories first, their signs by similarity.
+
+    Args:
+        explanation: what to show.
+        name: what the image is called.
+    """
+    rows = []
+    for entry in sorted(explanation.categories, key=lambda c: (not c.found, -c.score)):
+        for sign in entry.signs:
+            above = sign.similarity - explanation.anchor_similarity
+            rows.append(
+                (
+                    entry.category,
+                    "found" if entry.found else "-",
+                    f"{entry.score:.3f}",
+                    sign.sentence,
+                    f"{sign.similarity:.3f}",
+                    f"{above:+.3f}",
+                    "decided" if sign is entry.deciding_sign else "" if sign.kept else "discarded",
+                )
+            )
+    return Table(
+        title=f"{name}: signs against the normal anchor ({explanation.anchor_similarity:.3f})",
+        header=("Category", "Decision", "Score", "Sign", "Cosine", "Above anchor", ""),
+        rows=tuple(rows),
+        caption="A score may add image evidence to the deciding sign's cosine. Not a medical "
+        "device: a research tool's reasons, not a diagnosis.",
+    )
+
+
+def write_overlays(
+    detector: SDMAD, image: Path, explanation: Explanation, folder: Path, force: bool = False
+) -> list[str]:
+    """Write one picture a found category, its map and its deciding sign's over the image.
+
+    ``00-anomaly.png`` shows where the image is abnormal at all; the found categories follow, the
+    highest score first.
+
+    Args:
+        detector: what explained it.
+        image: a file or an address.
+        explanation: of that image.
+        folder: written under a temporary name and renamed.
+        force: replace what the folder holds.
+
+    Returns:
+        The names of the pictures.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        InputError: if the backbone gives no maps, or the folder holds something.
+        SDMADError: if something cannot be written.
+    """
+    picture = to_image(image, detector.preprocessing.window)
+    with output_directory(folder, force) as work:
+        names = []
+        for name, title, overlays in _overlays(detector, image, explanation):
+            write_bytes(work / name, overlay_plot(picture, overlays, title))
+            names.append(name)
+    return names
+
+
+def _overlays(
+    detector: SDMAD, image: Path, explanation: Explanation
+) -> Iterator[tuple[str, str, list[Overlay]]]:
+    """File name, title and maps of each picture."""
+    small, _ = image_maps(detector, image)
+    text = "the best category at each place, less the normal anchor"
+    told = Overlay("Anomaly map", text, _numpy(small.anomaly[0]), "difference of cosines")
+    yield "00-anomaly.png", f"{image.name}: abnormality {explanation.abnormality:.3f}", [told]
+    found = [(k, entry) for k, entry in enumerate(explanation.categories) if entry.found]
+    for number, (k, entry) in enumerate(sorted(found, key=lambda each: -each[1].score), 1):
+        sentence = entry.deciding_sign.sentence
+        sign = _numpy(small.signs[0, sign_index(detector.bank, k, sentence)])
+        category = _numpy(small.categories[0, k])
+        yield (
+            f"{number:02d}-{safe_name(entry.category)}.png",
+            f"{image.name}: {entry.category} found, score {entry.score:.3f}",
+            [
+                Overlay(entry.category, _pooling(detector, entry), category, "cosine"),
+                Overlay("Its deciding sign", sentence, sign, "cosine"),
+            ],
+        )
+
+
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = values.cpu().numpy()
+    return found
+
+
+def _pooling(detector: SDMAD, entry: CategoryFinding) -> str:
+    kept = sum(sign.kept for sign in entry.signs)
+    how = "mean" if detector.config.pooling == "mean" else "largest"
+    return f"{how} of its {kept} kept signs" if kept > 1 else "its only kept sign"

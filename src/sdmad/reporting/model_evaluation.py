@@ -1,0 +1,323 @@
+"""Judge a fitted model on a label table and write everything that a person wants to see."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from sdmad.baselines import ZeroShotCLIP
+from sdmad.data.images import ImageError, content_hash, read_image
+from sdmad.data.table import LabelTable
+from sdmad.data.windows import Window
+from sdmad.detector.base import OnError
+from sdmad.detector.findings import Explanation
+from sdmad.detector.scores import ImageScores
+from sdmad.detector.sdmad import SDMAD
+from sdmad.errors import InputError
+from sdmad.evaluation.protocols import Evaluation, evaluate
+from sdmad.output import write_csv, write_json, write_text
+from sdmad.progress import track
+from sdmad.reporting.report import (
+    Example,
+    HeatmapData,
+    LabelledFinding,
+    ReportData,
+    RocData,
+    SignRow,
+    write_report,
+)
+from sdmad.reporting.tables import protocol_tables
+from sdmad.table import Table
+
+HEATMAP_IMAGES = 200
+EXAMPLES = 4
+THUMBNAIL = 192
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A model's scores on the images that may be used to judge it.
+
+    Attributes:
+        detector: the model.
+        table: the rows that were judged.
+        scores: one row each.
+        before: cosines of the images with the signs in the backbone without adapters.
+        evaluation: the three protocols.
+        notes: what was left out, and why.
+    """
+
+    detector: SDMAD
+    table: LabelTable
+    scores: ImageScores
+    before: NDArray[np.float64]
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+
+
+def rows_to_judge(detector: SDMAD, table: LabelTable) -> tuple[LabelTable, tuple[str, ...]]:
+    """Leave out what the model has seen: support images, their patients, training splits.
+
+    Normal images that set thresholds are left out too.
+
+    Args:
+        detector: knows content hashes of its images and salted hashes of its support patients.
+        table: the whole table.
+
+    Raises:
+        InputError: if nothing is left.
+    """
+    _, evaluation, notes = table.pools()
+    rows = np.flatnonzero(evaluation).tolist()
+    ids = table.patients or ("",) * len(table)
+    drawn = detector.support_patients_.contain([ids[row] for row in rows])
+    others = [row for row, known in zip(rows, drawn, strict=True) if not known]
+    seen = {*detector.support_hashes_, *detector.threshold_hashes_}
+    hashed = track(others, "looking for support images")
+    left = [row for row in hashed if _hash_or_none(table.files[row]) not in seen]
+    if len(left) == 0:
+        raise InputError(
+            f"{table.path}: no image is left to judge on; all belong to the support set, to its "
+            "patients or to a training split"
+        )
+    if len(left) < len(rows):
+        told = (
+            f"{len(rows) - len(others)} images of support patients and {len(others) - len(left)} "
+            "more that equal a support or threshold image byte by byte were left out"
+        )
+        notes = (*notes, told)
+    return table.subset(left), notes
+
+
+def _hash_or_none(path: Path) -> str | None:
+    try:
+        return content_hash(path)
+    except ImageError:
+        return None  # reported when it is read for scoring
+
+
+def judge(
+    detector: SDMAD, table: LabelTable, on_error: OnError, resamples: int = 1000
+) -> Judgement:
+    """Score the rows that may be judged and compute the three protocols.
+
+    Args:
+        detector: the model.
+        table: the whole label table.
+        on_error: told of unreadable images, which are left out.
+        resamples: of the bootstrap over patients.
+
+    Raises:
+        InputError: if nothing is left to judge on.
+    """
+    rows, notes = rows_to_judge(detector, table)
+    skipped: list[int] = []
+
+    def skip(position: int, error: ImageError) -> None:
+        skipped.append(position)
+        on_error(position, error)
+
+    scores = detector.score(rows.files, skip, "scoring")
+    readable = np.delete(np.arange(len(rows)), skipped)
+    if len(readable) == 0:
+        raise InputError(f"{table.path}: none of the {len(rows)} images could be read")
+    if skipped:
+        rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
+        notes = (*notes, f"{len(skipped)} images could not be read and were left out")
+    evaluation = evaluate(
+        rows.labels,
+        scores.scores,
+        scores.decisions,
+        scores.abnormality,
+        rows.normal,
+        detector.categories,
+        rows.patient_keys(),
+        resamples,
+    )
+    shown = shown_rows(rows)
+    bare = ZeroShotCLIP(detector.bank, detector.backbone)
+    before = bare.score([rows.files[i] for i in shown]).similarity
+    return Judgement(detector, rows, scores, before, evaluation, notes)
+
+
+def shown_rows(table: LabelTable) -> NDArray[np.intp]:
+    """Rows of the heat map: spread evenly over the groups, normal images not above a third."""
+    groups = image_groups(table)
+    names = sorted(set(groups))
+    share = max(1, HEATMAP_IMAGES // max(1, len(names)))
+    chosen = [
+        index for name in names for index in [i for i, g in enumerate(groups) if g == name][:share]
+    ]
+    return np.array(sorted(chosen), dtype=np.intp)
+
+
+def image_groups(table: LabelTable) -> list[str]:
+    """One group an image for the heat map: its first category, normal, or other."""
+    groups = []
+    for labels, normal in zip(table.labels, table.normal, strict=True):
+        present = np.flatnonzero(labels == 1)
+        other = "normal" if normal else "other"
+        groups.append(table.categories[present[0]] if len(present) else other)
+    return groups
+
+
+def sign_rows(detector: SDMAD) -> tuple[SignRow, ...]:
+    """Each sign with its distances and whether it was kept."""
+    margins = detector.margins()
+    keep = detector.scorer.keep.tolist()
+    bank = detector.bank
+    return tuple(
+        SignRow(
+            bank.names[bank.category_index[s]],
+            sentence,
+            keep[s],
+            float(margins.own[s]),
+            float(margins.foreign[s]),
+            float(margins.margin[s]),
+            bank.sentences[margins.nearest_foreign[s]] if margins.nearest_foreign[s] >= 0 else "",
+        )
+        for s, sentence in enumerate(bank.sentences)
+    )
+
+
+def _thumbnail(path: Path, window: Window) -> bytes:
+    image = read_image(path, window)
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _example(judgement: Judgement, row: int, explanation: Explanation) -> Example:
+    labels = judgement.table.labels[row]
+    findings = tuple(
+        LabelledFinding(
+            entry.category,
+            entry.score,
+            entry.found,
+            None if np.isnan(label) else float(label),
+            entry.deciding_sign.sentence,
+            entry.deciding_sign.similarity,
+            explanation.anchor_similarity,
+        )
+        for entry, label in zip(explanation.categories, labels, strict=True)
+    )
+    shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
+    path = judgement.table.files[row]
+    window = judgement.detector.backbone.preprocessing.window
+    return Example(path.name, _thumbnail(path, window), tuple(shown))
+
+
+def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """The images that the model ranked best and worst, with the signs that decided.
+
+    An image's goodness is its lowest score of a present category less its highest of an absent
+    one, in units of each category's spread over the judged images. Where no image has both (one
+    category only), the side that an image lacks counts as 0, the mean over the images.
+    """
+    scores, labels = judgement.scores.scores, judgement.table.labels
+    spread = scores.std(axis=0)
+    standard = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    present = np.where(labels == 1, standard, np.inf).min(axis=1)
+    absent = np.where(labels == 0, standard, -np.inf).max(axis=1)
+    both = np.isfinite(present) & np.isfinite(absent)
+    if not both.any():
+        both = np.isfinite(present) | np.isfinite(absent)
+        present, absent = (np.where(np.isfinite(side), side, 0) for side in (present, absent))
+    usable = np.flatnonzero(both)
+    order = usable[np.argsort(absent[usable] - present[usable], kind="stable")]
+    count = min(EXAMPLES, len(order) // 2)
+    chosen = [*order[:count], *order[len(order) - count :][::-1]]
+    explained = judgement.detector.explanations(judgement.scores.rows(np.array(chosen, dtype=int)))
+    made = [_example(judgement, int(r), e) for r, e in zip(chosen, explained, strict=True)]
+    return tuple(made[:count]), tuple(made[count:])
+
+
+def _heatmap(judgement: Judgement) -> HeatmapData:
+    shown = shown_rows(judgement.table)
+    bank = judgement.detector.bank
+    groups = image_groups(judgement.table)
+    return HeatmapData(
+        judgement.before,
+        judgement.scores.similarity[shown],
+        [groups[i] for i in shown],
+        bank.sentences,
+        [bank.names[k] for k in bank.category_index],
+        judgement.detector.scorer.keep.cpu().numpy(),
+    )
+
+
+def report_data(judgement: Judgement, tables: Sequence[Table], title: str) -> ReportData:
+    """Everything that the report shows."""
+    detector = judgement.detector
+    settings = {name: str(value) for name, value in detector.config.to_dict().items()}
+    best, worst = examples(judgement) if len(judgement.table) > 1 else ((), ())
+    return ReportData(
+        title,
+        f"{detector.bank.modality}, {len(judgement.table)} images, "
+        f"{len(detector.categories)} categories",
+        judgement.evaluation,
+        tuple(tables),
+        {"backbone": detector.backbone.name, "seed": str(detector.seed), **settings},
+        RocData(judgement.table.labels, judgement.scores.scores),
+        _heatmap(judgement),
+        sign_rows(detector),
+        best,
+        worst,
+        tuple(epoch.loss for epoch in detector.log_),
+        (*judgement.notes, *detector.notes_),
+    )
+
+
+def write_judgement(
+    judgement: Judgement,
+    folder: Path,
+    tables: Sequence[Table] | None = None,
+    title: str = "SD-MAD evaluation",
+) -> None:
+    """Write ``metrics.json``, ``scores.csv``, the tables and ``report.html`` into a folder.
+
+    Args:
+        judgement: what to write.
+        folder: an existing folder.
+        tables: other tables than the model's own, such as a comparison.
+        title: heading of the report.
+
+    Raises:
+        SDMADError: if something cannot be written.
+    """
+    shown = tuple(tables or protocol_tables(judgement.evaluation))
+    metrics = judgement.evaluation.to_dict()
+    metrics["notes"] = [*metrics["notes"], *judgement.notes]
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))
+    for number, table in enumerate(shown, 1):
+        table.write_csv(folder / f"table{number}.csv")
+    _write_scores(judgement, folder / "scores.csv")
+    with torch.no_grad():
+        write_report(report_data(judgement, shown, title), folder / "report.html")
+
+
+def _write_scores(judgement: Judgement, path: Path) -> None:
+    names = judgement.detector.categories
+    header = ["file", "abnormality"]
+    header += [f"{part}:{name}" for part in ("label", "score", "found") for name in names]
+    table, scores = judgement.table, judgement.scores
+    rows = [
+        [
+            str(file),
+            float(scores.abnormality[i]),
+            *("" if np.isnan(v) else int(v) for v in table.labels[i]),
+            *(float(v) for v in scores.scores[i]),
+            *(int(v) for v in scores.decisions[i]),
+        ]
+        for i, file in enumerate(table.files)
+    ]
+    write_csv(path, header, rows)

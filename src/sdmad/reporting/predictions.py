@@ -1,0 +1,116 @@
+"""What ``sdmad predict`` writes: one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, overload
+
+import numpy as np
+
+from sdmad.detector.findings import CategoryFinding, Explanation
+from sdmad.detector.scores import ImageScores
+from sdmad.output import csv_text, json_text
+
+
+class Explaining(Protocol):
+    """What tells its scores in signs: a detector, or an export of one."""
+
+    def explanations(self, scored: ImageScores) -> list[Explanation]:
+        """Explanations of images that were scored already."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One image's file and what the detector says of it."""
+
+    file: Path
+    explanation: Explanation
+
+    @property
+    def findings(self) -> tuple[CategoryFinding, ...]:
+        """The categories that were found."""
+        return tuple(c for c in self.explanation.categories if c.found)
+
+
+class Predictions(Sequence[Prediction]):
+    """What a detector says of each readable image.
+
+    A row is explained when it is asked for: of ten thousand images only the scores are held.
+
+    Args:
+        detector: what scored them.
+        files: n files.
+        scored: n images' scores.
+        skipped: positions of unreadable images, which have no row.
+    """
+
+    def __init__(
+        self, detector: Explaining, files: Sequence[Path], scored: ImageScores, skipped: set[int]
+    ) -> None:
+        self.detector, self.files, self.scored = detector, files, scored
+        self.places = [i for i in range(len(files)) if i not in skipped]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Prediction]: ...
+
+    def __getitem__(self, index: int | slice) -> Prediction | list[Prediction]:
+        """A row, or some of them."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = self.places[index]
+        (explanation,) = self.detector.explanations(self.scored.rows(np.array([place])))
+        return Prediction(self.files[place], explanation)
+
+
+def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
+    """CSV: file, abnormality, findings with their top signs, then score and decision a category.
+
+    Cells that a spreadsheet would take for a formula are guarded.
+    """
+    header = ["file", "abnormality", "findings", "top_signs"]
+    header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
+
+    def line(row: Prediction) -> list[object]:
+        entries = row.explanation.categories
+        return [
+            str(row.file),
+            round(row.explanation.abnormality, 6),
+            "|".join(f.category for f in row.findings),
+            "|".join(f.deciding_sign.sentence for f in row.findings),
+            *(round(e.score, 6) for e in entries),
+            *(int(e.found) for e in entries),
+        ]
+
+    return csv_text(header, map(line, rows))
+
+
+def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
+    """JSON lines: one object an image, with every category's score, decision and top sign."""
+    del categories
+    lines = []
+    for row in rows:
+        content = {
+            "file": str(row.file),
+            "abnormality": row.explanation.abnormality,
+            "anchor_similarity": row.explanation.anchor_similarity,
+            "categories": {
+                e.category: {
+                    "score": e.score,
+                    "found": e.found,
+                    "top_sign": e.deciding_sign.sentence,
+                    "similarity": e.deciding_sign.similarity,
+                }
+                for e in row.explanation.categories
+            },
+        }
+        lines.append(json_text(content, indent=None) + "\n")
+    return "".join(lines)

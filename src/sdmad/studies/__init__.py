@@ -1,0 +1,1 @@
+"""Many draws of the support set: one engine, and the studies that run on it."""

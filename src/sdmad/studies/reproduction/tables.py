@@ -1,0 +1,200 @@
+"""The paper's Tables 1 to 4, 6 and 7: draws, summaries, and the paper's figures beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sdmad.evaluation.intervals import summarise_categories, summarise_draws
+from sdmad.evaluation.labelled_scores import LabelledScores
+from sdmad.studies.reproduction.material import Material, Say, brains, chest_xrays, retinas
+from sdmad.studies.reproduction.published import published
+from sdmad.studies.reproduction.records import Record
+from sdmad.studies.study import TRIVIAL, trivial_draws
+
+SHOTS = 1
+"""Images a category, for all of these tables (METHOD: only Table 5 has four)."""
+
+BESIDE = ("macro_f1", "sensitivity", "specificity")
+"""What stands beside Hamming score and subset accuracy."""
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What a table of the paper shows.
+
+    Attributes:
+        title: of the page.
+        material: reads the data.
+        metrics: summary metrics that it shows, in its order.
+        by_category: whether it shows the AUROC of each category too.
+        six: whether slices without the sixth category are also judged with its column.
+    """
+
+    title: str
+    material: Callable[[str, Path, Say], tuple[Material, ...]]
+    metrics: tuple[str, ...]
+    by_category: bool = False
+    six: bool = False
+
+
+TABLES = {
+    "table1": TablePlan(
+        "Table 1: ChestX-ray8, mean AUROC and integrated detection",
+        chest_xrays,
+        ("mean_auroc", "hamming_score", "subset_accuracy", *BESIDE),
+    ),
+    "table2": TablePlan("Table 2: OCT-17, by category", retinas, ("mean_auroc",), True),
+    "table3": TablePlan(
+        "Table 3: fastMRI+, integrated detection",
+        brains,
+        ("hamming_score", "subset_accuracy", *BESIDE),
+        six=True,
+    ),
+    "table4": TablePlan("Table 4: fastMRI+, mean AUROC", brains, ("mean_auroc",)),
+    "table6": TablePlan("Table 6: ChestX-ray8, by category", chest_xrays, ("mean_auroc",), True),
+    "table7": TablePlan("Table 7: fastMRI+, by category", brains, ("mean_auroc",), True),
+}
+
+
+def first_columns(scored: LabelledScores, columns: int) -> LabelledScores:
+    """The same judged by the first categories only."""
+    return replace(
+        scored,
+        labels=scored.labels[:, :columns],
+        scores=scored.scores[:, :columns],
+        decisions=scored.decisions[:, :columns],
+    )
+
+
+def abnormal_only(scored: LabelledScores) -> LabelledScores:
+    """The images with at least one of the categories."""
+    rows = np.flatnonzero((scored.labels == 1).any(axis=1))
+    return LabelledScores(
+        scored.labels[rows],
+        scored.scores[rows],
+        scored.decisions[rows],
+        scored.abnormality[rows],
+        scored.normal[rows],
+        tuple(scored.patients[i] for i in rows),
+    )
+
+
+def judged_as(scored: LabelledScores, columns: int, population: str) -> LabelledScores:
+    """What a table judges of a draw."""
+    part = first_columns(scored, columns)
+    return abnormal_only(part) if population == "abnormal" else part
+
+
+def records_of(
+    name: str,
+    material: Material,
+    draws: dict[str, list[LabelledScores]],
+    resamples: int,
+    missing: Sequence[tuple[str, str]] = (),
+) -> list[Record]:
+    """Every figure of a table on one part of the data.
+
+    Args:
+        name: of the table, a key of :data:`TABLES`.
+        material: the part.
+        draws: what each system said, a list over the draws.
+        resamples: of the bootstrap.
+        missing: systems that could not be run, and why.
+    """
+    plan, records = TABLES[name], []
+    columns = material.columns if plan.six else material.columns[:1]
+    for count in columns:
+        for population in material.populations:
+            rows = {
+                system: [judged_as(one, count, population) for one in found]
+                for system, found in draws.items()
+            }
+            first = next(iter(rows.values()))
+            rows = {trivial: trivial_draws(first, trivial) for trivial in TRIVIAL} | rows
+            for system, found in rows.items():
+                records += _system_records(name, material, system, found, population, resamples)
+            for system, why in missing:
+                records += _missing_records(name, material, system, why, first, population)
+    return _in_paper_order(records, name, material)
+
+
+def _system_records(
+    name: str,
+    material: Material,
+    system: str,
+    draws: list[LabelledScores],
+    population: str,
+    resamples: int,
+) -> list[Record]:
+    plan = TABLES[name]
+    summaries = dict(summarise_draws(draws, resamples))
+    found = [(metric, summaries[metric]) for metric in plan.metrics]
+    if plan.by_category:
+        names = material.table.categories
+        categories = summarise_categories(draws, resamples)
+        found += list(zip(names[: len(categories)], categories, strict=True))
+    return [
+        replace(_empty(name, material, system, what, draws, population), summary=summary)
+        for what, summary in found
+    ]
+
+
+def _missing_records(
+    name: str,
+    material: Material,
+    system: str,
+    why: str,
+    draws: list[LabelledScores],
+    population: str,
+) -> list[Record]:
+    count = draws[0].labels.shape[1]
+    named = material.table.categories[:count] if TABLES[name].by_category else ()
+    return [
+        replace(_empty(name, material, system, what, draws, population), note=why)
+        for what in (*TABLES[name].metrics, *named)
+    ]
+
+
+def _empty(
+    name: str,
+    material: Material,
+    system: str,
+    what: str,
+    draws: list[LabelledScores],
+    population: str,
+) -> Record:
+    """A record without its figure: which images, how many positives, what the paper prints."""
+    columns = draws[0].labels.shape[1]
+    names = list(material.table.categories[:columns])
+    shown = slice(names.index(what), names.index(what) + 1) if what in names else slice(None)
+    return Record(
+        part=material.part,
+        population=population,
+        columns=columns,
+        what=what,
+        system=system,
+        summary=None,
+        paper=published(name, material.part, what, system),
+        images=tuple(len(one.labels) for one in draws),
+        positives=tuple(int((one.labels[:, shown] == 1).sum()) for one in draws),
+        negatives=tuple(int((one.labels[:, shown] == 0).sum()) for one in draws),
+    )
+
+
+def _in_paper_order(records: list[Record], name: str, material: Material) -> list[Record]:
+    """Figures by what they measure, categories before their mean, the systems beside each other."""
+    order = [*material.table.categories, *TABLES[name].metrics]
+    groups = list(dict.fromkeys((r.columns, r.population) for r in records))
+    systems = list(dict.fromkeys(r.system for r in records))
+    return sorted(
+        records,
+        key=lambda r: (
+            groups.index((r.columns, r.population)),
+            order.index(r.what),
+            systems.index(r.system),
+        ),
+    )

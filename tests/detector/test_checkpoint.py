@@ -1,0 +1,271 @@
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdmad import SDMAD, SDMADConfig, load_backbone
+from sdmad.detector.checkpoint import FILES, MANIFEST
+from sdmad.errors import InputError, ModelError, SDMADError
+
+EVERY_FILE = (*FILES, MANIFEST)
+
+
+@pytest.fixture
+def copy_of_model(model_folder, tmp_path) -> Path:
+    return Path(shutil.copytree(model_folder, tmp_path / "copy"))
+
+
+def same_bits(one, other, images):
+    first, second = one.score(images), other.score(images)
+    for field in fields(first):
+        assert np.array_equal(getattr(first, field.name), getattr(second, field.name)), field.name
+    assert one.explain(images[0]) == other.explain(images[0])
+
+
+def test_a_loaded_model_gives_the_same_bits(fitted, model_folder, pictures):
+    loaded = SDMAD.load(model_folder)
+    same_bits(fitted, loaded, pictures[0])
+    assert loaded.config == fitted.config
+    assert loaded.bank == fitted.bank
+    assert loaded.bank.name == "small"
+    assert loaded.seed == fitted.seed
+    assert loaded.categories == fitted.categories
+    assert loaded.notes_ == fitted.notes_
+    assert loaded.log_ == fitted.log_
+    assert loaded.support_hashes_ == fitted.support_hashes_
+    assert loaded.support_patients_ == fitted.support_patients_
+    assert loaded.thresholds_ is None
+    assert loaded.margins().margin.tolist() == fitted.margins().margin.tolist()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SDMADConfig.paper(epochs=1),
+        SDMADConfig(epochs=1, selection="none", pooling="mean", image_blocks=(2, 4), lam=0.5),
+        SDMADConfig(epochs=0, image_evidence="none"),
+    ],
+    ids=["paper", "other settings", "no epoch"],
+)
+def test_other_settings_make_the_round_trip(small_bank, tiny_backbone, pictures, tmp_path, config):
+    detector = SDMAD(small_bank, tiny_backbone, config).fit(*pictures)
+    detector.save(tmp_path / "model")
+    loaded = SDMAD.load(tmp_path / "model")
+    assert loaded.config == config
+    same_bits(detector, loaded, pictures[0])
+
+
+def test_thresholds_make_the_round_trip(small_bank, tiny_backbone, pictures, tmp_path):
+    images, labels = pictures
+    config = SDMADConfig(epochs=1, decision="fpr:0.25")
+    detector = SDMAD(small_bank, tiny_backbone, config).fit(images, labels)
+    detector.fit_thresholds(images[4:10])
+    detector.save(tmp_path / "model")
+    loaded = SDMAD.load(tmp_path / "model")
+    assert np.array_equal(loaded.thresholds_, detector.thresholds_)
+    same_bits(detector, loaded, images)
+
+
+def test_a_loaded_model_can_be_saved_again(model_folder, tmp_path, pictures):
+    loaded = SDMAD.load(model_folder)
+    loaded.save(tmp_path / "again")
+    for name in EVERY_FILE:
+        assert (tmp_path / "again" / name).read_bytes() == (model_folder / name).read_bytes(), name
+
+
+def test_the_directory_is_flat_and_executes_nothing(model_folder):
+    assert {path.name for path in model_folder.iterdir()} == set(EVERY_FILE)
+    assert {path.suffix for path in model_folder.iterdir()} == {".json", ".yaml", ".safetensors"}
+
+
+def test_a_model_works_elsewhere_with_the_backbone_given_by_its_path(
+    small_bank, make_clip, pictures, tmp_path
+):
+    here, there = make_clip(), tmp_path / "weights"
+    detector = SDMAD(small_bank, str(here), SDMADConfig(epochs=1)).fit(*pictures)
+    detector.save(tmp_path / "model")
+    shutil.move(tmp_path / "model", tmp_path / "elsewhere")
+    shutil.move(here, there)
+    with pytest.raises(ModelError, match="needs its base weights"):
+        SDMAD.load(tmp_path / "elsewhere")
+    same_bits(detector, SDMAD.load(tmp_path / "elsewhere", backbone=there), pictures[0])
+    same_bits(detector, SDMAD.load(tmp_path / "elsewhere", load_backbone(there)), pictures[0])
+
+
+def test_the_models_image_size_is_used_and_a_given_backbone_keeps_its_own(
+    small_bank, tiny_clip, pictures, tmp_path
+):
+    detector = SDMAD(small_bank, load_backbone(tiny_clip, 48), SDMADConfig(epochs=1))
+    detector.fit(*pictures).save(tmp_path / "model")
+    same_bits(detector, SDMAD.load(tmp_path / "model"), pictures[0])
+    mine = load_backbone(tiny_clip)
+    loaded = SDMAD.load(tmp_path / "model", mine)
+    same_bits(detector, loaded, pictures[0])
+    assert loaded.backbone.preprocessing.size == 48
+    assert mine.preprocessing.size == 32
+
+
+def test_other_base_weights_are_refused_and_both_are_named(model_folder, make_clip, tiny_clip):
+    other = make_clip(seed=1)
+    with pytest.raises(ModelError) as caught:
+        SDMAD.load(model_folder, backbone=other)
+    message = str(caught.value)
+    for part in (str(tiny_clip), str(other), load_backbone(other).weights_hash[:12]):
+        assert part in message
+
+
+# Damage
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_a_missing_file_is_named(copy_of_model, name):
+    (copy_of_model / name).unlink()
+    with pytest.raises(ModelError, match=name):
+        SDMAD.load(copy_of_model)
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_file_is_named(copy_of_model, name, share):
+    content = (copy_of_model / name).read_bytes()
+    (copy_of_model / name).write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ModelError, match=name):
+        SDMAD.load(copy_of_model)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0.0, 0.5, 0.999])
+def test_one_altered_byte_is_noticed_and_its_file_named(copy_of_model, name, place):
+    content = bytearray((copy_of_model / name).read_bytes())
+    content[int(len(content) * place)] ^= 1
+    (copy_of_model / name).write_bytes(content)
+    with pytest.raises(ModelError, match=name):
+        SDMAD.load(copy_of_model)
+
+
+def test_one_altered_character_of_the_manifest_is_noticed(copy_of_model):
+    content = (copy_of_model / MANIFEST).read_text(encoding="utf-8")
+    characters = [i for i, character in enumerate(content) if not character.isspace()]
+    for place in characters[:: len(characters) // 40]:
+        altered = chr(ord(content[place]) ^ 1)
+        (copy_of_model / MANIFEST).write_text(
+            content[:place] + altered + content[place + 1 :], encoding="utf-8"
+        )
+        with pytest.raises(ModelError, match=MANIFEST):
+            SDMAD.load(copy_of_model)
+
+
+@pytest.mark.parametrize("name", EVERY_FILE)
+def test_a_folder_in_a_files_place_is_an_error(copy_of_model, name):
+    (copy_of_model / name).unlink()
+    (copy_of_model / name).mkdir()
+    with pytest.raises(ModelError, match=name):
+        SDMAD.load(copy_of_model)
+
+
+def forge(folder: Path, name: str, content: str) -> None:
+    """Alter a file and its hash with it, as a person who means to would."""
+    import hashlib
+
+    (folder / name).write_text(content, encoding="utf-8")
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "{}"),
+        ("config.json", "[]"),
+        ("config.json", '{"format": 2, "sdmad": "9.9"}'),
+        ("config.json", '{"format": 2}'),
+        ("config.json", '{"format": 2, "settings": 7, "backbone": "nano", "seed": 0}'),
+        ("preprocessing.json", '{"size": "big"}'),
+        ("bank.yaml", "modality: x"),
+        ("bank.yaml", "modality: x\nnormal: [a]\ncategories: {Ring: {signs: [b]}}"),
+        ("support.json", "{}"),
+        ("support.json", '{"images_sha256": [], "patients": 3}'),
+        ("training.json", '{"notes": []}'),
+        ("adapters.safetensors", "not tensors"),
+    ],
+)
+def test_a_forged_file_ends_in_a_model_error(copy_of_model, name, content):
+    forge(copy_of_model, name, content)
+    with pytest.raises(ModelError, match="copy"):
+        SDMAD.load(copy_of_model)
+
+
+def test_a_newer_format_names_both_versions(copy_of_model):
+    forge(copy_of_model, "config.json", '{"format": 99, "sdmad": "9.9"}')
+    with pytest.raises(ModelError, match=r"format 99 by sdmad '9.9'.*reads format 2"):
+        SDMAD.load(copy_of_model)
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "file"])
+def test_what_is_no_model_is_refused(tmp_path, what):
+    path = tmp_path / "model"
+    if what == "empty":
+        path.mkdir()
+    elif what == "file":
+        path.write_text("x")
+    with pytest.raises(ModelError, match="model directory"):
+        SDMAD.load(path)
+
+
+# Privacy
+
+
+def test_no_file_name_path_or_patient_travels_with_a_model(
+    small_bank, tiny_backbone, pictures, tmp_path
+):
+    images, labels = pictures
+    folder = tmp_path / "hospital-of-mercy"
+    folder.mkdir()
+    files = [folder / f"smith-john-{i}.png" for i in range(12)]
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image).save(file)
+    people = [f"MRN-4711-{i}" for i in range(12)]
+    detector = SDMAD(small_bank, tiny_backbone, SDMADConfig(epochs=1))
+    detector.fit(files, labels, patients=people).save(tmp_path / "model")
+    for path in (tmp_path / "model").iterdir():
+        content = path.read_bytes()
+        for secret in (b"hospital", b"smith", b"MRN", b"4711-", str(tmp_path).encode()):
+            if secret == str(tmp_path).encode() and str(tmp_path) in tiny_backbone.name:
+                continue
+            assert secret not in content, (path.name, secret)
+
+
+# Writing
+
+
+def test_a_folder_that_holds_something_is_kept_unless_forced(fitted, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="--force"):
+        fitted.save(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    fitted.save(folder, force=True)
+    assert {path.name for path in folder.iterdir()} == set(EVERY_FILE)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["save", "write_json", "write_text"])
+def test_a_full_disk_and_ctrl_c_leave_nothing_behind(fitted, tmp_path, monkeypatch, error, step):
+    def fail(*_):
+        raise error
+
+    fitted.save(tmp_path / "old")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "old").iterdir()}
+    monkeypatch.setattr(f"sdmad.detector.checkpoint.{step}", fail)
+    expected = SDMADError if isinstance(error, OSError) else KeyboardInterrupt
+    for folder in ("new", "old"):
+        with pytest.raises(expected):
+            fitted.save(tmp_path / folder, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert {p.name: p.read_bytes() for p in (tmp_path / "old").iterdir()} == before

@@ -1,0 +1,29 @@
+import shutil
+
+import pytest
+
+from sdmad.detector.model_signs import ModelSigns, read_model_signs
+from sdmad.errors import ModelError
+
+
+def test_the_signs_are_those_that_the_detector_keeps(model_folder, fitted):
+    model = read_model_signs(model_folder)
+    assert model.bank.categories == fitted.bank.categories
+    assert model.keep == tuple(fitted.scorer.keep.tolist())
+
+
+def test_a_sign_is_looked_up_by_its_category(small_bank):
+    model = ModelSigns(small_bank, (True, False, True, True, False, True))
+    assert not model.kept("Ring", "an open circle")
+    assert model.kept("Bar", "a long bar")
+    with pytest.raises(KeyError):
+        model.kept("Bar", "a round ring")
+
+
+def test_an_altered_model_is_refused(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    (folder / "bank.yaml").write_text("altered")
+    with pytest.raises(ModelError, match="altered"):
+        read_model_signs(folder)
+    with pytest.raises(ModelError, match="no model directory"):
+        read_model_signs(tmp_path / "none")

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+
+from sdmad import SDMAD, SDMADConfig
+from sdmad.detector.precision import choose_precision, has_bfloat16, in_precision
+from sdmad.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def native(monkeypatch):
+    """A processor with bfloat16, whatever this one has."""
+    monkeypatch.setattr("sdmad.detector.precision.has_bfloat16", lambda device: True)
+
+
+def test_auto_takes_what_the_machine_has(monkeypatch):
+    for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("sdmad.detector.precision.has_bfloat16", lambda device, has=native: has)
+        assert choose_precision("auto", CPU) == expected
+        assert choose_precision("float32", CPU) == torch.float32
+    with pytest.raises(InputError, match="no bfloat16 arithmetic"):
+        choose_precision("bfloat16", CPU)
+    with pytest.raises(InputError, match="one of float32, bfloat16, auto"):
+        choose_precision("half", CPU)
+    assert not has_bfloat16(torch.device("meta"))
+
+
+def test_a_backbone_in_bfloat16_is_a_copy_with_nearby_embeddings(tiny_backbone, pictures):
+    half = in_precision(tiny_backbone, torch.bfloat16)
+    assert (half.dtype, tiny_backbone.dtype) == (torch.bfloat16, torch.float32)
+    assert in_precision(tiny_backbone, torch.float32) is tiny_backbone
+    pixels = tiny_backbone.preprocessing(pictures[0])
+    one, other = tiny_backbone.encode_image(pixels), half.encode_image(pixels)
+    assert other.dtype == torch.float32
+    assert (one * other).sum(dim=1).min() > 0.999
+    assert not torch.equal(one, other)
+    texts = ["a ring", "a long bar"]
+    cosines = (tiny_backbone.encode_text(texts) * half.encode_text(texts)).sum(dim=1)
+    assert cosines.min() > 0.999
+
+
+def test_training_in_bfloat16_keeps_float32_adapters(native, small_bank, tiny_backbone, pictures):
+    config = SDMADConfig.paper(epochs=3)
+    fits = {
+        name: SDMAD(small_bank, tiny_backbone, config, precision=name).fit(*pictures)
+        for name in ("float32", "bfloat16")
+    }
+    half = fits["bfloat16"]
+    parameters = [p for a in half.image_adapters.values() for p in a.parameters()]
+    assert {p.dtype for p in parameters} == {torch.float32}
+    losses = {name: [e.loss for e in fit.log_] for name, fit in fits.items()}
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+    assert losses["bfloat16"][-1] < losses["bfloat16"][0]
+
+
+def test_a_saved_model_scores_in_either(native, fitted, model_folder, pictures):
+    half = SDMAD.load(model_folder, fitted.backbone, precision="bfloat16")
+    assert half.backbone.dtype == torch.bfloat16
+    images = pictures[0]
+    one, other = fitted.score(images).similarity, half.score(images).similarity
+    np.testing.assert_allclose(one, other, atol=0.02)
+    assert not np.array_equal(one, other)
