@@ -16,16 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from sdmad.detector.config_ import SDMADConfig
 from torch import Tensor
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
-from sdmad.detector.config import SDMADConfig
-from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.sdmad import SDMAD
-from sdmad.detector.sign_scorer import SignScorer
-from sdmad.detector.training import TextFeatures
 from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset_accuracy
 from sdmad.output import write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
@@ -88,23 +86,19 @@ def run_cell(
     for training in TRAINING:
         config = SDMADConfig(**training, image_evidence="none", decision="mean")
         fitted = SDMAD(bank, backbone, config, seed).fit(drawn.files, drawn.labels)
-        text = TextFeatures(fitted.scorer.signs, fitted.scorer.anchor)
+        text = TextFeatures(fitted.head_.signs, fitted.head_.anchor)
         adapted = [embed(fitted.image_features, part) for part in (mine, theirs)]
         for inference in INFERENCE:
             final = SDMADConfig(**training, **inference, decision="mean", image_evidence="probe")
-            scorer = SignScorer.build(text, bank, final.selection, final.pooling)
-            evidence = SignAndImageEvidence.fit(scorer, adapted[0], drawn.labels, final)
-            similarity = scorer.similarity(adapted[1])
-            anchor = scorer.anchor_similarity(adapted[1])
-            found = evidence(scorer, similarity, anchor, adapted[1])
-            decisions = (found.margins > 0).numpy()
+            head = SignHead.build(text, bank, final).with_evidence(adapted[0], drawn.labels)
+            scored = head(adapted[1])
             yield (
                 json.dumps({**training, **inference}),
                 {
-                    "auroc": mean_auroc(truth, found.scores.numpy()),
-                    "hamming": hamming_score(truth, decisions),
-                    "subset": subset_accuracy(truth, decisions),
-                    "f1": macro_f1(truth, decisions),
+                    "auroc": mean_auroc(truth, scored.scores),
+                    "hamming": hamming_score(truth, scored.decisions),
+                    "subset": subset_accuracy(truth, scored.decisions),
+                    "f1": macro_f1(truth, scored.decisions),
                 },
             )
 

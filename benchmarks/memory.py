@@ -64,7 +64,7 @@ def main() -> None:
     saved = Saved({p.untyped_storage().data_ptr() for p in frozen})
     with saved.watch():
         detector.fit(images, labels)
-    adapters = [*detector.image_adapters.values(), *detector.text_adapters.values()]
+    adapters = [*detector.image_adapters_.values(), *detector.text_adapters_.values()]
     trained = sum(p.numel() * p.element_size() for a in adapters for p in a.parameters())
     tokens = (PAPER_SIZE // 14) ** 2 + 1
     cache = 4 * IMAGES * tokens * 1024

@@ -25,9 +25,10 @@ from sdmad.backbones.transformer import Block, ImageTransformer
 from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.data.fewshot import draw_support
 from sdmad.detector.base import resize_map
+from sdmad.detector.config import SDMADConfig
+from sdmad.detector.head import SignHead
 from sdmad.detector.maps import compare, patch_features
 from sdmad.detector.sdmad import SDMAD
-from sdmad.detector.sign_scorer import SignScorer
 from sdmad.detector.training import SignTexts
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.method.adapters import AdaptedTower
@@ -117,14 +118,14 @@ class Fit:
 
     Attributes:
         image: the adapted image tower; without adapters for zero-shot.
-        scorer: signs and anchor of the modality's own bank.
+        head: signs and anchor of the modality's own bank.
         phrases: one sentence a phantom sign instead of the bank's, and the anchor.
         rows: of the phantoms, in ascending order.
     """
 
     image: AdaptedTower
-    scorer: SignScorer
-    phrases: SignScorer
+    head: SignHead
+    phrases: SignHead
     rows: tuple[int, ...]
 
 
@@ -166,15 +167,16 @@ def prepare(name: str, style: str, folder: Path, backbone: Backbone) -> Study:
     masks = {s: {row: mask for row, mask in m.items() if mask.any()} for s, m in shown.items()}
     every = SignBank("phrases", bank.modality, bank.normal, {s: (t,) for s, t in sentences.items()})
 
-    def scorer(of: SignBank, text: AdaptedTower) -> SignScorer:
+    def head(of: SignBank, text: AdaptedTower) -> SignHead:
+        config = SDMADConfig(selection="none", pooling="mean", image_evidence="none")
         with torch.no_grad():
-            return SignScorer.build(SignTexts(of, backbone, text)(), of, "none", "mean")
+            return SignHead.build(SignTexts(of, backbone, text)(), of, config)
 
     bare = AdaptedTower(backbone.text, {})
-    zero = ZeroShotCLIP(bank, backbone).scorer
+    zero = ZeroShotCLIP(bank, backbone).head
     untrained = AdaptedTower(backbone.image, {})
     fits = {
-        STATES[0]: [Fit(untrained, zero, scorer(every, bare), tuple(everything))],
+        STATES[0]: [Fit(untrained, zero, head(every, bare), tuple(everything))],
         STATES[1]: [],
     }
     for seed in range(DRAWS):
@@ -182,9 +184,9 @@ def prepare(name: str, style: str, folder: Path, backbone: Backbone) -> Study:
         drawn = data.table.subset(support.indices)
         detector = SDMAD(bank, backbone, seed=seed).fit(drawn.files, drawn.labels)
         rows = tuple(np.flatnonzero(support.evaluation(data.table)).tolist())
-        image, texts = detector.towers
-        trained = scorer(every, texts.tower)
-        fits[STATES[1]].append(Fit(image, detector.scorer, trained, rows))
+        state = detector.state_
+        trained = head(every, state.texts.tower)
+        fits[STATES[1]].append(Fit(state.image, state.head, trained, rows))
     pixels = torch.cat([backbone.preprocessing([file]) for file in data.table.files])
     return Study(data, sentences, pixels, masks, fits)
 
@@ -236,7 +238,7 @@ def report_cells(study: Study) -> dict[str, Any]:
             whole = [study.data.mask(row) for row in fit.rows]
             seen.append(
                 auroc(
-                    compare(fit.scorer, features).anomaly[list(fit.rows)],
+                    compare(fit.head, features).anomaly[list(fit.rows)],
                     [mask for mask in whole if mask is not None],
                 )
             )

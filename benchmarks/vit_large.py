@@ -30,7 +30,7 @@ def main() -> None:
     scores = detector.decision_function([c.image for c in cases[:8]])
     done = time.monotonic()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"adapters in blocks {sorted(map(int, detector.image_adapters))} of 24")
+    print(f"adapters in blocks {sorted(map(int, detector.image_adapters_))} of 24")
     print(f"fit, {len(chosen)} images, 1 epoch: {fitted - start:.1f} s")
     print(
         f"score: {(done - fitted) / 8:.2f} s an image, scores finite: {np.isfinite(scores).all()}"

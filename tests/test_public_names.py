@@ -21,12 +21,22 @@ def parameters(function):
 
 def test_the_package_gives_its_names_and_nothing_else():
     assert sorted(sdmad.__all__) == [
+        "Explanation",
+        "ImageError",
+        "ImageScores",
+        "InputError",
+        "MissingExtraError",
+        "ModelError",
+        "NotFittedError",
         "SDMAD",
         "SDMADConfig",
+        "SDMADError",
         "SignBank",
+        "WeightsMissingError",
         "__version__",
         "load_backbone",
     ]
+    assert all(getattr(sdmad, name) for name in sdmad.__all__)
     assert dir(sdmad) == sorted(sdmad.__all__)
     assert not hasattr(sdmad, "Nothing")
 

@@ -62,7 +62,7 @@ def run(name, backbone, normal, abnormal, **changes):
         detector.forget_categories()
     images, truth, masks = phantoms("oct", normal, abnormal)
     detector.fit(images, truth[:, None].astype(float), masks=masks)
-    scored = detector.score(images[:1])
+    scored = detector.score_images(images[:1])
     assert np.isfinite(scored.abnormality).all()
     if system.maps:
         (found,) = detector.anomaly_maps(images[:1])

@@ -59,8 +59,8 @@ class Bare(nn.Module):
 
     def __init__(self, detector: SDMAD, dtype: torch.dtype) -> None:
         super().__init__()
-        preprocessing = detector.backbone.preprocessing
-        self.tower = detector.backbone.image
+        preprocessing = detector.backbone_.preprocessing
+        self.tower = detector.backbone_.image
         assert isinstance(self.tower, ImageTransformer)
         self.places = nn.Buffer(places(self.tower, preprocessing.size).to(dtype))
         self.tower.to(dtype)
@@ -129,10 +129,10 @@ def runner(work: Path, system: str) -> Callable[[], Any]:
         return lambda: run({"pixels": batch.astype(np.uint16), **shades})["scores"]
     name = {"f32": "float32", "bf16": "bfloat16"}[precision]
     detector = SDMAD.load(work / f"model-{size}", work / "clip", precision=name)
-    pixels = detector.backbone.preprocessing.standardise(list(batch))
+    pixels = detector.backbone_.preprocessing.standardise(list(batch))
     if kind == "detector":
         return lambda: detector.score_pixels(pixels).scores
-    tower, values = detector.backbone.image, pixels.to(detector.backbone.dtype)
+    tower, values = detector.backbone_.image, pixels.to(detector.backbone_.dtype)
     return torch.no_grad()(lambda: tower(values).float().numpy())
 
 

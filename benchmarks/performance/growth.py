@@ -19,7 +19,7 @@ from benchmarks.performance.common import (
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.backbones import Backbone
-from sdmad.detector.precision import choose_precision, in_precision
+from sdmad.detector.precision import choose_precision, placed
 from sdmad.detector.training import SignTexts, SupportImages, build_adapters, train_adapters
 
 EPOCHS, FEW = 5, 4
@@ -55,12 +55,14 @@ def score_seconds(count: int) -> Figures:
     support = [rng.integers(0, 256, (128, 128), np.uint8) for _ in range(len(bank.names) + 1)]
     detector.fit(support, np.eye(len(support), len(bank.names)))
     images = [support[i % len(support)] for i in range(count)]
-    return by_turns({f"{count} images": lambda: detector.score(images)}, RUNS)[f"{count} images"]
+    return by_turns({f"{count} images": lambda: detector.score_images(images)}, RUNS)[
+        f"{count} images"
+    ]
 
 
 def pixel_seconds(folder: Path, size: int) -> Figures:
     """Time of the image tower of ViT-L/14 on four images, as quick as it can be here."""
-    backbone = in_precision(load_backbone(folder, size), choose_precision("auto", CPU))
+    backbone = placed(load_backbone(folder, size), CPU, choose_precision("auto", CPU))
     pixels = torch.randn(FEW, 3, size, size)
     return by_turns({f"{size} px": lambda: backbone.encode_image(pixels)}, RUNS)[f"{size} px"]
 

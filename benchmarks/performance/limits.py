@@ -23,7 +23,7 @@ from benchmarks.performance.common import (
 from benchmarks.performance.steps import one_step
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.detector.precision import in_precision
+from sdmad.detector.precision import placed
 
 WIDTH, HIDDEN, DEPTH, IMAGES, ROUNDS = 1024, 4096, 24, 4, 9
 TOKENS = (SIZE // 14) ** 2 + 1
@@ -85,7 +85,7 @@ def measure(work: Path) -> Figures:
     pixels, labels = torch.randn(BATCH, 3, SIZE, SIZE), torch.eye(BATCH, CATEGORIES)
     squares = [np.zeros((SIZE, SIZE), np.uint8)] * (CATEGORIES + 1)
     for name, dtype in precisions().items():
-        tower = in_precision(backbone, dtype)
+        tower = placed(backbone, backbone.device, dtype)
         detector = SDMAD(bank, tower, SDMADConfig(epochs=0), precision=name)
         detector.fit(squares, np.eye(CATEGORIES + 1, CATEGORIES))
         score = partial(detector.score_pixels, pixels[:IMAGES])

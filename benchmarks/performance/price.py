@@ -41,7 +41,7 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
             for precision in PRECISIONS:
                 run = compiled(exports.build(detector, precision, planes))
                 model = ExportedModel(describe(detector, "openvino", precision), run)
-                scores = model.score([case.image for case in test]).scores
+                scores = model.score_images([case.image for case in test]).scores
                 name = f"{size} px, {precision}"
                 found.setdefault(name, []).append(100 * mean_auroc(truth[1], scores))
     print("price", modality, {k: float(np.mean(v)) for k, v in found.items()}, flush=True)

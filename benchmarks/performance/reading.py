@@ -21,7 +21,7 @@ from benchmarks.performance.common import (
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import load_backbone
 from sdmad.data.decoding import decode_all
-from sdmad.detector.precision import choose_precision, in_precision
+from sdmad.detector.precision import choose_precision, placed
 
 FILES = 1000
 
@@ -35,7 +35,7 @@ def measure(work: Path) -> Figures:
         (folder / "clip").mkdir()
         write_random_checkpoint(folder / "clip")
         backbone = load_backbone(folder / "clip", SIZE)
-        backbone = in_precision(backbone, choose_precision("auto", CPU))
+        backbone = placed(backbone, CPU, choose_precision("auto", CPU))
         backbone.encode_image(torch.randn(BATCH, 3, SIZE, SIZE))
         for kind in ("png", "dcm"):
             (folder / kind).mkdir()

@@ -21,7 +21,7 @@ from benchmarks.performance.common import (
 )
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.detector.precision import in_precision
+from sdmad.detector.precision import placed
 
 IMAGES = 4
 
@@ -37,7 +37,8 @@ def runs_of(folder: Path, model: Path) -> dict[str, Callable[[], object]]:
     fitted.fit(support, np.eye(CATEGORIES + 1, CATEGORIES)).save(model)
     runs: dict[str, Callable[[], object]] = {}
     for name, dtype in precisions().items():
-        bare, loaded = in_precision(backbone, dtype), SDMAD.load(model, backbone, precision=name)
+        bare = placed(backbone, backbone.device, dtype)
+        loaded = SDMAD.load(model, backbone, precision=name)
         theirs = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=dtype).eval()
         values = pixels.to(dtype)
         runs[f"bare tower, {name}"] = lambda bare=bare: bare.encode_image(pixels)

@@ -23,7 +23,7 @@ from benchmarks.random_clip import write_random_checkpoint
 from benchmarks.reference import Reference
 from sdmad import SDMADConfig, load_backbone
 from sdmad.backbones import Backbone
-from sdmad.detector.precision import in_precision
+from sdmad.detector.precision import placed
 from sdmad.detector.training import SignTexts, SupportImages, build_adapters, train_adapters
 from sdmad.signs import SignBank
 
@@ -77,7 +77,7 @@ def training_step(folder: Path) -> Figures:
         "reference": lambda: plain.fit(pixels, labels, 1)[0],
     }
     for name, dtype in precisions().items():
-        runs[name] = one_step(in_precision(backbone, dtype), bank, pixels, labels)
+        runs[name] = one_step(placed(backbone, backbone.device, dtype), bank, pixels, labels)
     prepared = preparation(backbone, bank, pixels)
     losses = {name: run() for name, run in runs.items()}
     count = operations(BATCH, *plain.tokens.shape)

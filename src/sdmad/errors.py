@@ -12,6 +12,10 @@ class InputError(SDMADError, ValueError):
     """An argument, a table, a sign bank or an image that cannot be used as it is."""
 
 
+class NotFittedError(InputError, AttributeError):
+    """A detector that was asked for what only a fit can tell."""
+
+
 class ModelError(SDMADError, ValueError):
     """A model directory or a backbone that is incomplete, altered or does not fit."""
 

@@ -296,7 +296,7 @@ def test_what_was_stated_travels_with_a_saved_model(openai, small_bank, pictures
     config = json.loads((tmp_path / "model" / "config.json").read_text(encoding="utf-8"))
     assert config["backbone_overrides"] == {"activation": "quick_gelu"}
     again = SDMAD.load(tmp_path / "model")
-    assert again.backbone.activation == "quick_gelu"
+    assert again.backbone_.activation == "quick_gelu"
     np.testing.assert_array_equal(
         again.decision_function(images), detector.decision_function(images)
     )

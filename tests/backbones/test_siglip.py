@@ -233,7 +233,7 @@ def test_training_saving_and_loading(backbone, pictures, tmp_path):
     )
     images, labels = pictures
     detector = SDMAD(bank, backbone, SDMADConfig(epochs=1)).fit(images, labels[:, :2])
-    assert sorted(detector.image_adapters) == ["1", "2", "4", "5"]
+    assert sorted(detector.image_adapters_) == ["1", "2", "4", "5"]
     assert np.isfinite(detector.log_[0].loss)
     bare = backbone.encode_image(backbone.preprocessing(images))
     adapted = detector.image_features(backbone.preprocessing(images))

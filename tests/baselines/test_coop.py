@@ -63,7 +63,7 @@ def test_the_scores_are_cosines_with_the_learned_prompts(fitted, tiny_backbone, 
     features = tiny_backbone.encode_image(tiny_backbone.preprocessing(pictures[0]))
     text = fitted.text_
     expected = 20 * (features @ text[:3].T - (features @ text[3])[:, None])
-    scored = fitted.score(pictures[0])
+    scored = fitted.score_images(pictures[0])
     np.testing.assert_allclose(scored.scores, expected.numpy(), atol=1e-5)
     assert np.array_equal(scored.decisions, scored.scores > 0)
     np.testing.assert_allclose(scored.anchor_similarity, (features @ text[3]).numpy(), atol=1e-6)

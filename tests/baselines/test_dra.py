@@ -221,7 +221,7 @@ def test_one_a_category_reads_images_its_own_way(make, tiny_backbone, pictures):
     few = replace(QUICK, size=24, epochs=1, steps=1)
     detector = OnePerCategory(("Ring", "Bar", "Dots"), tiny_backbone, lambda _: make(few))
     assert detector.preprocessing.size == 24
-    scored = detector.fit(images, labels).score(images)
+    scored = detector.fit(images, labels).score_images(images)
     assert scored.scores.shape == (12, 3)
     assert np.isfinite(scored.abnormality).all()
 

@@ -76,7 +76,7 @@ def test_it_runs_on_the_nano_with_masks(name, oct_phantoms, auxiliary):
             system.build(build, settings)
         return
     detector = system.build(build, settings).fit(images, labels, masks=masks)
-    scored = detector.score(images[:4])
+    scored = detector.score_images(images[:4])
     assert scored.scores.shape == scored.decisions.shape == (4, len(bank.names))
     assert np.isfinite(scored.scores).all()
     assert np.isfinite(scored.abnormality).all()

@@ -165,14 +165,14 @@ def test_it_learns_from_the_auxiliary_set(inctrl, build):
     assert len(log) == 6
     assert log[-1] < 0.7 * log[0]
     images, labels = draw_pictures(48, seed=5)
-    scored = inctrl.score(images)
+    scored = inctrl.score_images(images)
     assert roc_auc_score(labels.any(axis=1), scored.abnormality) > 0.8
     assert ((scored.abnormality >= 0) & (scored.abnormality <= 1)).all()
 
 
 def test_the_same_seed_gives_the_same_scores(build, inctrl, pictures):
     again = fit_general(build(), pictures)
-    assert np.array_equal(again, inctrl.score(pictures[0]).abnormality)
+    assert np.array_equal(again, inctrl.score_images(pictures[0]).abnormality)
     assert not np.array_equal(again, fit_general(build(seed=1), pictures))
 
 
@@ -191,7 +191,7 @@ def test_all_detectors_share_one_pass_of_the_tower(inctrl, pictures, monkeypatch
     monkeypatch.setattr(
         inctrl.general.reader, "function", lambda pixels: calls.append(1) or reader(pixels)
     )
-    inctrl.score(pictures[0])
+    inctrl.score_images(pictures[0])
     assert len(calls) == 1
 
 
@@ -223,11 +223,11 @@ def test_published_losses_take_probabilities_for_logits(build, tiny_backbone, pi
 
 def test_a_score_depends_on_its_image_alone(inctrl, pictures):
     images = pictures[0]
-    whole = inctrl.score(images)
+    whole = inctrl.score_images(images)
     order = np.random.default_rng(0).permutation(12)
-    shuffled = inctrl.score([images[i] for i in order])
+    shuffled = inctrl.score_images([images[i] for i in order])
     np.testing.assert_allclose(shuffled.scores, whole.scores[order], atol=1e-5)
-    alone = np.concatenate([inctrl.score([image]).scores for image in images])
+    alone = np.concatenate([inctrl.score_images([image]).scores for image in images])
     np.testing.assert_allclose(alone, whole.scores, atol=1e-5)
 
 
@@ -235,7 +235,7 @@ def test_the_order_of_the_support_set_does_not_matter(build, inctrl, pictures):
     images, labels = pictures
     order = np.random.default_rng(1).permutation(12)
     shuffled = fit_general(build(), ([images[i] for i in order], labels[order]))
-    np.testing.assert_allclose(shuffled, inctrl.score(images).abnormality[order], atol=1e-5)
+    np.testing.assert_allclose(shuffled, inctrl.score_images(images).abnormality[order], atol=1e-5)
 
 
 def test_the_abnormal_images_play_no_part(build, inctrl, pictures):
@@ -261,7 +261,7 @@ def test_mistakes_are_refused(build, tiny_backbone, small_bank, pictures):
     with pytest.raises(InputError, match="makes no anomaly maps"):
         build().map_pixels(torch.zeros(1, 3, 32, 32))
     with pytest.raises(InputError, match="not fitted"):
-        build().score(images)
+        build().score_images(images)
 
 
 def test_an_auxiliary_set_that_cannot_teach_is_refused(build, pictures):

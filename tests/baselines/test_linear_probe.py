@@ -46,7 +46,7 @@ def test_a_category_without_a_positive_is_never_found(tiny_backbone, pictures):
 
 def test_it_has_no_signs_and_its_abnormality_is_its_largest_score(tiny_backbone, pictures):
     images, labels = pictures
-    scored = LinearProbeDetector(NAMES, tiny_backbone).fit(images, labels).score(images)
+    scored = LinearProbeDetector(NAMES, tiny_backbone).fit(images, labels).score_images(images)
     assert scored.similarity.shape == (12, 0)
     assert np.isnan(scored.anchor_similarity).all()
     assert np.array_equal(scored.abnormality, scored.scores.max(axis=1))

@@ -33,7 +33,7 @@ def test_equation_5_of_the_final_embedding_is_added(small_bank, tiny_backbone, p
 
     def spy(embeddings, sources):
         truth = torch.tensor(labels, dtype=torch.float32)[sources]
-        scorer = both.scorer
+        scorer = both.head
         seen.append(
             inter_anomaly_loss(embeddings, scorer.signs, scorer.category, scorer.anchor, truth)
         )
@@ -60,10 +60,10 @@ def test_categories_are_equations_7_and_8_on_the_adapted_embedding(
     scored, embedding = trained.score_pixels(pixels), trained.mvfa.parts(pixels).embedding
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(12))
     assert not torch.allclose(embedding, tiny_backbone.encode_image(pixels), atol=1e-3)
-    cosines = (embedding @ trained.scorer.signs.T).numpy()
+    cosines = (embedding @ trained.head.signs.T).numpy()
     np.testing.assert_allclose(scored.similarity, cosines, atol=1e-6)
-    anchor = (embedding @ trained.scorer.anchor).numpy()
-    keep = trained.scorer.keep.numpy()
+    anchor = (embedding @ trained.head.anchor).numpy()
+    keep = trained.head.keep.numpy()
     for k in range(3):
         mine = cosines[:, [i for i in (2 * k, 2 * k + 1) if keep[i]]]
         np.testing.assert_allclose(scored.scores[:, k], mine.max(axis=1), atol=1e-6)
@@ -74,7 +74,7 @@ def test_the_adapters_learn_equation_5(trained, small_bank, tiny_backbone, pictu
     pixels = tiny_backbone.preprocessing(pictures[0])
     alone = MVFA(small_bank.modality, tiny_backbone, QUICK)
     alone.fit(pixels, torch.tensor(pictures[1].any(axis=1)), masks)
-    truth, scorer = torch.tensor(pictures[1], dtype=torch.float32), trained.scorer
+    truth, scorer = torch.tensor(pictures[1], dtype=torch.float32), trained.head
     with_it, without = (
         inter_anomaly_loss(
             detector.parts(pixels).embedding, scorer.signs, scorer.category, scorer.anchor, truth
@@ -103,7 +103,7 @@ def test_mistakes_are_refused(small_bank, tiny_backbone, pictures):
     images, labels = pictures
     detector = SDMADMVFA(small_bank, tiny_backbone, QUICK)
     with pytest.raises(InputError, match="not fitted yet"):
-        detector.score(images)
+        detector.score_images(images)
     with pytest.raises(InputError, match="no image to fit on"):
         detector.fit([], np.zeros((0, 3)))
     with pytest.raises(InputError, match="every label is unknown"):

@@ -57,7 +57,7 @@ def test_scores_are_zero_shot_logits_and_weighted_votes(small_bank, tiny_backbon
     affinity = np.exp(features @ features.T - 1)
     shown, lacking = labels.sum(axis=0), (1 - labels).sum(axis=0)
     expected += 1.17 * affinity @ (labels - shown / lacking * (1 - labels))
-    scored = detector.score(images)
+    scored = detector.score_images(images)
     np.testing.assert_allclose(scored.scores, expected, atol=1e-3)
     assert np.array_equal(scored.decisions, scored.scores > 0)
     alone = np.concatenate([detector.decision_function([image]) for image in images])

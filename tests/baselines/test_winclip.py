@@ -150,7 +150,7 @@ def test_the_images_run_once_for_all_categories(build, pictures, monkeypatch):
     )
     detector = build_winclip(build, few_shot=True).fit(*pictures)
     runs.clear()
-    detector.score(pictures[0])
+    detector.score_images(pictures[0])
     assert runs == [12]
 
 
@@ -219,8 +219,8 @@ def test_the_map_is_brightest_where_the_bar_is(few_shot):
 
 
 def test_a_normal_image_scores_below_an_abnormal_one(few_shot):
-    normal = few_shot.score([draw_picture((), 800 + i) for i in range(8)]).abnormality
-    marked = few_shot.score([draw_picture((0, 2), 800 + i) for i in range(8)]).abnormality
+    normal = few_shot.score_images([draw_picture((), 800 + i) for i in range(8)]).abnormality
+    marked = few_shot.score_images([draw_picture((0, 2), 800 + i) for i in range(8)]).abnormality
     assert normal.max() < marked.min()
 
 

@@ -53,7 +53,7 @@ def test_scores_are_softmaxes_over_sign_and_negation(
     small_bank, tiny_backbone, pictures, temperature
 ):
     images = pictures[0]
-    scored = Xplainer(small_bank, tiny_backbone, XplainerSettings(temperature)).score(images)
+    scored = Xplainer(small_bank, tiny_backbone, XplainerSettings(temperature)).score_images(images)
     features = tiny_backbone.encode_image(tiny_backbone.preprocessing(images)).double()
     present = features @ tiny_backbone.encode_text(small_bank.sentences).double().T
     negations = [f"no {sign}" for sign in small_bank.sentences]

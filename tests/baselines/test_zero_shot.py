@@ -20,7 +20,7 @@ def test_it_is_equations_7_and_8_on_the_bare_backbone(
     anchor = normal_anchor(tiny_backbone.encode_text(small_bank.normal))
     category = torch.tensor(small_bank.category_index)
     keep = select_signs(signs, category) if selection == "paper" else torch.ones(6, dtype=bool)
-    scored = ZeroShotCLIP(small_bank, tiny_backbone, selection).score(images)
+    scored = ZeroShotCLIP(small_bank, tiny_backbone, selection).score_images(images)
     expected = category_scores(features, signs, category, keep)
     np.testing.assert_allclose(scored.scores, expected.numpy(), atol=1e-6)
     found = binary_predictions(features, signs, category, keep, anchor).bool()
@@ -31,7 +31,7 @@ def test_it_is_equations_7_and_8_on_the_bare_backbone(
 
 
 def test_the_mean_rule_compares_the_mean_with_the_anchor(small_bank, tiny_backbone, pictures):
-    scored = ZeroShotCLIP(small_bank, tiny_backbone, decision="mean").score(pictures[0])
+    scored = ZeroShotCLIP(small_bank, tiny_backbone, decision="mean").score_images(pictures[0])
     mean = scored.similarity.reshape(12, 3, 2).mean(axis=2)
     assert np.array_equal(scored.decisions, mean > scored.anchor_similarity[:, None])
 

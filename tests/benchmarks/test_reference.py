@@ -13,7 +13,7 @@ def both(tiny_clip, tiny_backbone, small_bank, pictures):
     images, labels = pictures
     detector = SDMAD(small_bank, tiny_backbone, SDMADConfig.paper(epochs=3), seed=4)
     detector.fit(images, labels)
-    blocks = [int(block) for block in detector.image_adapters]
+    blocks = [int(block) for block in detector.image_adapters_]
     signs = list(small_bank.categories.values())
     plain = Reference(str(tiny_clip), blocks, signs, small_bank.normal, seed=4)
     pixels = tiny_backbone.preprocessing(images)

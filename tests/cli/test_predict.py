@@ -34,7 +34,7 @@ def test_csv_has_a_row_an_image_with_scores_decisions_and_top_signs(sdmad, model
     expected = [images / f"{i:03d}.png" for i in range(5)] + [images / "more" / "005.png"]
     assert [row["file"] for row in rows] == [str(path) for path in expected]
     model = SDMAD.load(model_folder)
-    scored = model.score(expected)
+    scored = model.score_images(expected)
     for i, (row, path) in enumerate(zip(rows, expected, strict=True)):
         found = [e for e in model.explain(path).categories if e.found]
         assert row["findings"] == "|".join(e.category for e in found)
@@ -188,7 +188,7 @@ def test_no_rows_are_a_header_or_nothing():
 
 def test_a_row_is_explained_when_it_is_asked_for(fitted, pictures):
     images = pictures[0][:4]
-    scored, files = fitted.score(images), [Path(f"{i}.png") for i in range(4)]
+    scored, files = fitted.score_images(images), [Path(f"{i}.png") for i in range(4)]
     asked = []
 
     class Watched:

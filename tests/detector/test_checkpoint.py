@@ -20,7 +20,7 @@ def copy_of_model(model_folder, tmp_path) -> Path:
 
 
 def same_bits(one, other, images):
-    first, second = one.score(images), other.score(images)
+    first, second = one.score_images(images), other.score_images(images)
     for field in fields(first):
         assert np.array_equal(getattr(first, field.name), getattr(second, field.name)), field.name
     assert one.explain(images[0]) == other.explain(images[0])
@@ -29,9 +29,9 @@ def same_bits(one, other, images):
 def test_a_loaded_model_gives_the_same_bits(fitted, model_folder, pictures):
     loaded = SDMAD.load(model_folder)
     same_bits(fitted, loaded, pictures[0])
-    assert loaded.config == fitted.config
-    assert loaded.bank == fitted.bank
-    assert loaded.bank.name == "small"
+    assert loaded.config_ == fitted.config_
+    assert loaded.bank_ == fitted.bank_
+    assert loaded.bank_.name == "small"
     assert loaded.seed == fitted.seed
     assert loaded.categories == fitted.categories
     assert loaded.notes_ == fitted.notes_
@@ -55,7 +55,7 @@ def test_other_settings_make_the_round_trip(small_bank, tiny_backbone, pictures,
     detector = SDMAD(small_bank, tiny_backbone, config).fit(*pictures)
     detector.save(tmp_path / "model")
     loaded = SDMAD.load(tmp_path / "model")
-    assert loaded.config == config
+    assert loaded.config_ == config
     same_bits(detector, loaded, pictures[0])
 
 
@@ -105,7 +105,7 @@ def test_the_models_image_size_is_used_and_a_given_backbone_keeps_its_own(
     mine = load_backbone(tiny_clip)
     loaded = SDMAD.load(tmp_path / "model", mine)
     same_bits(detector, loaded, pictures[0])
-    assert loaded.backbone.preprocessing.size == 48
+    assert loaded.backbone_.preprocessing.size == 48
     assert mine.preprocessing.size == 32
 
 

@@ -11,8 +11,8 @@ from sdmad import SDMAD, SDMADConfig, SignBank, load_backbone
 from sdmad.backbones.base import Tower
 from sdmad.baselines.registry import load_system
 from sdmad.detector.base import resize_map
+from sdmad.detector.head import SignHead
 from sdmad.detector.maps import compare, patch_features
-from sdmad.detector.sign_scorer import SignScorer
 from sdmad.errors import InputError
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter
@@ -25,14 +25,14 @@ def pixels(tiny_backbone, pictures):
     return tiny_backbone.preprocessing(pictures[0][:3])
 
 
-def scorer(pooling):
+def head(pooling):
     signs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-    return SignScorer(
+    return SignHead(
         signs,
         torch.tensor([0.0, 1.0]),
         torch.tensor([0, 0, 1]),
         torch.tensor([True, True, True]),
-        pooling,
+        SDMADConfig(pooling=pooling),
     )
 
 
@@ -45,7 +45,7 @@ PATCHES = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.6, 0.8], [-1.0, 0.0]]])
     [("max", [[1.0, 1.0], [0.8, 0.0]]), ("mean", [[0.5, 0.5], [0.7, -0.5]])],
 )
 def test_maps_are_cosines_pooled_as_scores_are(pooling, first):
-    maps = compare(scorer(pooling), PATCHES)
+    maps = compare(head(pooling), PATCHES)
     assert maps.signs.shape == (1, 3, 2, 2)
     torch.testing.assert_close(maps.signs[0, 0], torch.tensor([[1.0, 0.0], [0.6, -1.0]]))
     torch.testing.assert_close(maps.signs[0, 2], torch.tensor([[0.6, 0.8], [1.0, -0.6]]))
@@ -57,7 +57,7 @@ def test_maps_are_cosines_pooled_as_scores_are(pooling, first):
 
 
 def test_discarded_signs_do_not_count_in_a_category():
-    kept = scorer("max")
+    kept = head("max")
     kept.keep[1] = False
     maps = compare(kept, PATCHES)
     torch.testing.assert_close(maps.categories[0, 0], maps.signs[0, 0])
@@ -120,7 +120,7 @@ def test_maps_have_the_images_own_size_and_one_each(fitted, pictures):
     small = fitted.patch_maps(fitted.preprocessing([picture]))
     np.testing.assert_allclose(signs[4], resize_map(small.signs[0, 4], (21, 64)))
     assert np.abs(signs).max() <= 1
-    keep = fitted.scorer.keep.numpy()
+    keep = fitted.head_.keep.numpy()
     for k, found in enumerate(categories):  # the mean of what is stretched is the stretched mean
         mine = [signs[s] for s in (2 * k, 2 * k + 1) if keep[s]]
         np.testing.assert_allclose(found, np.mean(mine, axis=0), atol=1e-6)
@@ -204,7 +204,7 @@ def test_the_nano_backbone_sees_large_ventricles_and_cavities_where_they_are():
     texts = backbone.encode_text([words[sign]["held_out"][0] for sign in signs])
     anchor = normal_anchor(backbone.encode_text(list(bank.normal)))
     everything = torch.ones(2, dtype=torch.bool)
-    maps = compare(SignScorer(texts, anchor, torch.arange(2), everything, "mean"), features)
+    maps = compare(SignHead(texts, anchor, torch.arange(2), everything, SDMADConfig()), features)
     for number, sign in enumerate(signs):
         scores = PixelScores()
         for row, case in enumerate(cases):
@@ -217,4 +217,4 @@ def test_the_nano_backbone_sees_large_ventricles_and_cavities_where_they_are():
 def test_no_weight_is_trained_by_a_map(fitted, pictures):
     maps = fitted.patch_maps(fitted.preprocessing(pictures[0][:1]))
     assert not maps.signs.requires_grad
-    assert isinstance(fitted.towers[0].adapters, nn.ModuleDict)
+    assert isinstance(fitted.state_.image.adapters, nn.ModuleDict)

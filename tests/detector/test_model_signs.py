@@ -8,8 +8,8 @@ from sdmad.errors import ModelError
 
 def test_the_signs_are_those_that_the_detector_keeps(model_folder, fitted):
     model = read_model_signs(model_folder)
-    assert model.bank.categories == fitted.bank.categories
-    assert model.keep == tuple(fitted.scorer.keep.tolist())
+    assert model.bank.categories == fitted.bank_.categories
+    assert model.keep == tuple(fitted.head_.keep.tolist())
 
 
 def test_a_sign_is_looked_up_by_its_category(small_bank):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sdmad import SDMAD, SDMADConfig
-from sdmad.detector.precision import choose_precision, has_bfloat16, in_precision
+from sdmad.detector.precision import choose_precision, has_bfloat16, placed
 from sdmad.errors import InputError
 
 CPU = torch.device("cpu")
@@ -28,9 +28,9 @@ def test_auto_takes_what_the_machine_has(monkeypatch):
 
 
 def test_a_backbone_in_bfloat16_is_a_copy_with_nearby_embeddings(tiny_backbone, pictures):
-    half = in_precision(tiny_backbone, torch.bfloat16)
+    half = placed(tiny_backbone, CPU, torch.bfloat16)
     assert (half.dtype, tiny_backbone.dtype) == (torch.bfloat16, torch.float32)
-    assert in_precision(tiny_backbone, torch.float32) is tiny_backbone
+    assert placed(tiny_backbone, CPU, torch.float32) is tiny_backbone
     pixels = tiny_backbone.preprocessing(pictures[0])
     one, other = tiny_backbone.encode_image(pixels), half.encode_image(pixels)
     assert other.dtype == torch.float32
@@ -48,7 +48,7 @@ def test_training_in_bfloat16_keeps_float32_adapters(native, small_bank, tiny_ba
         for name in ("float32", "bfloat16")
     }
     half = fits["bfloat16"]
-    parameters = [p for a in half.image_adapters.values() for p in a.parameters()]
+    parameters = [p for a in half.image_adapters_.values() for p in a.parameters()]
     assert {p.dtype for p in parameters} == {torch.float32}
     losses = {name: [e.loss for e in fit.log_] for name, fit in fits.items()}
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
@@ -56,9 +56,9 @@ def test_training_in_bfloat16_keeps_float32_adapters(native, small_bank, tiny_ba
 
 
 def test_a_saved_model_scores_in_either(native, fitted, model_folder, pictures):
-    half = SDMAD.load(model_folder, fitted.backbone, precision="bfloat16")
-    assert half.backbone.dtype == torch.bfloat16
+    half = SDMAD.load(model_folder, fitted.backbone_, precision="bfloat16")
+    assert half.backbone_.dtype == torch.bfloat16
     images = pictures[0]
-    one, other = fitted.score(images).similarity, half.score(images).similarity
+    one, other = fitted.score_images(images).similarity, half.score_images(images).similarity
     np.testing.assert_allclose(one, other, atol=0.02)
     assert not np.array_equal(one, other)

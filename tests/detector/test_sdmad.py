@@ -95,14 +95,24 @@ def test_paper_scores_and_decisions_are_equations_7_and_8(small_bank, tiny_backb
     images, _ = pictures
     detector = fit(small_bank, tiny_backbone, pictures, SDMADConfig.paper(epochs=1))
     features = detector.image_features(tiny_backbone.preprocessing(images))
-    scorer = detector.scorer
+    scorer = detector.head_
     scores = category_scores(features, scorer.signs, scorer.category, scorer.keep)
     found = binary_predictions(features, scorer.signs, scorer.category, scorer.keep, scorer.anchor)
     np.testing.assert_allclose(detector.decision_function(images), scores.numpy(), atol=1e-6)
     assert np.array_equal(detector.predict(images), found.long().numpy())
 
 
-@pytest.mark.parametrize("images", ["picture.png", np.zeros((4, 32, 32), np.uint8)])
+@pytest.mark.parametrize(
+    "images",
+    [
+        "picture.png",
+        np.zeros((32, 32), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((2, 2, 2, 2, 2), np.uint8),
+        np.array("picture.png"),
+        7,
+    ],
+)
 def test_what_is_no_list_of_images_is_refused(fitted, images):
     with pytest.raises(InputError, match="list of images"):
         fitted.decision_function(images)
@@ -129,7 +139,9 @@ def test_an_unreadable_image_stops_scoring_with_its_name(fitted, pictures, tmp_p
 def test_an_unreadable_image_can_be_skipped_with_its_row_left_empty(fitted, pictures, tmp_path):
     images = [*pictures[0][:2], tmp_path / "missing.png", pictures[0][2]]
     told = []
-    scored = fitted.score(images, lambda position, error: told.append((position, error.path)))
+    scored = fitted.score_images(
+        images, lambda position, error: told.append((position, error.path))
+    )
     assert told == [(2, tmp_path / "missing.png")]
     assert np.isnan(scored.scores[2]).all()
     assert not scored.decisions[2].any()
@@ -140,7 +152,7 @@ def test_an_unreadable_image_can_be_skipped_with_its_row_left_empty(fitted, pict
 
 def test_a_batch_of_nothing_but_unreadable_images_is_all_empty(fitted, tmp_path):
     missing = [tmp_path / f"{i}.png" for i in range(3)]
-    scored = fitted.score(missing, lambda position, error: None)
+    scored = fitted.score_images(missing, lambda position, error: None)
     assert scored.scores.shape == (3, 3)
     assert np.isnan(scored.scores).all()
     assert not scored.decisions.any()
@@ -192,15 +204,15 @@ def test_no_image_and_a_wrong_number_of_patients_are_refused(small_bank, tiny_ba
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, 2**70, "0"])
-def test_a_seed_that_is_none_is_refused(small_bank, tiny_backbone, seed):
+def test_a_seed_that_is_none_is_refused(small_bank, tiny_backbone, pictures, seed):
     with pytest.raises(InputError, match="seed"):
-        SDMAD(small_bank, tiny_backbone, seed=seed)
+        SDMAD(small_bank, tiny_backbone, seed=seed).fit(*pictures)
 
 
 @pytest.mark.parametrize("device", ["abacus", "cuda:77", "meta", ""])
-def test_a_device_that_is_not_there_is_refused(small_bank, tiny_backbone, device):
+def test_a_device_that_is_not_there_is_refused(small_bank, tiny_backbone, pictures, device):
     with pytest.raises(InputError, match="device"):
-        SDMAD(small_bank, tiny_backbone, device=device)
+        SDMAD(small_bank, tiny_backbone, device=device).fit(*pictures)
 
 
 def test_blocks_beyond_the_tower_are_refused(small_bank, tiny_backbone, pictures):
@@ -248,7 +260,7 @@ def test_one_category_keeps_all_its_signs(tiny_backbone, pictures):
     images, labels = pictures
     bank = SignBank("one", "picture", ("a plain picture",), {"Ring": ("a ring", "a circle", "o")})
     detector = fit(bank, tiny_backbone, (images, labels[:, :1]))
-    assert detector.scorer.keep.all()
+    assert detector.head_.keep.all()
     assert detector.decision_function(images).shape == (12, 1)
     assert len(detector.explain(images[0]).categories) == 1
 
@@ -294,10 +306,10 @@ def test_an_emptied_category_is_noted_and_keeps_one_sign(tiny_backbone, pictures
         "twins", "picture", ("plain",), {"Ring": ("a ring", "many dots"), "Bar": ("a ring", "far")}
     )
     detector = fit(bank, tiny_backbone, (images, labels[:, :2]))
-    kept = detector.scorer.keep
+    kept = detector.head_.keep
     emptied = [note for note in detector.notes_ if "discarded every sign" in note]
     for k, name in enumerate(bank.names):
-        own = kept[detector.scorer.category == k]
+        own = kept[detector.head_.category == k]
         assert own.any()
         if any(name in note for note in emptied):
             assert own.sum() == 1
@@ -338,15 +350,15 @@ def test_thresholds_need_the_fpr_rule(fitted, pictures):
 def test_with_inference_changes_decisions_and_not_the_training(small_bank, tiny_backbone, pictures):
     images, _ = pictures
     detector = fit(small_bank, tiny_backbone, pictures, SDMADConfig.paper(epochs=1))
-    before = detector.score(images)
+    before = detector.score_images(images)
     every = detector.with_inference(selection="none", pooling="mean", decision="mean")
-    assert every.scorer.keep.all()
+    assert every.head_.keep.all()
     assert every.config.epochs == 1
     mean = before.similarity.reshape(12, 3, 2).mean(axis=2)
     np.testing.assert_allclose(every.decision_function(images), mean, atol=1e-6)
     found = mean > before.anchor_similarity[:, None]
     assert np.array_equal(every.predict(images), found.astype(int))
-    after = detector.score(images)
+    after = detector.score_images(images)
     assert np.array_equal(after.scores, before.scores)
     assert np.array_equal(after.decisions, before.decisions)
 
@@ -375,22 +387,22 @@ def test_thresholds_of_another_rate_or_score_are_never_used(small_bank, tiny_bac
 def test_the_deciding_sign_is_the_kept_sign_with_the_largest_cosine(fitted, pictures):
     image = pictures[0][0]
     explanation = fitted.explain(image)
-    scored = fitted.score([image])
-    keep = fitted.scorer.keep.numpy()
-    index = np.array(fitted.bank.category_index)
+    scored = fitted.score_images([image])
+    keep = fitted.head_.keep.numpy()
+    index = np.array(fitted.bank_.category_index)
     assert [entry.category for entry in explanation.categories] == ["Ring", "Bar", "Dots"]
     assert explanation.anchor_similarity == scored.anchor_similarity[0]
     assert explanation.abnormality == scored.abnormality[0]
     for k, entry in enumerate(explanation.categories):
         rows = np.flatnonzero((index == k) & keep)
         best = rows[np.argmax(scored.similarity[0, rows])]
-        assert entry.deciding_sign.sentence == fitted.bank.sentences[best]
+        assert entry.deciding_sign.sentence == fitted.bank_.sentences[best]
         assert entry.deciding_sign.similarity == scored.similarity[0, best]
         assert entry.deciding_sign.kept
         assert entry.score == scored.scores[0, k]
         assert entry.found == scored.decisions[0, k]
         assert sorted(s.sentence for s in entry.signs) == sorted(
-            s for s, c in zip(fitted.bank.sentences, index, strict=True) if c == k
+            s for s, c in zip(fitted.bank_.sentences, index, strict=True) if c == k
         )
         cosines = [sign.similarity for sign in entry.signs]
         assert cosines == sorted(cosines, reverse=True)

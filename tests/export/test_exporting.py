@@ -37,7 +37,7 @@ def mixture():
 
 def test_an_export_scores_as_its_model_in_order(exported, fitted):
     images = mixture()
-    expected, found = fitted.score(images), ExportedModel.load(exported).score(images)
+    expected, found = fitted.score_images(images), ExportedModel.load(exported).score_images(images)
     assert (found.decisions == expected.decisions).all()
     for name in ("scores", "abnormality", "similarity", "anchor_similarity"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-4), name
@@ -47,25 +47,25 @@ def test_raw_pixels_of_any_size_are_enough(exported, fitted):
     model = ExportedModel.load(exported)
     image = np.kron(draw_pictures(1, seed=9)[0][0], np.ones((3, 2), np.uint8))
     assert model.run(image[None, :, :, None]).scores == pytest.approx(
-        fitted.score([image]).scores, abs=5e-3
+        fitted.score_images([image]).scores, abs=5e-3
     )
     deep = image.astype(np.uint16) * 16 + 100
     low, high = deep.min(), deep.max()
     assert model.run(deep[None, :, :, None], low, high).scores == pytest.approx(
-        fitted.score([deep]).scores, abs=1e-2
+        fitted.score_images([deep]).scores, abs=1e-2
     )
 
 
 def test_an_image_does_not_depend_on_the_others(exported):
     model, images = ExportedModel.load(exported), mixture()
-    alone = model.score(images[:1]).scores
-    assert model.score(images).scores[:1] == pytest.approx(alone, abs=1e-5)
+    alone = model.score_images(images[:1]).scores
+    assert model.score_images(images).scores[:1] == pytest.approx(alone, abs=1e-5)
 
 
 def test_explanations_are_the_models(exported, fitted):
     image = draw_pictures(1, seed=3)[0]
     model = ExportedModel.load(exported)
-    (found,), expected = model.explanations(model.score(image)), fitted.explain(image[0])
+    (found,), expected = model.explanations(model.score_images(image)), fitted.explain(image[0])
     assert model.categories == fitted.categories
     for mine, theirs in zip(found.categories, expected.categories, strict=True):
         assert (mine.category, mine.found) == (theirs.category, theirs.found)
@@ -93,7 +93,7 @@ def test_the_check_is_written_and_nothing_of_the_images(exported, fitted):
     assert random["images"] == 3 * len(verify.RANDOM_SIZES)
     assert 0 < random["cosine"] <= manifest["check"]["tolerance"]["cosine"]
     assert manifest["check"]["given"] is None
-    assert manifest["base_weights_sha256"] == fitted.backbone.weights_hash
+    assert manifest["base_weights_sha256"] == fitted.backbone_.weights_hash
     assert "support" not in (exported / "config.json").read_text(encoding="utf-8")
 
 
@@ -152,7 +152,7 @@ def test_lower_precision_stays_near_the_model(fitted, folder, tmp_path, precisio
     assert "none of the 12 images" in written.notes[0]  # files, where the model had arrays
     assert read_description(tmp_path / "export").precision == precision
     sizes = {p.name: p.stat().st_size for p in (tmp_path / "export").iterdir()}
-    weights = sum(p.numel() for p in fitted.backbone.image.parameters())
+    weights = sum(p.numel() for p in fitted.backbone_.image.parameters())
     assert sizes["model.bin"] < 3 * weights  # four bytes a weight in float32
 
 

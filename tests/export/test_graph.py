@@ -44,7 +44,7 @@ def test_the_graph_says_what_the_detector_says(config, small_bank, tiny_backbone
     if config.decision.startswith("fpr"):
         detector.fit_thresholds([i for i, row in zip(images, labels, strict=True) if not row.any()])
     images = draw_pictures(12, seed=4)[0]  # a threshold is the score of one of the first
-    expected = detector.score(images)
+    expected = detector.score_images(images)
     with torch.no_grad():
         found = dict(zip(OUTPUTS, WholeGraph(detector)(squares(images)), strict=True))
     assert (found["decisions"].numpy() == expected.decisions).all()
@@ -74,7 +74,7 @@ def test_any_size_of_input_keeps_the_tower(tiny_clip, small_bank, pictures, size
 def traced_tower(folder, small_bank, pictures):
     detector = SDMAD(small_bank, load_backbone(folder), SDMADConfig(epochs=0)).fit(*pictures)
     graph = adapted_image(detector)
-    size = detector.backbone.preprocessing.size
+    size = detector.backbone_.preprocessing.size
     return graph, size, traced(graph, torch.zeros(2, 3, size, size))
 
 

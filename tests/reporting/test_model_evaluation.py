@@ -137,7 +137,7 @@ def test_every_row_that_may_be_judged_is(judged):
 
 
 def test_the_similarities_before_training_are_the_bare_backbones(judged):
-    backbone, bank = judged.detector.backbone, judged.detector.bank
+    backbone, bank = judged.detector.backbone_, judged.detector.bank_
     images = backbone.encode_image(backbone.preprocessing(list(judged.table.files)))
     expected = images @ backbone.encode_text(bank.sentences).T
     np.testing.assert_allclose(judged.before, expected.numpy(), atol=1e-5)
@@ -186,9 +186,9 @@ def test_an_image_with_unknown_labels_only_is_of_the_other_group(judged):
 def test_sign_rows_tell_distances_and_marks(judged):
     rows = sign_rows(judged.detector)
     margins = judged.detector.margins()
-    assert [row.sentence for row in rows] == list(judged.detector.bank.sentences)
+    assert [row.sentence for row in rows] == list(judged.detector.bank_.sentences)
     assert [row.category for row in rows] == ["Ring", "Ring", "Bar", "Bar", "Dots", "Dots"]
-    assert [row.kept for row in rows] == judged.detector.scorer.keep.tolist()
+    assert [row.kept for row in rows] == judged.detector.head_.keep.tolist()
     np.testing.assert_allclose([row.margin for row in rows], margins.margin.tolist())
 
 

@@ -73,9 +73,9 @@ def test_a_saved_model_keeps_the_origins(small_bank, tiny_backbone, pictures, tm
     )
     SDMAD(bank, tiny_backbone, SDMADConfig(epochs=0)).fit(*pictures).save(tmp_path / "model")
     loaded = SDMAD.load(tmp_path / "model", tiny_backbone)
-    assert loaded.bank == bank
-    assert loaded.bank.provenance(0).model == "tiny:1b"
-    assert loaded.bank.normal_provenance(0) == PAGE
+    assert loaded.bank_ == bank
+    assert loaded.bank_.provenance(0).model == "tiny:1b"
+    assert loaded.bank_.normal_provenance(0) == PAGE
     loaded.save(tmp_path / "again")
     kept = (tmp_path / "model" / "bank.yaml").read_bytes()
     assert (tmp_path / "again" / "bank.yaml").read_bytes() == kept

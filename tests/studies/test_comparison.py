@@ -342,7 +342,7 @@ def test_what_single_systems_learn_from(tiny_backbone, pictures):
     bright = pixels.mean(dim=(1, 2, 3)).numpy()
     ring = labels[:, 0] == 1
     middle = (bright[ring].mean() + bright[~ring].mean()) / 2
-    found = detector.score(images)
+    found = detector.score_images(images)
     np.testing.assert_array_equal(found.decisions[:, 0], bright > middle)
     np.testing.assert_allclose(found.abnormality, bright, rtol=1e-6)
     maps = list(detector.anomaly_maps(images[:2]))

@@ -65,12 +65,12 @@ def test_every_system_is_fitted_in_the_order_of_the_table(episode, tiny_backbone
     found = dict(fit_systems(episode, tiny_backbone))
     assert tuple(found) == SYSTEMS
     assert found[NAMES].bank.sentences[0] == "picture with ring"
-    assert found[SIGNS].scorer.keep.all()
-    assert found[SELECTED].scorer.signs.equal(found[SIGNS].scorer.signs)
+    assert found[SIGNS].head.keep.all()
+    assert found[SELECTED].head.signs.equal(found[SIGNS].head.signs)
     assert found[PRINTED_SELECTED].config == SDMADConfig.paper()
     assert found[PRINTED].config == SDMADConfig.paper(selection="none")
-    assert found[PRINTED].scorer.keep.all()
-    assert found[PRINTED].scorer.signs.equal(found[PRINTED_SELECTED].scorer.signs)
+    assert found[PRINTED].head.keep.all()
+    assert found[PRINTED].head.signs.equal(found[PRINTED_SELECTED].head.signs)
     assert found[RECOMMENDED].config == SDMADConfig()
     for scores in score_systems(found, episode.test_images).values():
         assert scores.scores.shape == (len(episode.test_images), 3)
@@ -83,11 +83,11 @@ def test_a_choice_of_systems_is_fitted_alone(episode, tiny_backbone, one_epoch):
     printed = dict(fit_systems(episode, tiny_backbone, (PRINTED,)))
     both = dict(fit_systems(episode, tiny_backbone, (PRINTED, PRINTED_SELECTED)))
     assert list(printed) == [PRINTED]
-    assert printed[PRINTED].scorer.signs.equal(both[PRINTED].scorer.signs)
+    assert printed[PRINTED].head.signs.equal(both[PRINTED].head.signs)
 
 
 def test_systems_that_are_scored_together_say_what_each_says_alone(fitted, table, make_clip):
-    other = ZeroShotCLIP(fitted.bank, load_backbone(make_clip(seed=5), image_size=24))
+    other = ZeroShotCLIP(fitted.bank_, load_backbone(make_clip(seed=5), image_size=24))
     scores = score_systems({"fitted": fitted, "other": other}, table.files)
     for name, system in (("fitted", fitted), ("other", other)):
         alone = system.decision_function(table.files)

@@ -121,13 +121,13 @@ def test_both_rules_are_the_same_training_and_agree_with_the_detectors(ask, tiny
         }
         for system, detector in detectors.items():
             detector.fit(episode.images, episode.labels)
-            expected = detector.score(episode.test_images)
+            expected = detector.score_images(episode.test_images)
             (found,) = level.draws[key(system, rule)]
             np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
             np.testing.assert_array_equal(found.decisions, expected.decisions)
             if rule == "paper":
                 keep = level.keep[system][0]
-                np.testing.assert_array_equal(keep, detector.scorer.keep.numpy())
+                np.testing.assert_array_equal(keep, detector.head_.keep.numpy())
     features = tiny_backbone.encode_text(noisy.bank.sentences)
     keep = select_signs(features, torch.tensor(noisy.bank.category_index))
     np.testing.assert_array_equal(level.keep[ZERO_SHOT][0], keep.numpy())

@@ -46,7 +46,7 @@ def test_a_draw_holds_what_each_system_said_of_the_judged_images(
     run_draw(setting, 3, fit, tmp_path / "draws")
     (found,) = read_draws(setting, [3], tmp_path / "draws")["signs"]
     rest = setting.table.subset(draw_support(setting.table, 1, 3).evaluation(setting.table))
-    alone = ZeroShotCLIP(setting.bank, tiny_backbone).score(rest.files)
+    alone = ZeroShotCLIP(setting.bank, tiny_backbone).score_images(rest.files)
     np.testing.assert_allclose(found.scores, alone.scores, atol=1e-6)
     np.testing.assert_array_equal(found.labels, rest.labels)
     assert found.patients == rest.patient_keys()

@@ -105,7 +105,7 @@ def test_it_learns_where_and_whether(make, fitted):
     assert len(log) == 4
     assert log[-1] < log[0]
     images, labels, masks = squares(12, seed=1)
-    scored = fitted.score(images)
+    scored = fitted.score_images(images)
     assert roc_auc_score(labels[:, 0], scored.abnormality) > 0.9
     maps = np.stack(list(fitted.anomaly_maps(images)))
     assert maps.shape == (12, 32, 32)
@@ -184,10 +184,10 @@ def test_the_same_seed_gives_the_same_maps(make):
 
 def test_a_score_depends_on_its_image_alone(fitted):
     images, _, _ = squares(8, seed=2)
-    whole = fitted.score(images).scores
-    alone = np.concatenate([fitted.score([image]).scores for image in images])
+    whole = fitted.score_images(images).scores
+    alone = np.concatenate([fitted.score_images([image]).scores for image in images])
     np.testing.assert_allclose(alone, whole, atol=1e-4)
-    np.testing.assert_allclose(fitted.score(images[::-1]).scores, whole[::-1], atol=1e-4)
+    np.testing.assert_allclose(fitted.score_images(images[::-1]).scores, whole[::-1], atol=1e-4)
 
 
 def test_the_frozen_network_runs_once_for_all_detectors(fitted, monkeypatch):
@@ -195,7 +195,7 @@ def test_the_frozen_network_runs_once_for_all_detectors(fitted, monkeypatch):
     shared = fitted.general.features
     trunk = shared.function
     monkeypatch.setattr(shared, "function", lambda pixels: calls.append(1) or trunk(pixels))
-    fitted.score(squares(8)[0])
+    fitted.score_images(squares(8)[0])
     assert len(calls) == 1
 
 

@@ -30,7 +30,7 @@ def build(bank):
 def test_one_detector_a_category(build, pictures):
     detector = build_dra(build, QUICK).fit(*pictures)
     assert detector.preprocessing.size == 64
-    scored = detector.score(pictures[0])
+    scored = detector.score_images(pictures[0])
     assert scored.scores.shape == (8, 3)
     assert np.isfinite(scored.scores).all()
     assert np.isfinite(scored.abnormality).all()

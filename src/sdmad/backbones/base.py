@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -124,6 +125,12 @@ class Backbone(ABC):
         """
         return  # a family that loads it with the weights has nothing to do
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, {self.preprocessing.size} px>"
+
+    def __sklearn_clone__(self) -> Backbone:
+        return self  # frozen: clones of an estimator share it, and what was computed with it
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -139,6 +146,12 @@ class Backbone(ABC):
         self.image.to(device)
         self.text.to(device)
         return self
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Backbone:
+        """The same towers behind another preprocessing; this backbone stays as it is."""
+        twin = copy.copy(self)
+        twin.preprocessing = preprocessing
+        return twin
 
     @torch.no_grad()
     def encode_image(self, pixel_values: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published
 from sdmad.baselines.registry import Auxiliary, Build, System
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
 PUBLISHED_SIZE = 518  # side of the authors' images in pixels
@@ -269,7 +269,7 @@ class AnomalyCLIP(AnomalyDetector):
 
     def _text(self) -> Tensor:
         if self.text_ is None:
-            raise InputError("this AnomalyCLIP detector is not fitted: call fit")
+            raise NotFittedError("this AnomalyCLIP detector is not fitted: call fit")
         return self.text_
 
     @torch.no_grad()

@@ -10,11 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdmad.backbones import Backbone
@@ -25,10 +22,9 @@ from sdmad.baselines.components.anchored import (
     logit_scores,
 )
 from sdmad.baselines.registry import System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 
 NORMAL_NAME = "normal"
 
@@ -153,26 +149,9 @@ class CoOp(Detector):
         self.text_: Tensor | None = None
         self.log_: list[float] = []
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Learn the context; the last epoch is kept.
-
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1, 0 or NaN, shape ``(n, K)``; unknown labels do not count.
-            masks: ignored.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is nothing to learn from, or the backbone's text
-                tower takes no learned context of this length.
-        """
-        del masks
-        features, truth = encode_support(self.backbone, images, labels, len(self.categories))
+    def _fit(self, training: TrainingSet) -> None:
+        """Learn the context; the last epoch is kept."""
+        features, truth = encode_support(self.backbone, training)
         draw = torch.Generator().manual_seed(self.seed)
         classes = [*self.categories, NORMAL_NAME]
         sets = len(classes) if self.settings.class_specific else 1
@@ -184,7 +163,6 @@ class CoOp(Detector):
         self.context_ = prompts.context
         with torch.no_grad():
             self.text_ = prompts()
-        return self
 
     def _train(
         self, prompts: ContextPrompts, features: Tensor, truth: Tensor, draw: torch.Generator
@@ -210,7 +188,7 @@ class CoOp(Detector):
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
         if self.text_ is None:
-            raise InputError("this CoOp is not fitted yet: call fit")
+            raise NotFittedError("this CoOp is not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

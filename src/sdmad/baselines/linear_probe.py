@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.registry import Build, System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask, check_images, check_labels
-from sdmad.detector.evidence import Combined, LinearProbe
+from sdmad.detector.base import Detector, TrainingSet
+from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
+from sdmad.errors import NotFittedError
 
 
 @dataclass(frozen=True)
@@ -58,37 +54,16 @@ class LinearProbeDetector(Detector):
         self.settings = settings or LinearProbeSettings()
         self.probe_: LinearProbe | None = None
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Fit a logistic regression a category; unknown labels are left out of theirs.
-
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1, 0 or NaN, shape ``(n, K)``.
-            masks: ignored.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree or there is no image.
-        """
-        del masks
-        check_images(images)
-        if len(images) == 0:
-            raise InputError("there is no image to fit on")
-        values = check_labels(labels, len(images), len(self.categories))
-        pixels = self.backbone.preprocessing(images)
+    def _fit(self, training: TrainingSet) -> None:
+        """Fit a logistic regression a category; unknown labels are left out of theirs."""
+        pixels = self.backbone.preprocessing(training.images)
         features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
-        self.probe_ = LinearProbe.fit(features, values, self.settings.regularisation)
-        return self
+        self.probe_ = LinearProbe.fit(features, training.labels, self.settings.regularisation)
 
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
         if self.probe_ is None:
-            raise InputError("this probe is not fitted yet: call fit")
+            raise NotFittedError("this probe is not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
@@ -96,9 +71,7 @@ class LinearProbeDetector(Detector):
         self.check_fitted()
         assert self.probe_ is not None
         odds = self.probe_(self.backbone.encode_image(pixels))
-        nothing = torch.zeros(len(odds), 0)
-        unknown = torch.full((len(odds),), torch.nan)
-        return ImageScores.of(Combined(odds, odds, odds.amax(dim=1)), odds > 0, nothing, unknown)
+        return ImageScores.of(odds, odds > 0, odds.amax(dim=1))
 
 
 SOURCE = "Radford et al., Learning Transferable Visual Models, ICML 2021"

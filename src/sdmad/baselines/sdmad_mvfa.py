@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Self
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.mvfa.detector import MVFA, SEARCHED, MVFASettings
 from sdmad.baselines.registry import Build, System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask, check_images, check_labels
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig
-from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.scores import ImageScores
-from sdmad.detector.sign_scorer import SignScorer
-from sdmad.detector.training import TextFeatures
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 from sdmad.method.losses import inter_anomaly_loss
-from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
 
 
@@ -57,79 +50,50 @@ class SDMADMVFA(Detector):
         self.bank, self.backbone, self.categories = bank, backbone, bank.names
         self.config = config or SDMADConfig.paper()
         self.mvfa = MVFA(bank.modality, backbone, settings, seed)
-        features = self.mvfa.backbone.encode_text([*bank.sentences, *bank.normal])
-        count = len(bank.sentences)
-        text = TextFeatures(features[:count], normal_anchor(features[count:]))
-        self.scorer = SignScorer.build(text, bank, self.config.selection, self.config.pooling)
-        plain = dataclasses.replace(self.config, image_evidence="none")
-        self._evidence = SignAndImageEvidence(plain)
+        text = TextFeatures.encode(bank, self.mvfa.backbone)
+        self.head = SignHead.build(text, bank, self.config.replace(image_evidence="none"))
 
     @property
     def log_(self) -> list[float]:
         """Mean loss of each epoch."""
         return self.mvfa.log_
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray,
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Train the adapters; images of which it is not known whether they are normal are left out.
-
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1, 0 or NaN, shape ``(n, K)``; an all-zero row is a normal image.
-            masks: where each image is abnormal, or None where that is not known.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is no normal or no abnormal image, or the loss
-                is no longer finite.
-        """
-        check_images(images)
-        if len(images) == 0:
-            raise InputError("there is no image to fit on")
-        values = check_labels(labels, len(images), len(self.categories))
-        device = self.backbone.device
-        truth = torch.tensor(values, dtype=torch.float32, device=device)
+    def _fit(self, training: TrainingSet) -> None:
+        """Train the adapters; images of which nobody knows whether they are normal are left out."""
+        images, device = training.images, self.backbone.device
+        truth = torch.tensor(training.labels, dtype=torch.float32, device=device)
         abnormal, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
         rows = (abnormal | normal).nonzero()[:, 0].tolist()
         if not rows:
-            raise InputError("every label is unknown (NaN); there is nothing to learn from")
-        where = [None] * len(images) if masks is None else list(masks)
+            raise InputError("of no image it is known whether it is normal")
         pixels = self.backbone.preprocessing([images[i] for i in rows]).to(device)
-        known, scorer, config = truth[rows], self.scorer, self.config
+        known, head, config = truth[rows], self.head, self.config
 
         def added(embeddings: Tensor, sources: Tensor) -> Tensor:
             return inter_anomaly_loss(
                 embeddings,
-                scorer.signs,
-                scorer.category,
-                scorer.anchor,
+                head.signs,
+                head.category,
+                head.anchor,
                 known[sources],
                 config.margin,
                 config.image_text_weight,
             )
 
-        self.mvfa.train(pixels, abnormal[rows], [where[i] for i in rows], added)
-        return self
+        self.mvfa.train(pixels, abnormal[rows], [training.masks[i] for i in rows], added)
 
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
         if self.mvfa.tower_ is None:
-            raise InputError("this detector is not fitted yet: call fit")
+            raise NotFittedError("this detector is not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
         self.check_fitted()
         parts = self.mvfa.parts(pixels)
-        similarity = self.scorer.similarity(parts.embedding)
-        anchor = self.scorer.anchor_similarity(parts.embedding)
-        combined = self._evidence(self.scorer, similarity, anchor, parts.embedding)
-        combined = dataclasses.replace(combined, abnormality=self.mvfa.scores(parts))
-        return ImageScores.of(combined, combined.margins > 0, similarity, anchor)
+        abnormality = self.mvfa.scores(parts).cpu().double().numpy()
+        return dataclasses.replace(self.head(parts.embedding), abnormality=abnormality)
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``."""

@@ -8,13 +8,10 @@ Tip-Adapter-F then trains the keys of the cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -26,10 +23,9 @@ from sdmad.baselines.components.anchored import (
     logit_scores,
 )
 from sdmad.baselines.registry import System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
+from sdmad.errors import NotFittedError
 from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
 
@@ -130,31 +126,14 @@ class TipAdapter(Detector):
         self.cache_: Cache | None = None
         self.log_: list[float] = []
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Fill the cache with the support set; Tip-Adapter-F keeps the last epoch's keys.
-
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1, 0 or NaN, shape ``(n, K)``; unknown labels do not count.
-            masks: ignored.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is no image, or no label is known.
-        """
-        del masks
-        features, truth = encode_support(self.backbone, images, labels, len(self.categories))
+    def _fit(self, training: TrainingSet) -> None:
+        """Fill the cache with the support set; Tip-Adapter-F keeps the last epoch's keys."""
+        features, truth = encode_support(self.backbone, training)
         cache = Cache.build(features, truth, self.settings.beta)
         if self.train:
             cache = replace(cache, keys=cache.keys.clone().requires_grad_())
             self.log_ = self._train_keys(cache, features, truth)
         self.cache_ = cache
-        return self
 
     def _logits(self, features: Tensor, cache: Cache) -> Tensor:
         zero_shot = anchored_logits(features, self.text, self.settings.scale)
@@ -187,7 +166,7 @@ class TipAdapter(Detector):
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
         if self.cache_ is None:
-            raise InputError("this Tip-Adapter is not fitted yet: call fit")
+            raise NotFittedError("this Tip-Adapter is not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

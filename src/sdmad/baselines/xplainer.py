@@ -8,21 +8,16 @@ the two is the sign's probability, and a category's is the geometric mean of tho
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.registry import System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask
-from sdmad.detector.evidence import Combined
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
 from sdmad.method.scoring import pool_signs
 from sdmad.signs import SignBank
@@ -112,15 +107,9 @@ class Xplainer(Detector):
         self.signs, self.absent = text.chunk(2)
         self._category = torch.tensor(bank.category_index, device=text.device)
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Nothing is learnt; the arguments are ignored."""
-        del images, labels, masks
-        return self
+    def _fit(self, training: TrainingSet) -> None:
+        """Nothing is learnt."""
+        del training
 
     def check_fitted(self) -> None:
         """Always fitted."""
@@ -132,9 +121,7 @@ class Xplainer(Detector):
         similarity = features @ self.signs.T
         logits = (similarity - features @ self.absent.T) / self.settings.temperature
         scores, margins = sign_probabilities(logits, self._category)
-        combined = Combined(scores, margins, scores.amax(dim=1))
-        unknown = torch.full((len(scores),), torch.nan)
-        return ImageScores.of(combined, margins > 0, similarity, unknown)
+        return ImageScores.of(scores, margins > 0, scores.amax(dim=1), similarity)
 
 
 def sign_probabilities(logits: Tensor, category: Tensor) -> tuple[Tensor, Tensor]:

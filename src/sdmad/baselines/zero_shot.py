@@ -6,25 +6,18 @@ Radford et al. 2021; with signs and selection it is SD-MAD's inference without i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.state_prompts import mean_direction
 from sdmad.baselines.registry import System
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig, parse_decision
-from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.scores import ImageScores
-from sdmad.detector.sign_scorer import SignScorer
-from sdmad.detector.training import TextFeatures
 from sdmad.errors import InputError
-from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
 
 
@@ -104,22 +97,13 @@ class ZeroShotCLIP(Detector):
         if parse_decision(decision)[0] == "fpr":
             raise InputError("zero-shot CLIP decides by paper or mean")
         self.bank, self.backbone, self.categories = bank, backbone, bank.names
-        if text is None:
-            features = backbone.encode_text([*bank.sentences, *bank.normal])
-            count = len(bank.sentences)
-            text = TextFeatures(features[:count], normal_anchor(features[count:]))
-        self.scorer = SignScorer.build(text, bank, selection, "max")
-        self._evidence = SignAndImageEvidence(SDMADConfig.paper(decision=decision))
+        config = SDMADConfig.paper(selection=selection, decision=decision)
+        text = TextFeatures.encode(bank, backbone) if text is None else text
+        self.head = SignHead.build(text, bank, config)
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Nothing is learnt; the arguments are ignored."""
-        del images, labels, masks
-        return self
+    def _fit(self, training: TrainingSet) -> None:
+        """Nothing is learnt."""
+        del training
 
     def check_fitted(self) -> None:
         """Always fitted."""
@@ -127,11 +111,7 @@ class ZeroShotCLIP(Detector):
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        features = self.backbone.encode_image(pixels)
-        similarity = self.scorer.similarity(features)
-        anchor = self.scorer.anchor_similarity(features)
-        combined = self._evidence(self.scorer, similarity, anchor, features)
-        return ImageScores.of(combined, combined.margins > 0, similarity, anchor)
+        return self.head(self.backbone.encode_image(pixels))
 
 
 def by_names(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:

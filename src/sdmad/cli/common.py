@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,7 +28,8 @@ BackboneName = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Precision = Annotated[
-    str, typer.Option("--precision", help="Of the towers: float32, bfloat16 or auto.")
+    Literal["float32", "bfloat16", "auto"],
+    typer.Option("--precision", help="Of the towers: float32, bfloat16 or auto."),
 ]
 Decision = Annotated[
     str | None,

@@ -32,16 +32,16 @@ def command(
 
     from sdmad.data.address import file_of
     from sdmad.detector.maps import check_gives_maps
-    from sdmad.detector.sdmad import SDMAD
+    from sdmad.detector.sign_detector import SignDetector
     from sdmad.output import check_output, json_text
     from sdmad.reporting.explanations import explanation_table, write_overlays
 
     if maps is not None:
         check_output(maps, force, [model, file_of(image), backbone])
     with readable_warnings():
-        detector = SDMAD.load(model, backbone, device)
+        detector = SignDetector.load(model, backbone, device)
         if maps is not None:
-            check_gives_maps(detector.backbone)
+            check_gives_maps(detector.backbone_)
         explanation = detector.explain(image)
     if maps is not None:
         written = write_overlays(detector, image, explanation, maps, force)

@@ -19,7 +19,7 @@ from sdmad.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from sdmad.detector.sdmad import SDMAD
+    from sdmad.detector.sign_detector import SignDetector
     from sdmad.export.runtime import ExportedModel
     from sdmad.reporting.predictions import Prediction
 
@@ -71,7 +71,7 @@ def command(
         if is_export(model):
             _check_fixed(decision, normals, backbone, device, precision)
             _refuse_maps(maps)
-            detector: SDMAD | ExportedModel = ExportedModel.load(model)
+            detector: SignDetector | ExportedModel = ExportedModel.load(model)
         else:
             from sdmad.cli.steps import load_with_decision
 
@@ -80,7 +80,7 @@ def command(
                 _check_backbone(detector)
         files = list_images(paths)
         unreadable = Unreadable()
-        scored = detector.score(files, unreadable, "scoring")
+        scored = detector.score_images(files, unreadable, "scoring")
     rows = Predictions(detector, files, scored, set(unreadable.positions))
     text = (rows_as_csv if layout is Format.csv else rows_as_json_lines)(detector.categories, rows)
     if out is None:
@@ -100,11 +100,11 @@ def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) ->
     check_output(maps, force, [None if path is None else file_of(path) for path in read])
 
 
-def _check_backbone(detector: SDMAD) -> None:
+def _check_backbone(detector: SignDetector) -> None:
     """Refuse a backbone that gives no maps, before any work is done."""
     from sdmad.detector.maps import check_gives_maps
 
-    check_gives_maps(detector.backbone)
+    check_gives_maps(detector.backbone_)
 
 
 def _refuse_maps(maps: Path | None) -> None:
@@ -117,12 +117,12 @@ def _refuse_maps(maps: Path | None) -> None:
 
 
 def _write_maps(
-    detector: SDMAD | ExportedModel, rows: Sequence[Prediction], maps: Path, force: bool
+    detector: SignDetector | ExportedModel, rows: Sequence[Prediction], maps: Path, force: bool
 ) -> None:
-    from sdmad.detector.sdmad import SDMAD
+    from sdmad.detector.sign_detector import SignDetector
     from sdmad.reporting.map_files import write_maps
 
-    assert isinstance(detector, SDMAD)  # an export was refused
+    assert isinstance(detector, SignDetector)  # an export was refused
     write_maps(detector, rows, maps, force)
 
 

@@ -71,7 +71,7 @@ def _judge(
 
     bank = measures.bank
     table = read_label_table(images, bank.names)
-    found = ZeroShotCLIP(bank, backbone).score(table.files, unreadable, "reading images")
+    found = ZeroShotCLIP(bank, backbone).score_images(table.files, unreadable, "reading images")
     auroc = sign_auroc(table.labels, found.similarity, bank.category_index)
     notes(table.notes)
     return replace(measures, auroc=auroc), len(table)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sdmad.backbones import load_backbone
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
 from sdmad.data.images import list_images
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.data.windows import parse_window
-from sdmad.detector.config import SDMADConfig, parse_decision
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.config import Precision, SDMADConfig, parse_decision
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.signs import SignBank
 
@@ -55,7 +55,11 @@ class FitRequest:
     normals: Path | None = None
     support: Path | None = None
     device: str = "auto"
-    precision: str = "float32"
+    precision: Precision = "float32"
+
+
+if TYPE_CHECKING:
+    from sdmad.detector.sdmad import SDMAD
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def fit_on_table(request: FitRequest) -> Fitted:
     Raises:
         SDMADError: if anything that was given cannot be used.
     """
+    from sdmad.detector.sdmad import SDMAD  # scikit-learn takes a second to import
+
     config = make_config(request.preset, request.decision)
     _check_normals(config, request.normals)
     bank = SignBank.load(request.signs)
@@ -107,10 +113,16 @@ def fit_on_table(request: FitRequest) -> Fitted:
         if request.support is not None
         else draw_support(table, request.shots, request.seed)
     )
-    window = parse_window(request.window)
-    backbone = load_backbone(request.backbone, request.image_size)
-    backbone.preprocessing = replace(backbone.preprocessing, window=window)
-    detector = SDMAD(bank, backbone, config, request.seed, request.device, request.precision)
+    detector = SDMAD(
+        bank,
+        request.backbone,
+        config,
+        request.seed,
+        request.device,
+        request.precision,
+        request.image_size,
+        parse_window(request.window),
+    )
     drawn = table.subset(support.indices)
     start = time.monotonic()
     detector.fit(drawn.files, drawn.labels, patients=drawn.patients, progress="training")
@@ -127,8 +139,8 @@ def load_with_decision(
     normals: Path | None = None,
     backbone: str | None = None,
     device: str = "auto",
-    precision: str = "float32",
-) -> SDMAD:
+    precision: Precision = "float32",
+) -> SignDetector:
     """Load a detector and, perhaps, change how it decides.
 
     Args:
@@ -142,14 +154,14 @@ def load_with_decision(
     Raises:
         SDMADError: if the model cannot be loaded or the rule lacks its normal images.
     """
-    detector = SDMAD.load(model, backbone, device, precision)
+    detector = SignDetector.load(model, backbone, device, precision)
     if decision is not None:
         detector = detector.with_inference(decision=decision)
     if normals is not None:
-        _check_normals(detector.config, normals)
+        _check_normals(detector.config_, normals)
         detector.fit_thresholds(list_images([normals]))
     elif detector.thresholds_ is None:
-        _check_normals(detector.config, None)
+        _check_normals(detector.config_, None)
     return detector
 
 

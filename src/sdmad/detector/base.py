@@ -7,28 +7,49 @@ never depend on the other images scored with it.
 from __future__ import annotations
 
 import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import dataclass
 from itertools import islice
-from typing import Self
+from typing import Any, Self, final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sdmad.backbones import Backbone
 from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
+from sdmad.evaluation.metrics import subset_accuracy
 from sdmad.progress import track
 
 BATCH_SIZE = 32
 OnError = Callable[[int, ImageError], None]
 Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A support set that was checked.
+
+    Attributes:
+        images: n paths, Pillow images or arrays, at least one.
+        labels: 1, 0 or NaN, float64 ``(n, K)``; at least one is known.
+        masks: where each is abnormal, boolean ``(H, W)``, or None where that is not known.
+        patients: id of each image's patient; empty where nobody told.
+        progress: what to call the work on a progress bar; None for no bar.
+    """
+
+    images: Sequence[ImageSource]
+    labels: NDArray[np.float64]
+    masks: tuple[Mask | None, ...]
+    patients: tuple[object, ...] = ()
+    progress: str | None = None
 
 
 class Detector(ABC):
@@ -41,33 +62,61 @@ class Detector(ABC):
     """
 
     categories: tuple[str, ...]
-    backbone: Backbone
+    backbone: Any
     has_maps: bool = False
 
     @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes the pixel values that :meth:`score_pixels` takes."""
-        return self.backbone.preprocessing
+        prepared: Preprocessing = self.backbone.preprocessing
+        return prepared
 
-    @abstractmethod
+    @final
     def fit(
         self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
+        images: Sequence[ImageSource] | NDArray[Any],
+        labels: ArrayLike,
+        patients: Sequence[object] | None = None,
+        progress: str | None = None,
         *,
         masks: Sequence[Mask | None] | None = None,
     ) -> Self:
         """Learn from the support set.
 
         Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+            images: n paths, Pillow images or arrays, or one array of n paths or images.
+            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``; an all-zero row is a normal
+                image.
+            patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept,
+                and only by detectors that can be saved.
+            progress: what to call the work on a progress bar; none when not given.
             masks: where each image is abnormal, boolean ``(H, W)``, or None where that is not
                 known; most systems ignore them.
 
         Returns:
             Itself.
+
+        Raises:
+            ImageError: if an image cannot be read.
+            InputError: if shapes disagree, there is no image, no label is known, or the system
+                needs what the support set does not have.
         """
+        sources = as_image_list(images)
+        if len(sources) == 0:
+            raise InputError("there is no image to fit on")
+        values = check_labels(labels, len(sources), len(self.categories))
+        if np.isnan(values).all():
+            raise InputError("every label is unknown (NaN); there is nothing to learn from")
+        for name, given in (("patients", patients), ("masks", masks)):
+            if given is not None and len(given) != len(sources):
+                raise InputError(f"{len(given)} {name} for {len(sources)} images")
+        where = (None,) * len(sources) if masks is None else tuple(masks)
+        self._fit(TrainingSet(sources, values, where, tuple(patients or ()), progress))
+        return self
+
+    @abstractmethod
+    def _fit(self, training: TrainingSet) -> None:
+        """Learn from a checked support set."""
 
     @abstractmethod
     def score_pixels(self, pixels: Tensor) -> ImageScores:
@@ -75,7 +124,7 @@ class Detector(ABC):
 
     @abstractmethod
     def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
+        """Raise NotFittedError, an InputError, if :meth:`fit` has not run."""
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``, larger is more.
@@ -97,23 +146,22 @@ class Detector(ABC):
             InputError: if the system makes no maps, or is not fitted.
         """
         self.check_fitted()
-        check_images(images)
         preprocessing = self.preprocessing
-        for source in images:
+        for source in as_image_list(images):
             image = to_image(source, preprocessing.window)
             small = self.map_pixels(preprocessing([image]))
             yield resize_map(small[0], (image.height, image.width))
 
-    def score(
+    def score_images(
         self,
-        images: Sequence[ImageSource],
+        images: Sequence[ImageSource] | NDArray[Any],
         on_error: OnError | None = None,
         progress: str | None = None,
     ) -> ImageScores:
         """Score images in batches; memory does not grow with their number.
 
         Args:
-            images: n paths, Pillow images or arrays.
+            images: n paths, Pillow images or arrays, or one array of n paths or images.
             on_error: called with the position and the error of an unreadable image, whose row
                 becomes NaN and finds nothing; without it the error is raised.
             progress: what to call the work on a progress bar; none when not given.
@@ -123,11 +171,11 @@ class Detector(ABC):
             InputError: if the detector is not fitted, there is no image, or no list of them.
         """
         self.check_fitted()
-        check_images(images)
-        if len(images) == 0:
+        sources = as_image_list(images)
+        if len(sources) == 0:
             raise InputError("there is no image to score")
-        squares = decode_all(self.preprocessing, images)
-        starts = range(0, len(images), BATCH_SIZE)
+        squares = decode_all(self.preprocessing, sources)
+        starts = range(0, len(sources), BATCH_SIZE)
         with contextlib.closing(squares):
             parts = [
                 self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
@@ -150,15 +198,30 @@ class Detector(ABC):
                 on_error(start + offset, square)
         blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
         pixels = preprocessing.standardise(squares or [blank])
-        return _spread(self.score_pixels(pixels), readable, len(batch))
+        return self.score_pixels(pixels).spread(readable, len(batch))
 
-    def decision_function(self, images: Sequence[ImageSource]) -> NDArray[np.float64]:
+    def decision_function(
+        self, images: Sequence[ImageSource] | NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Category scores ``(n, K)`` of n images; larger is more likely."""
-        return self.score(images).scores
+        return self.score_images(images).scores
 
-    def predict(self, images: Sequence[ImageSource]) -> NDArray[np.int64]:
+    def predict(self, images: Sequence[ImageSource] | NDArray[Any]) -> NDArray[np.int64]:
         """Decisions ``(n, K)`` of n images: 1 where a category is found, else 0."""
-        return self.score(images).decisions.astype(np.int64)
+        return self.score_images(images).decisions.astype(np.int64)
+
+    def score(self, images: Sequence[ImageSource] | NDArray[Any], labels: ArrayLike) -> float:
+        """Subset accuracy: the share of the images on which every known label is decided rightly.
+
+        On complete labels it is what scikit-learn's classifiers of several labels return.
+
+        Args:
+            images: n paths, Pillow images or arrays, or one array of n paths or images.
+            labels: 1, 0 or NaN, shape ``(n, K)``.
+        """
+        sources = as_image_list(images)
+        values = check_labels(labels, len(sources), len(self.categories))
+        return subset_accuracy(values, self.predict(sources))
 
 
 def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -168,34 +231,34 @@ def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:
     return values
 
 
-def _spread(found: ImageScores, rows: list[int], total: int) -> ImageScores:
-    """Put the scores of the readable images in their places; the others get NaN."""
-    if len(rows) == total:
-        return found
-    spread = {}
-    for field in fields(ImageScores):
-        values = getattr(found, field.name)
-        empty = False if values.dtype == bool else np.nan
-        whole = np.full((total, *values.shape[1:]), empty, values.dtype)
-        whole[rows] = values[: len(rows)]
-        spread[field.name] = whole
-    return ImageScores(**spread)
+def as_image_list(images: Sequence[ImageSource] | NDArray[Any]) -> Sequence[ImageSource]:
+    """A list of images, of whatever holds several of them.
 
-
-def check_images(images: Sequence[ImageSource]) -> None:
-    """Refuse what would be taken apart as if it were a list of images.
+    Args:
+        images: n paths, Pillow images or arrays; or an array (or what NumPy makes one of, such as a
+            column of a data frame) of n paths ``(n,)`` or images ``(n, H, W)``, ``(n, H, W, C)``.
 
     Raises:
-        InputError: if it is one image, a stack of images in one array, or no sequence.
+        InputError: if it is a single image, or nothing that holds images.
     """
-    if isinstance(images, str) or not isinstance(images, Sequence):
+    if isinstance(images, str | os.PathLike | Image):
+        raise InputError(f"give a list of images, even for one image; got {type(images).__name__}")
+    if isinstance(images, Sequence):
+        return images
+    if not hasattr(images, "__array__"):
+        raise InputError(f"give a list of images; got {type(images).__name__}")
+    array = np.asarray(images)
+    one_colour = array.ndim == 3 and array.shape[2] in (1, 3, 4)
+    if array.ndim not in (1, 3, 4) or one_colour:
         raise InputError(
-            f"give a list of images, even for one image; got {type(images).__name__}"
-            + (" (list(stack) makes a list of it)" if isinstance(images, np.ndarray) else "")
+            "give a list of images, or an array of paths (n,) or of images (n, H, W) or "
+            f"(n, H, W, C); got one of shape {array.shape}"
+            + (", which looks like a single image: put it into a list" if array.ndim > 1 else "")
         )
+    return list(array)
 
 
-def check_labels(labels: NDArray[np.float64], images: int, categories: int) -> NDArray[np.float64]:
+def check_labels(labels: ArrayLike, images: int, categories: int) -> NDArray[np.float64]:
     """Labels as float64 ``(n, K)`` of 1, 0 and NaN.
 
     Raises:

@@ -13,12 +13,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,17 +28,16 @@ from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.known import Overrides
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.config import SDMADConfig
-from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.config import Precision, SDMADConfig
+from sdmad.detector.head import ImageEvidence, SignHead
 from sdmad.detector.patients import PatientHashes
-from sdmad.detector.sign_scorer import SignScorer
+from sdmad.detector.precision import choose_device, choose_precision, placed
+from sdmad.detector.probe import LinearProbe
+from sdmad.detector.state import FittedState
 from sdmad.detector.training import EpochLog, SignTexts, build_adapters
 from sdmad.errors import ModelError
 from sdmad.output import output_directory, write_json, write_text
 from sdmad.signs import SignBank
-
-if TYPE_CHECKING:
-    from sdmad.detector.sdmad import SDMAD
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -52,52 +50,41 @@ FILES = (
     "training.json",
 )
 MAX_JSON = 50_000_000
-IMAGE, TEXT, SCORER, EVIDENCE = "image.", "text.", "scorer.", "evidence."
+IMAGE, TEXT, HEAD, EVIDENCE = "image.", "text.", "scorer.", "evidence."
 
 
-def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
-    """Write a fitted detector; see :meth:`sdmad.SDMAD.save`."""
-    scorer = detector.scorer
-    tensors: dict[str, Tensor] = {
-        SCORER + "signs": scorer.signs,
-        SCORER + "anchor": scorer.anchor,
-        SCORER + "keep": scorer.keep,
-    }
-    for prefix, adapters in ((IMAGE, detector.image_adapters), (TEXT, detector.text_adapters)):
-        tensors |= {prefix + name: tensor for name, tensor in adapters.state_dict().items()}
-    tensors |= {EVIDENCE + n: t for n, t in detector.evidence_.tensors().items()}
-    if detector.thresholds_ is not None:
-        tensors["thresholds"] = torch.from_numpy(detector.thresholds_)
-    backbone = detector.backbone
+def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
+    """Write what a fit settled; see :meth:`sdmad.SDMAD.save`."""
+    backbone = state.backbone
     with output_directory(folder, force) as work:
-        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        plain = {name: t.detach().cpu().contiguous() for name, t in _tensors(state).items()}
         (work / "adapters.safetensors").write_bytes(save(plain))
         write_json(
             work / "config.json",
             {
                 "format": FORMAT,
                 "sdmad": __version__,
-                "settings": detector.config.to_dict(),
-                "seed": detector.seed,
-                "bank": detector.bank.name,
+                "settings": state.config.to_dict(),
+                "seed": state.seed,
+                "bank": state.bank.name,
                 "backbone": backbone.name,
                 "backbone_overrides": dict(backbone.overrides),
                 "activation": backbone.activation,
             },
         )
-        write_text(work / "bank.yaml", detector.bank.to_yaml())
+        write_text(work / "bank.yaml", state.bank.to_yaml())
         write_json(work / "preprocessing.json", backbone.preprocessing.to_dict())
         write_json(
             work / "support.json",
             {
-                "images_sha256": list(detector.support_hashes_),
-                "threshold_images_sha256": list(detector.threshold_hashes_),
-                "patients": asdict(detector.support_patients_),
+                "images_sha256": list(state.support_hashes),
+                "threshold_images_sha256": list(state.threshold_hashes),
+                "patients": asdict(state.support_patients),
             },
         )
         write_json(
             work / "training.json",
-            {"notes": list(detector.notes_), "epochs": [asdict(e) for e in detector.log_]},
+            {"notes": list(state.notes), "epochs": [asdict(epoch) for epoch in state.log]},
         )
         write_json(
             work / MANIFEST,
@@ -108,12 +95,26 @@ def save_detector(detector: SDMAD, folder: Path, force: bool) -> None:
         )
 
 
-def load_detector(
-    folder: Path, backbone: Backbone | str | Path | None, device: str, precision: str = "float32"
-) -> SDMAD:
-    """Read a saved detector; see :meth:`sdmad.SDMAD.load`."""
-    from sdmad.detector.sdmad import SDMAD
+def _tensors(state: FittedState) -> dict[str, Tensor]:
+    """Adapters, text features and constants of the head, by their names in the file."""
+    head, evidence = state.head, state.head.evidence
+    tensors = {f"{HEAD}{name}": getattr(head, name) for name in ("signs", "anchor", "keep")}
+    for prefix, tower in ((IMAGE, state.image), (TEXT, state.texts.tower)):
+        tensors |= {prefix + name: t for name, t in tower.adapters.state_dict().items()}
+    if evidence is not None:
+        probe = evidence.probe
+        scales = torch.tensor([evidence.sign_scale, evidence.probe_scale], dtype=torch.float64)
+        tensors |= {f"{EVIDENCE}{n}": getattr(probe, n) for n in ("weights", "bias", "learnt")}
+        tensors[f"{EVIDENCE}scales"] = scales
+    if head.thresholds is not None:
+        tensors["thresholds"] = torch.from_numpy(head.thresholds)
+    return tensors
 
+
+def read_state(
+    folder: Path, backbone: Backbone | str | Path | None, device: str, precision: Precision
+) -> FittedState:
+    """Read what a fit settled; see :meth:`sdmad.SDMAD.load`."""
     expected = verify(folder)
     config = _read_json(folder / "config.json")
     if config.get("format") != FORMAT:
@@ -132,24 +133,26 @@ def load_detector(
         raise ModelError(f"{folder}: not a usable model directory ({error})") from error
     source = backbone if backbone is not None else name
     base = _load_base(folder, source, preprocessing.size, overrides)
+    _check_base(folder, base, name, expected, config.get("activation", ""))
+    where = choose_device(device)
+    base = placed(base.with_preprocessing(preprocessing), where, choose_precision(precision, where))
+    return _restore(folder, bank, base, settings, seed)
+
+
+def _check_base(folder: Path, base: Backbone, name: str, expected: str, activation: str) -> None:
+    """Refuse base weights or an activation that the detector was not fitted on."""
     if base.weights_hash != expected:
         raise ModelError(
             f"{folder} was fitted on {name} with weights {expected[:12]}... ({MANIFEST}), but "
             f"{base.name} has {base.weights_hash[:12]}.... Give the folder of the right weights as "
             "the backbone, or fit again."
         )
-    activation = config.get("activation", "")
     if activation and base.activation and base.activation != activation:
         raise ModelError(
             f"{folder} was fitted with activation {activation!r}, but {base.name} runs "
             f"{base.activation!r}. Mend its config.json, or load it with "
             f"activation={activation!r}."
         )
-    base = copy.copy(base)  # the caller's own keeps its preprocessing
-    base.preprocessing = preprocessing
-    detector = SDMAD(bank, base, settings, seed, device, precision)
-    _restore(detector, folder)
-    return detector
 
 
 def _load_base(
@@ -165,40 +168,50 @@ def _load_base(
         ) from error
 
 
-def _restore(detector: SDMAD, folder: Path) -> None:
+def _restore(
+    folder: Path, bank: SignBank, backbone: Backbone, config: SDMADConfig, seed: int
+) -> FittedState:
     path = folder / "adapters.safetensors"
-    device = detector.backbone.device
     try:
         # A copy lies at an aligned address, as after training; elsewhere last bits may differ.
-        tensors = {n: t.clone() for n, t in load_file(path, device=str(device)).items()}
-        image, text = build_adapters(detector.backbone, detector.config, detector.seed)
+        loaded = load_file(path, device=str(backbone.device))
+        tensors = {name: tensor.clone() for name, tensor in loaded.items()}
+        image, text = build_adapters(backbone, config, seed)
         image.adapters.load_state_dict(_part(tensors, IMAGE))
         text.adapters.load_state_dict(_part(tensors, TEXT))
-        detector.set_towers(image, SignTexts(detector.bank, detector.backbone, text))
-        detector.scorer_ = _scorer(detector, tensors)
-        detector.evidence_ = SignAndImageEvidence.from_tensors(
-            _part(tensors, EVIDENCE), detector.config
-        )
-        thresholds = tensors.get("thresholds")
-        detector.thresholds_ = None if thresholds is None else thresholds.cpu().numpy()
         support = _read_json(folder / "support.json")
-        detector.support_hashes_ = tuple(support["images_sha256"])
-        detector.threshold_hashes_ = tuple(support["threshold_images_sha256"])
-        patients = support["patients"]
-        detector.support_patients_ = PatientHashes(patients["salt"], tuple(patients["hashes"]))
         training = _read_json(folder / "training.json")
-        detector.notes_ = tuple(training["notes"])
-        detector.log_ = [EpochLog(e["loss"], e["sign_cosine"]) for e in training["epochs"]]
+        return FittedState(
+            bank,
+            backbone,
+            config,
+            seed,
+            image,
+            SignTexts(bank, backbone, text),
+            _head(bank, config, tensors),
+            tuple(EpochLog(epoch["loss"], epoch["sign_cosine"]) for epoch in training["epochs"]),
+            tuple(training["notes"]),
+            tuple(support["images_sha256"]),
+            PatientHashes(support["patients"]["salt"], tuple(support["patients"]["hashes"])),
+            tuple(support["threshold_images_sha256"]),
+        )
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
 
 
-def _scorer(detector: SDMAD, tensors: dict[str, Tensor]) -> SignScorer:
-    signs, anchor, keep = (tensors[SCORER + name] for name in ("signs", "anchor", "keep"))
-    category = torch.tensor(detector.bank.category_index, device=signs.device)
+def _head(bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor]) -> SignHead:
+    signs, anchor, keep = (tensors[HEAD + name] for name in ("signs", "anchor", "keep"))
+    category = torch.tensor(bank.category_index, device=signs.device)
     if signs.shape != (len(category), len(anchor)) or keep.shape != category.shape:
         raise ValueError(f"bank.yaml has {len(category)} signs, the tensors {len(signs)}")
-    return SignScorer(signs, anchor, category, keep, detector.config.pooling)
+    evidence = None
+    if config.image_evidence != "none":
+        part = _part(tensors, EVIDENCE)
+        probe = LinearProbe(part["weights"], part["bias"], part["learnt"])
+        evidence = ImageEvidence(probe, *part["scales"].tolist())
+    thresholds = tensors.get("thresholds")
+    known = None if thresholds is None else thresholds.cpu().numpy()
+    return SignHead(signs, anchor, category, keep, config, evidence, known)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

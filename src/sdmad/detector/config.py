@@ -5,15 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Literal, get_args
 
 from sdmad.errors import InputError
+from sdmad.method.choices import Activation, Pooling, Selection
 
-ACTIVATIONS = ("leaky_relu", "gelu", "identity")
-SELECTIONS = ("paper", "none")
-POOLINGS = ("max", "mean")
-EVIDENCE = ("none", "probe")
+Evidence = Literal["none", "probe"]
+"""What is heard beside the signs: nothing, or a linear probe on the image embeddings."""
+
+Precision = Literal["float32", "bfloat16", "auto"]
+"""Of the towers; auto is bfloat16 where the device has it."""
+
 DECISIONS = ("paper", "mean")
+SELECTIONS = get_args(Selection)
+INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
+"""Settings that a fitted detector can be judged under without another training."""
+
+CHOICES = {
+    "activation": get_args(Activation),
+    "selection": SELECTIONS,
+    "pooling": get_args(Pooling),
+    "image_evidence": get_args(Evidence),
+}
+RANGES = {
+    "bottleneck": (1e-6, 8.0),
+    "lam": (0.0, 1.0),
+    "margin": (0.0, 2.0),
+    "image_text_weight": (0.0, 1e6),
+    "learning_rate": (1e-12, 1e3),
+    "batch_size": (1, 1 << 20),
+    "epochs": (0, 1 << 20),
+    "evidence_weight": (0.0, 1e6),
+}
 
 
 def parse_decision(rule: str) -> tuple[str, float | None]:
@@ -69,40 +93,26 @@ class SDMADConfig:
     text_blocks: tuple[int, ...] | None = None
     bottleneck: float = 0.75
     lam: float = 0.8
-    activation: str = "leaky_relu"
+    activation: Activation = "leaky_relu"
     margin: float = 0.2
     image_text_weight: float = 0.1
     learning_rate: float = 1e-3
     batch_size: int = 8
     epochs: int = 20
-    selection: str = "paper"
-    pooling: str = "mean"
+    selection: Selection = "paper"
+    pooling: Pooling = "mean"
     decision: str = "mean"
-    image_evidence: str = "probe"
+    image_evidence: Evidence = "probe"
     evidence_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("activation", ACTIVATIONS),
-            ("selection", SELECTIONS),
-            ("pooling", POOLINGS),
-            ("image_evidence", EVIDENCE),
-        ):
+        for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
         parse_decision(self.decision)
-        for name, low, high in (
-            ("bottleneck", 1e-6, 8.0),
-            ("lam", 0.0, 1.0),
-            ("margin", 0.0, 2.0),
-            ("image_text_weight", 0.0, 1e6),
-            ("learning_rate", 1e-12, 1e3),
-            ("batch_size", 1, 1 << 20),
-            ("epochs", 0, 1 << 20),
-            ("evidence_weight", 0.0, 1e6),
-        ):
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and low <= value <= high):
@@ -132,7 +142,15 @@ class SDMADConfig:
             "decision": "paper",
             "image_evidence": "none",
         }
-        return cls(**{**values, **changes})
+        return cls.from_dict({**values, **changes})
+
+    def replace(self, **changes: Any) -> SDMADConfig:
+        """The same settings with some of them changed.
+
+        Raises:
+            InputError: if a name is unknown or a value out of range.
+        """
+        return type(self).from_dict({**self.to_dict(), **changes})
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for JSON."""
@@ -145,12 +163,12 @@ class SDMADConfig:
         Raises:
             InputError: if a name is unknown or a value out of range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(values) - set(known))
         if unknown:
-            raise InputError(
-                f"unknown setting {unknown[0]!r}; there are {', '.join(sorted(known))}"
-            )
+            near = get_close_matches(unknown[0], known, 1)
+            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
         return cls(**values)
 
 

@@ -9,27 +9,21 @@ proposed for dense inference (MaskCLIP, ECCV 2022). ``docs/maps.md`` compares bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.backbones.transformer import ImageTransformer
 from sdmad.data.images import ImageSource, to_image
-from sdmad.detector.base import resize_map
-from sdmad.detector.sign_scorer import SignScorer
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.head import SignHead
 from sdmad.errors import InputError
 from sdmad.method.adapters import AdaptedTower
 from sdmad.signs import SignBank
-
-if TYPE_CHECKING:
-    from sdmad.detector.sdmad import SDMAD
 
 LOWEST, HIGHEST = -2.0, 2.0
 """No map leaves this range: cosines, and differences of two cosines."""
@@ -102,61 +96,54 @@ def patch_features(image: AdaptedTower, pixels: Tensor, values: bool = True) -> 
 
 
 def patch_maps(
-    backbone: Backbone, image: AdaptedTower, scorer: SignScorer, pixels: Tensor
+    backbone: Backbone, image: AdaptedTower, head: SignHead, pixels: Tensor
 ) -> PatchMaps:
     """Hold the patches of preprocessed images to the signs and the anchor.
 
     Args:
         backbone: whose image tower was adapted.
         image: the adapted image tower.
-        scorer: the trained signs.
+        head: the trained signs.
         pixels: shape ``(n, 3, H, H)``.
 
     Raises:
         InputError: if the image tower has no patches beside a class token.
     """
     check_gives_maps(backbone)
-    return compare(scorer, patch_features(image, pixels.to(backbone.device, backbone.dtype)))
+    return compare(head, patch_features(image, pixels.to(backbone.device, backbone.dtype)))
 
 
-def compare(scorer: SignScorer, features: Tensor) -> PatchMaps:
+def compare(head: SignHead, features: Tensor) -> PatchMaps:
     """Hold patch features ``(n, P, D)``, P a square, to the signs and the anchor."""
     count, patches, _ = features.shape
     side = isqrt(patches)
     flat = features.flatten(0, 1)
-    similarity = scorer.similarity(flat)
 
     def on_the_grid(values: Tensor) -> Tensor:
         return values.view(count, side, side, -1).permute(0, 3, 1, 2)
 
     return PatchMaps(
-        on_the_grid(similarity),
-        on_the_grid(scorer.scores(similarity)),
-        scorer.anchor_similarity(flat).view(count, side, side),
+        on_the_grid(head.similarity(flat)),
+        on_the_grid(head.sign_scores(flat)),
+        head.anchor_similarity(flat).view(count, side, side),
     )
 
 
-def whole_maps(
-    detector: SDMAD, image: ImageSource, kind: Literal["signs", "categories"]
-) -> Iterator[NDArray[np.float32]]:
-    """Maps of one image at its own size, one ``(H, W)`` after another, bilinear."""
-    small, shape = image_maps(detector, image)
-    for values in getattr(small, kind)[0]:
-        yield resize_map(values, shape)
-
-
-def image_maps(detector: SDMAD, image: ImageSource) -> tuple[PatchMaps, tuple[int, int]]:
+def maps_of_image(
+    image: ImageSource, preprocessing: Preprocessing, maps: Callable[[Tensor], PatchMaps]
+) -> tuple[PatchMaps, tuple[int, int]]:
     """Maps of one image on the grid of patches, and the image's own height and width.
+
+    Args:
+        image: a path, a Pillow image or an array.
+        preprocessing: how it becomes pixel values.
+        maps: gives the maps of pixel values ``(1, 3, H, W)``.
 
     Raises:
         ImageError: if the image cannot be read.
-        InputError: if the detector is not fitted or its backbone gives no maps.
     """
-    detector.check_fitted()
-    check_gives_maps(detector.backbone)
-    preprocessing = detector.preprocessing
     picture = to_image(image, preprocessing.window)
-    return detector.patch_maps(preprocessing([picture])), (picture.height, picture.width)
+    return maps(preprocessing([picture])), (picture.height, picture.width)
 
 
 def sign_index(bank: SignBank, category: int, sentence: str) -> int:

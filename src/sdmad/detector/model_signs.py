@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from sdmad.detector.checkpoint import SCORER, verify
+from sdmad.detector.checkpoint import HEAD, verify
 from sdmad.errors import ModelError
 from sdmad.signs import SignBank
 
@@ -45,7 +45,7 @@ def read_model_signs(folder: Path) -> ModelSigns:
     try:
         bank = SignBank.load(folder / "bank.yaml")
         with safe_open(folder / "adapters.safetensors", framework="pt") as tensors:
-            keep = tuple(bool(mark) for mark in tensors.get_tensor(f"{SCORER}keep").flatten())
+            keep = tuple(bool(mark) for mark in tensors.get_tensor(f"{HEAD}keep").flatten())
     except (SafetensorError, ValueError, OSError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
     if len(keep) != len(bank.sentences):

@@ -1,15 +1,33 @@
-"""float32 or bfloat16 towers: what the machine has, and a backbone in either."""
+"""Where a backbone runs and in what type: devices, float32 or bfloat16 towers."""
 
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import torch
 
 from sdmad.backbones import Backbone
+from sdmad.detector.config import Precision
 from sdmad.errors import InputError
 
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = get_args(Precision)
+
+
+def choose_device(name: str) -> torch.device:
+    """``"auto"`` takes a GPU when there is one.
+
+    Raises:
+        InputError: if the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"no device {name!r} here; auto, cpu or cuda") from error
+    return device
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -47,16 +65,18 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native and name != "float32" else torch.float32
 
 
-def in_precision(backbone: Backbone, dtype: torch.dtype) -> Backbone:
-    """A backbone with towers of another type; itself where it has that type already.
+def placed(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> Backbone:
+    """A backbone on a device and in a type; itself where it is so already, else a copy.
 
     Args:
-        backbone: left as it is.
+        backbone: left as and where it is.
+        device: where the towers shall be.
         dtype: ``torch.float32`` or ``torch.bfloat16``.
     """
-    if backbone.dtype == dtype:
+    here = backbone.device
+    if backbone.dtype == dtype and here.type == device.type and device.index in (None, here.index):
         return backbone
     twin = copy.copy(backbone)
-    twin.image = copy.deepcopy(backbone.image).to(dtype)
-    twin.text = copy.deepcopy(backbone.text).to(dtype)
+    twin.image = copy.deepcopy(backbone.image).to(device, dtype)
+    twin.text = copy.deepcopy(backbone.text).to(device, dtype)
     return twin

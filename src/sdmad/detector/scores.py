@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sdmad.detector.evidence import Combined
-
 
 @dataclass(frozen=True)
 class ImageScores:
@@ -43,15 +41,29 @@ class ImageScores:
 
     @classmethod
     def of(
-        cls, combined: Combined, decisions: Tensor, similarity: Tensor, anchor: Tensor
+        cls,
+        scores: Tensor,
+        decisions: Tensor,
+        abnormality: Tensor,
+        similarity: Tensor | None = None,
+        anchor_similarity: Tensor | None = None,
     ) -> ImageScores:
-        """Gather tensors of any device and precision."""
+        """Gather tensors of any device and precision.
+
+        Args:
+            scores: shape ``(n, K)``.
+            decisions: shape ``(n, K)``, boolean.
+            abnormality: shape ``(n,)``.
+            similarity: shape ``(n, S)``; None of a detector without signs.
+            anchor_similarity: shape ``(n,)``; None of a detector without an anchor.
+        """
+        count = len(scores)
         return cls(
-            _array(combined.scores),
+            _array(scores),
             decisions.cpu().numpy(),
-            _array(combined.abnormality),
-            _array(similarity),
-            _array(anchor),
+            _array(abnormality),
+            np.zeros((count, 0)) if similarity is None else _array(similarity),
+            np.full(count, np.nan) if anchor_similarity is None else _array(anchor_similarity),
         )
 
     @classmethod

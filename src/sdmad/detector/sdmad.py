@@ -2,46 +2,49 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from sklearn import exceptions
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import Tags
 
 from sdmad.backbones import Backbone, load_backbone
-from sdmad.data.images import ImageSource, content_hash
-from sdmad.detector.base import Detector, Mask, check_images, check_labels
-from sdmad.detector.config import SDMADConfig, parse_decision
-from sdmad.detector.evidence import Combined, SignAndImageEvidence
-from sdmad.detector.findings import Explanation, explanations
-from sdmad.detector.maps import PatchMaps, gives_maps, patch_maps, whole_maps
-from sdmad.detector.operating_point import thresholds_at
+from sdmad.data.images import content_hash
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.data.windows import Window, parse_window
+from sdmad.detector.base import TrainingSet
+from sdmad.detector.config import Precision, SDMADConfig
+from sdmad.detector.head import SignHead
+from sdmad.detector.maps import gives_maps
 from sdmad.detector.patients import PatientHashes
-from sdmad.detector.precision import choose_precision, in_precision
-from sdmad.detector.scores import ImageScores
-from sdmad.detector.sign_scorer import SignScorer
-from sdmad.detector.training import (
-    SignTexts,
-    SupportImages,
-    TextFeatures,
-    build_adapters,
-    train_adapters,
-)
-from sdmad.errors import InputError
-from sdmad.method.adapters import AdaptedTower
-from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
+from sdmad.detector.precision import choose_device, choose_precision, placed
+from sdmad.detector.sign_detector import SignDetector
+from sdmad.detector.state import FittedState
+from sdmad.detector.training import SignTexts, SupportImages, build_adapters, train_adapters
+from sdmad.errors import InputError, NotFittedError
+from sdmad.method.selection import emptied_categories
 from sdmad.signs import SignBank
 
+FEATURE_BATCH = 32
+NESTED = "config__"
 
-class SDMAD(Detector):
-    """The SD-MAD detector.
 
-    Hyper-parameters stand in ``config``; what is learnt ends in an underscore.
+class UnfittedError(NotFittedError, exceptions.NotFittedError):
+    """Scoring before fitting, as scikit-learn and this package name it."""
+
+
+class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
+    """The SD-MAD detector, a scikit-learn classifier of images with several labels.
+
+    The constructor stores what it is given and does nothing else; ``fit`` resolves it. What is
+    learnt ends in an underscore. ``config__margin`` and its like name single settings in
+    ``set_params`` and in a search's grid.
 
     >>> import numpy as np
     >>> from sdmad import SDMAD, SDMADConfig
@@ -53,15 +56,24 @@ class SDMAD(Detector):
 
     Args:
         signs: a sign bank, the name of a packaged one or a YAML file.
-        backbone: a loaded backbone, or what :func:`~sdmad.load_backbone` takes.
-        config: the settings; ``SDMADConfig.paper()`` is the paper to the letter.
+        backbone: a loaded backbone, which is neither moved nor altered, or what
+            :func:`~sdmad.load_backbone` takes.
+        config: the settings, :class:`SDMADConfig` when None; ``SDMADConfig.paper()`` is the paper
+            to the letter.
         seed: of the adapters' initial weights and the order of the images.
         device: ``"auto"`` takes a GPU when there is one, else the CPU.
         precision: of the towers: ``"float32"``, ``"bfloat16"`` or ``"auto"``, which is bfloat16
             where the device has it; adapters are trained in float32 whatever it is.
+        image_size: side of the input in pixels of a backbone given by name; its own when None.
+        window: how grey values become brightness: ``"auto"``, ``"full"``, ``"percentiles"`` or
+            (center, width); the backbone's own, mostly auto, when None.
 
     Attributes:
-        scorer_: signs, anchor and kept marks after training.
+        classes_: the K category names, ``(K,)``.
+        bank_: the resolved signs.
+        backbone_: the resolved backbone, where and in which type it runs.
+        config_: the resolved settings.
+        head_: signs, anchor, kept marks, image evidence and thresholds.
         log_: one entry an epoch: loss and mean cosine between signs.
         notes_: what a person should know about this fit.
         support_hashes_: SHA-256 of each support image's content.
@@ -77,286 +89,164 @@ class SDMAD(Detector):
         config: SDMADConfig | None = None,
         seed: int = 0,
         device: str = "auto",
-        precision: str = "float32",
+        precision: Precision = "float32",
+        image_size: int | None = None,
+        window: Window | None = None,
     ) -> None:
-        self.bank = signs if isinstance(signs, SignBank) else SignBank.load(signs)
-        self.categories = self.bank.names
-        base = backbone if isinstance(backbone, Backbone) else load_backbone(backbone)
-        place = choose_device(device)
-        self.backbone = in_precision(base.to(place), choose_precision(precision, place))
-        self.has_maps = gives_maps(self.backbone)
-        self.config = config or SDMADConfig()
-        self.seed = _check_seed(seed)
+        self.signs = signs
+        self.backbone = backbone
+        self.config = config
+        self.seed = seed
         self.device = device
-        self.scorer_: SignScorer | None = None
-        self.thresholds_: NDArray[np.float64] | None = None
-        self.threshold_hashes_: tuple[str, ...] = ()
+        self.precision = precision
+        self.image_size = image_size
+        self.window = window
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        patients: Sequence[object] | None = None,
-        progress: str | None = None,
-        *,
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Train the adapters on the support set, select signs and fix the constants.
+    # Fitting
 
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)`` in the bank's order; an
-                all-zero row is a normal image.
-            patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept.
-            progress: what to call the work on a progress bar; none when not given.
-            masks: ignored; the paper learns from image labels alone.
-
-        Returns:
-            Itself.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is no image, or no label is known.
-        """
-        del masks
-        check_images(images)
-        if len(images) == 0:
-            raise InputError("there is no image to fit on")
-        values = check_labels(labels, len(images), len(self.categories))
-        if np.isnan(values).all():
-            raise InputError("every label is unknown (NaN); there is nothing to learn from")
-        if patients is not None and len(patients) != len(images):
-            raise InputError(f"{len(patients)} patients for {len(images)} images")
-        pixels = self.backbone.preprocessing(images)
-        self.support_hashes_ = tuple(sorted({content_hash(image) for image in images}))
-        self.support_patients_ = PatientHashes.of(() if patients is None else patients)
-        self.notes_ = tuple(
-            f"{name}: no positive in the support set"
-            for k, name in enumerate(self.categories)
-            if not (values[:, k] == 1).any()
-        )
-        self.thresholds_, self.threshold_hashes_ = None, ()
-        self._train(pixels, values, progress)
-        return self
-
-    def _train(self, pixels: Tensor, labels: NDArray[np.float64], progress: str | None) -> None:
-        config, device = self.config, self.backbone.device
-        image_tower, text_tower = build_adapters(self.backbone, config, self.seed)
-        self.set_towers(image_tower, SignTexts(self.bank, self.backbone, text_tower))
-        texts = self._texts
-        images = SupportImages(pixels, self.backbone, self._image)
-        category = torch.tensor(self.bank.category_index, device=device)
-        targets = torch.tensor(labels, dtype=torch.float32, device=device)
-        self.log_ = train_adapters(images, texts, targets, category, config, self.seed, progress)
+    def _fit(self, training: TrainingSet) -> None:
+        """Train the adapters on the support set, select signs and fix the constants."""
+        config, seed = self.config or SDMADConfig(), _check_seed(self.seed)
+        bank, backbone = self._resolve_bank(), self._resolve_backbone()
+        pixels = backbone.preprocessing(training.images)
+        image, text_tower = build_adapters(backbone, config, seed)
+        texts = SignTexts(bank, backbone, text_tower)
+        support = SupportImages(pixels, backbone, image)
+        category = torch.tensor(bank.category_index, device=backbone.device)
+        targets = torch.tensor(training.labels, dtype=torch.float32, device=backbone.device)
+        log = train_adapters(support, texts, targets, category, config, seed, training.progress)
         with torch.no_grad():
             text = texts()
-            features = torch.cat([images(slice(i, i + 32)) for i in range(0, len(images), 32)])
-        self.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
-        if config.selection == "paper":
-            emptied = [self.categories[k] for k in emptied_categories(text.signs, category)]
-            if emptied:
-                self.notes_ += (
-                    f"selection discarded every sign of {', '.join(emptied)}; of each the one "
-                    "with the largest margin is kept",
-                )
-        self.evidence_ = SignAndImageEvidence.fit(self.scorer_, features, labels, config)
-
-    def check_fitted(self) -> None:
-        """Raise InputError if the detector has neither been fitted nor loaded."""
-        if self.scorer_ is None:
-            raise InputError("this detector is not fitted yet: call fit, or SDMAD.load(folder)")
-
-    @torch.no_grad()
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """Embeddings in the adapted image tower, ``(n, D)``, of pixels ``(n, 3, H, W)``."""
-        hidden, state = self.backbone.image.embed(
-            pixels.to(self.backbone.device, self.backbone.dtype)
+            starts = range(0, len(support), FEATURE_BATCH)
+            features = torch.cat([support(slice(i, i + FEATURE_BATCH)) for i in starts])
+        head = SignHead.build(text, bank, config).with_evidence(features, training.labels)
+        emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
+        self.state_ = FittedState(
+            bank,
+            backbone,
+            config,
+            seed,
+            image,
+            texts,
+            head,
+            tuple(log),
+            _notes(bank, training.labels, emptied),
+            tuple(sorted({content_hash(one) for one in training.images})),
+            PatientHashes.of(training.patients),
         )
-        features: Tensor = self._image(self._image.frozen_part(hidden, state), state)
-        return features
+        self.classes_ = np.array(bank.names)
 
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
-        scorer = self.scorer
-        features = self.image_features(pixels)
-        similarity = scorer.similarity(features)
-        anchor = scorer.anchor_similarity(features)
-        combined = self.evidence_(scorer, similarity, anchor, features)
-        return ImageScores.of(combined, self._decide(combined), similarity, anchor)
+    def _resolve_bank(self) -> SignBank:
+        return self.signs if isinstance(self.signs, SignBank) else SignBank.load(self.signs)
 
-    @torch.no_grad()
-    def patch_maps(self, pixels: Tensor) -> PatchMaps:
-        """Maps of preprocessed images ``(n, 3, H, W)`` on the grid of patches.
-
-        Raises:
-            InputError: if the image tower has no patches beside a class token.
-        """
-        return patch_maps(self.backbone, self._image, self.scorer, pixels)
-
-    def map_pixels(self, pixels: Tensor) -> Tensor:
-        """Where preprocessed images are abnormal: the best category's map above the anchor's."""
-        return self.patch_maps(pixels).anomaly
-
-    def sign_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
-        """Where one image looks like each sign, in the bank's order: cosines ``(H, W)``."""
-        return whole_maps(self, image, "signs")
-
-    def category_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
-        """Where one image looks like each category: its kept signs' maps, pooled, ``(H, W)``."""
-        return whole_maps(self, image, "categories")
-
-    def _decide(self, combined: Combined) -> Tensor:
-        """Apply the decision rule: boolean ``(n, K)``."""
-        if parse_decision(self.config.decision)[0] != "fpr":
-            return combined.margins > 0
-        if self.thresholds_ is None:
+    def _resolve_backbone(self) -> Backbone:
+        """The backbone that is asked for, loaded, in its place; the caller's own is left alone."""
+        device = choose_device(self.device)
+        given = self.backbone
+        if isinstance(given, Backbone) and self.image_size not in (None, given.preprocessing.size):
             raise InputError(
-                "the decision rule fpr needs thresholds: call fit_thresholds with normal images "
-                "(on the command line --normals FOLDER)"
+                f"image_size {self.image_size} goes with a backbone's name; this one was loaded "
+                f"with {given.preprocessing.size} px: load_backbone(name, image_size)"
             )
-        return combined.scores.double() > torch.from_numpy(self.thresholds_).to(
-            combined.scores.device
-        )
+        base = given if isinstance(given, Backbone) else load_backbone(given, self.image_size)
+        if self.window is not None:
+            window = parse_window(self.window) if isinstance(self.window, str) else self.window
+            base = base.with_preprocessing(replace(base.preprocessing, window=window))
+        return placed(base, device, choose_precision(self.precision, device))
 
-    def with_inference(self, **changes: Any) -> SDMAD:
-        """The same training, judged otherwise: another selection, pooling or decision rule.
+    @classmethod
+    def of_state(cls, state: FittedState, device: str, precision: Precision) -> Self:
+        """An estimator whose parameters are those of a fit, already fitted."""
+        made = cls(state.bank, state.backbone, state.config, state.seed, device, precision)
+        made.state_, made.classes_ = state, np.array(state.bank.names)
+        return made
 
-        Thresholds of the ``fpr`` rule belong to one rule and one way of scoring; where either
-        changes, the copy has none until ``fit_thresholds``.
-
-        Args:
-            changes: new values of ``selection``, ``pooling``, ``decision`` or
-                ``evidence_weight``.
-
-        Raises:
-            InputError: if another setting is named, or a value is unknown.
-        """
-        other = set(changes) - {"selection", "pooling", "decision", "evidence_weight"}
-        if other:
-            raise InputError(f"{sorted(other)[0]} belongs to training; fit again to change it")
-        config = dataclasses.replace(self.config, **changes)
-        twin = copy.copy(self)
-        text = TextFeatures(self.scorer.signs, self.scorer.anchor)
-        twin.config = config
-        twin.scorer_ = SignScorer.build(text, self.bank, config.selection, config.pooling)
-        twin.evidence_ = dataclasses.replace(self.evidence_, config=config)
-        if config != self.config:
-            twin.thresholds_, twin.threshold_hashes_ = None, ()
+    def with_inference(self, **changes: Any) -> Self:
+        """The same training, judged otherwise; see :meth:`SignDetector.with_inference`."""
+        twin = super().with_inference(**changes)
+        twin.config = twin.state_.config
         return twin
 
-    def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
-        """Set a threshold a category at the false-positive rate of the ``fpr`` rule.
+    # As scikit-learn knows an estimator
 
-        Args:
-            normals: normal images, never the ones that will be judged.
+    def check_fitted(self) -> None:
+        """Raise NotFittedError, an InputError, if it has neither been fitted nor loaded."""
+        if not self.__sklearn_is_fitted__():
+            raise UnfittedError("this detector is not fitted yet: call fit, or SDMAD.load(folder)")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "state_")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False  # a list of images, not a matrix of features
+        tags.input_tags.string = True  # paths
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = False
+        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_class = False
+        return tags
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The constructor's parameters; if deep, ``config__NAME`` for each setting too."""
+        params: dict[str, Any] = super().get_params(deep=False)
+        if deep:
+            settings = (self.config or SDMADConfig()).to_dict()
+            params |= {f"{NESTED}{name}": value for name, value in settings.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``config__margin=0.1`` replaces one setting.
 
         Raises:
-            InputError: if the rule is another, or there are too few images for the rate.
+            InputError: if a setting is unknown or out of range.
+            ValueError: if another name is unknown.
         """
-        kind, rate = parse_decision(self.config.decision)
-        if kind != "fpr" or rate is None:
-            raise InputError(f"thresholds belong to the rule fpr:RATE, not {self.config.decision}")
-        undecided = self.with_inference(decision="mean")
-        self.thresholds_ = thresholds_at(undecided.score(normals).scores, rate)
-        self.threshold_hashes_ = tuple(sorted({content_hash(image) for image in normals}))
+        settings = {
+            name.removeprefix(NESTED): params.pop(name)
+            for name in list(params)
+            if name.startswith(NESTED)
+        }
+        super().set_params(**params)
+        if settings:
+            self.config = (self.config or SDMADConfig()).replace(**settings)
         return self
 
     @property
-    def scorer(self) -> SignScorer:
-        """Signs, anchor and kept marks; InputError before fitting."""
-        self.check_fitted()
-        assert self.scorer_ is not None
-        return self.scorer_
-
-    def margins(self) -> SignMargins:
-        """Definition 3.2's distances of the trained signs."""
-        return sign_margins(self.scorer.signs, self.scorer.category)
-
-    def explain(self, image: ImageSource) -> Explanation:
-        """Tell which signs speak for each category in one image."""
-        return self.explanations(self.score([image]))[0]
-
-    def explanations(self, scored: ImageScores) -> list[Explanation]:
-        """Explanations of images that were scored already."""
-        return explanations(self.bank, self.scorer.keep.cpu().numpy(), scored)
-
-    def save(self, folder: str | Path, force: bool = False) -> None:
-        """Write the detector as one flat directory of JSON, YAML and safetensors.
-
-        Args:
-            folder: where to; written under a temporary name and renamed.
-            force: replace what is there.
-
-        Raises:
-            InputError: if the folder holds something and ``force`` is off.
-            SDMADError: if it cannot be written.
-        """
-        from sdmad.detector.checkpoint import save_detector
-
-        save_detector(self, Path(folder), force)
-
-    @classmethod
-    def load(
-        cls,
-        folder: str | Path,
-        backbone: Backbone | str | Path | None = None,
-        device: str = "auto",
-        precision: str = "float32",
-    ) -> SDMAD:
-        """Read a saved detector.
-
-        Args:
-            folder: what :meth:`save` wrote.
-            backbone: where the base weights are on this machine, if not under the stored name.
-            device: as in the constructor.
-            precision: as in the constructor.
-
-        Raises:
-            ModelError: if a file is missing, altered or unreadable, or the base weights differ.
-        """
-        from sdmad.detector.checkpoint import load_detector
-
-        return load_detector(Path(folder), backbone, device, precision)
-
-    def set_towers(self, image: AdaptedTower, texts: SignTexts) -> None:
-        """Take adapted towers, trained or about to be."""
-        self._image, self._texts = image, texts
+    def categories(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The K category names, in the bank's order; known before fitting."""
+        return self.state_.bank.names if hasattr(self, "state_") else self._resolve_bank().names
 
     @property
-    def towers(self) -> tuple[AdaptedTower, SignTexts]:
-        """The adapted image tower, and the bank's sentences in the adapted text tower."""
-        return self._image, self._texts
+    def has_maps(self) -> bool:  # type: ignore[override]
+        """Whether the backbone's patches can be read one by one; it is loaded to tell."""
+        fitted = hasattr(self, "state_")
+        return gives_maps(self.state_.backbone if fitted else self._resolve_backbone())
 
     @property
-    def image_adapters(self) -> nn.ModuleDict:
-        """Block number to adapter of the image tower."""
-        return self._image.adapters
-
-    @property
-    def text_adapters(self) -> nn.ModuleDict:
-        """Block number to adapter of the text tower."""
-        return self._texts.tower.adapters
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes pixel values; the backbone is loaded to tell before fitting."""
+        fitted = hasattr(self, "state_")
+        return (self.state_.backbone if fitted else self._resolve_backbone()).preprocessing
 
 
-def choose_device(name: str) -> torch.device:
-    """``"auto"`` takes a GPU when there is one.
-
-    Raises:
-        InputError: if the device is not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"no device {name!r} here; auto, cpu or cuda") from error
-    return device
+def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) -> tuple[str, ...]:
+    """What a person should know: categories without a positive, or without a sign of their own."""
+    notes = [
+        f"{name}: no positive in the support set"
+        for k, name in enumerate(bank.names)
+        if not (labels[:, k] == 1).any()
+    ]
+    if emptied:
+        names = ", ".join(bank.names[k] for k in emptied)
+        notes.append(
+            f"selection discarded every sign of {names}; of each the one with the largest margin "
+            "is kept"
+        )
+    return tuple(notes)
 
 
 def _check_seed(seed: int) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**63:
         raise InputError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
-    return seed
+    return int(seed)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sdmad.backbones import Backbone, Tower
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.frozen import STORE, room_for
+from sdmad.detector.head import TextFeatures
 from sdmad.errors import InputError
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter, adapted_blocks
 from sdmad.method.losses import inter_anomaly_loss
@@ -37,14 +38,6 @@ class EpochLog:
 
     loss: float
     sign_cosine: float
-
-
-@dataclass(frozen=True)
-class TextFeatures:
-    """Unit-length embeddings of a bank: signs ``(S, D)`` and the normal anchor ``(D,)``."""
-
-    signs: Tensor
-    anchor: Tensor
 
 
 class SignTexts:

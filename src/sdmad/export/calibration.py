@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sdmad.data.images import content_hash, list_images
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.table import read_label_table
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.progress import track
 
@@ -36,7 +36,7 @@ class GivenImages:
     note: str
 
 
-def choose(given: Path, detector: SDMAD) -> GivenImages:
+def choose(given: Path, detector: SignDetector) -> GivenImages:
     """Find the support images among those given; without any, take the first of all.
 
     Args:
@@ -66,7 +66,7 @@ def choose(given: Path, detector: SDMAD) -> GivenImages:
     return GivenImages(tuple(chosen), bool(support), note)
 
 
-def _files(given: Path, detector: SDMAD) -> list[Path]:
+def _files(given: Path, detector: SignDetector) -> list[Path]:
     if given.is_file() and given.suffix.lower() in TABLES:
         return list(read_label_table(given, detector.categories).files)
     if not given.exists():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad._version import __version__
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.export import verify
 from sdmad.export.calibration import GivenImages, choose, squares
@@ -68,7 +68,7 @@ def check_request(runtime: str, precision: str, calibration: Path | None) -> Non
 
 
 def export_model(
-    detector: SDMAD,
+    detector: SignDetector,
     folder: Path,
     runtime: str,
     precision: str = "f32",
@@ -97,7 +97,7 @@ def export_model(
     files = () if given is None else given.files
     with output_directory(folder, force) as work:
         _write_graph(detector, runtime, precision, files, work)
-        write_text(work / BANK, detector.bank.to_yaml())
+        write_text(work / BANK, detector.bank_.to_yaml())
         description = describe(detector, runtime, precision)
         write_json(work / CONFIG, description.to_dict())
         run = open_graph(runtime, work / GRAPHS[runtime][0])
@@ -106,20 +106,20 @@ def export_model(
     return Exported(found, () if given is None else (given.note,))
 
 
-def describe(detector: SDMAD, runtime: str, precision: str) -> Description:
+def describe(detector: SignDetector, runtime: str, precision: str) -> Description:
     """What an export of a detector says of itself."""
     return Description(
         runtime,
         precision,
-        detector.backbone.preprocessing,
-        detector.bank,
-        tuple(detector.scorer.keep.tolist()),
-        detector.config.decision,
+        detector.backbone_.preprocessing,
+        detector.bank_,
+        tuple(detector.head_.keep.tolist()),
+        detector.config_.decision,
     )
 
 
 def _write_graph(
-    detector: SDMAD, runtime: str, precision: str, files: tuple[Path, ...], work: Path
+    detector: SignDetector, runtime: str, precision: str, files: tuple[Path, ...], work: Path
 ) -> None:
     if runtime == "onnx":
         from sdmad.export import onnx
@@ -128,12 +128,12 @@ def _write_graph(
         return
     from sdmad.export import openvino
 
-    images = squares(files, detector.backbone.preprocessing) if precision == "int8" else ()
+    images = squares(files, detector.backbone_.preprocessing) if precision == "int8" else ()
     openvino.save(openvino.build(detector, precision, images), work)
 
 
 def _write_manifest(
-    detector: SDMAD,
+    detector: SignDetector,
     work: Path,
     description: Description,
     found: verify.Check,
@@ -145,8 +145,8 @@ def _write_manifest(
         {
             "sdmad": __version__,
             "files": {name: file_hash(work / name) for name in names},
-            "backbone": detector.backbone.name,
-            "base_weights_sha256": detector.backbone.weights_hash,
+            "backbone": detector.backbone_.name,
+            "base_weights_sha256": detector.backbone_.weights_hash,
             "calibrated_on_support_images": bool(given and given.support)
             if description.precision == "int8"
             else None,

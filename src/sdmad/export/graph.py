@@ -17,7 +17,7 @@ from torch.nn.functional import normalize, pad, scaled_dot_product_attention
 from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import Block, ImageTransformer
 from sdmad.detector.config import parse_decision
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.method.adapters import ShiftAdapter
 
@@ -159,25 +159,25 @@ class Scoring(nn.Module):
         InputError: if it lacks them.
     """
 
-    def __init__(self, detector: SDMAD) -> None:
+    def __init__(self, detector: SignDetector) -> None:
         super().__init__()
-        scorer, evidence, config = detector.scorer, detector.evidence_, detector.config
+        head, evidence, config = detector.head_, detector.head_.evidence, detector.config_
         self.pooling = config.pooling
         self.lowest = config.decision == "paper"
-        self.sign_scale = evidence.sign_scale if evidence.probe is not None else 1.0
-        self.signs, self.categories = len(scorer.signs), len(detector.categories)
+        self.sign_scale = evidence.sign_scale if evidence is not None else 1.0
+        self.signs, self.categories = len(head.signs), len(detector.categories)
         kept = [
-            torch.nonzero((scorer.category == k) & scorer.keep).flatten()
+            torch.nonzero((head.category == k) & head.keep).flatten()
             for k in range(self.categories)
         ]
         most = max(map(len, kept))
         index = torch.stack([torch.cat([k, k[:1].expand(most - len(k))]) for k in kept])
         self.index = nn.Buffer(index.flatten())  # each row filled up with its first sign
-        means = torch.stack([scorer.signs[k].double().mean(dim=0) for k in kept]).float()
-        parts = [scorer.signs, scorer.anchor[None], means]
-        bias = torch.zeros(self.signs + 1 + self.categories, device=scorer.signs.device)
-        self.has_probe = evidence.probe is not None
-        if evidence.probe is not None:
+        means = torch.stack([head.signs[k].double().mean(dim=0) for k in kept]).float()
+        parts = [head.signs, head.anchor[None], means]
+        bias = torch.zeros(self.signs + 1 + self.categories, device=head.signs.device)
+        self.has_probe = evidence is not None
+        if evidence is not None:
             weight = evidence.probe.learnt * (config.evidence_weight / evidence.probe_scale)
             parts.append(evidence.probe.weights * weight[:, None])
             bias = torch.cat([bias, evidence.probe.bias * weight])
@@ -203,32 +203,32 @@ class Scoring(nn.Module):
         return scores, decisions, abnormality, similarity, anchor[:, 0]
 
 
-def _thresholds(detector: SDMAD) -> Tensor:
-    if parse_decision(detector.config.decision)[0] != "fpr":
+def _thresholds(detector: SignDetector) -> Tensor:
+    if parse_decision(detector.config_.decision)[0] != "fpr":
         return torch.zeros(len(detector.categories))
     if detector.thresholds_ is None:
         raise InputError(
-            f"the decision rule {detector.config.decision} needs thresholds from normal images: "
+            f"the decision rule {detector.config_.decision} needs thresholds from normal images: "
             "give --normals FOLDER"
         )
     return torch.from_numpy(detector.thresholds_).float()
 
 
-def adapted_image(detector: SDMAD, dtype: torch.dtype = torch.float32) -> ImageGraph:
+def adapted_image(detector: SignDetector, dtype: torch.dtype = torch.float32) -> ImageGraph:
     """A detector's image tower with its adapters.
 
     Args:
         detector: fitted.
         dtype: of the tower's weights and tokens.
     """
-    preprocessing = detector.backbone.preprocessing
+    preprocessing = detector.backbone_.preprocessing
     adapters = {
         int(block): adapter
-        for block, adapter in detector.image_adapters.items()
+        for block, adapter in detector.image_adapters_.items()
         if isinstance(adapter, ShiftAdapter)
     }
     return ImageGraph(
-        detector.backbone.image,
+        detector.backbone_.image,
         adapters,
         preprocessing.size,
         preprocessing.mean,
@@ -244,7 +244,7 @@ class WholeGraph(nn.Module):
         detector: fitted.
     """
 
-    def __init__(self, detector: SDMAD) -> None:
+    def __init__(self, detector: SignDetector) -> None:
         super().__init__()
         self.image, self.scoring = adapted_image(detector), Scoring(detector)
 

@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, WholeGraph
 from sdmad.export.pillow import resamples_tall_first
@@ -22,13 +22,13 @@ SMALL = 1024
 """Tensors of fewer bytes stay in ``model.onnx``; the others go beside it."""
 
 
-def build(detector: SDMAD) -> onnx.ModelProto:
+def build(detector: SignDetector) -> onnx.ModelProto:
     """The whole graph of a detector, in float32.
 
     Args:
         detector: fitted, in float32.
     """
-    size = detector.backbone.preprocessing.size
+    size = detector.backbone_.preprocessing.size
     program = traced(WholeGraph(detector), torch.zeros(2, 3, size, size))
     with contextlib.redirect_stdout(io.StringIO()), quiet_torch():
         exported = torch.onnx.export(

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, Scoring, adapted_image
 from sdmad.export.pillow import resamples_tall_first
@@ -156,7 +156,9 @@ def joined(first: ov.Model, second: ov.Model) -> ov.Model:
     return ov.Model(second.get_results(), first.get_parameters())
 
 
-def build(detector: SDMAD, precision: str, squares: Sequence[NDArray[np.float32]] = ()) -> ov.Model:
+def build(
+    detector: SignDetector, precision: str, squares: Sequence[NDArray[np.float32]] = ()
+) -> ov.Model:
     """The whole graph of a detector.
 
     Args:
@@ -164,12 +166,12 @@ def build(detector: SDMAD, precision: str, squares: Sequence[NDArray[np.float32]
         precision: ``f32``, ``bf16`` (the tower alone) or ``int8`` (the tower's products alone).
         squares: for int8, images to calibrate on, ``(3, S, S)``, brightness from 0 to 255.
     """
-    size = detector.backbone.preprocessing.size
+    size = detector.backbone_.preprocessing.size
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     image = converted(adapted_image(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
         image = quantised(image, squares)
-    scoring = converted(Scoring(detector), (detector.backbone.dimension,), "features")
+    scoring = converted(Scoring(detector), (detector.backbone_.dimension,), "features")
     before = preprocessing_model(size, resamples_tall_first())
     whole = joined(before, joined(image, scoring))
     for output, name in zip(whole.outputs, OUTPUTS, strict=True):

@@ -89,7 +89,7 @@ class ExportedModel:
             found["anchor_similarity"].astype(np.float64),
         )
 
-    def score(
+    def score_images(
         self,
         images: Sequence[ImageSource],
         on_error: OnError | None = None,

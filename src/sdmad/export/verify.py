@@ -15,7 +15,7 @@ from sdmad.data.borders import normalise_border
 from sdmad.data.images import to_image
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.scores import ImageScores
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import ModelError
 from sdmad.export.runtime import ExportedModel
 
@@ -106,7 +106,7 @@ class Check:
 
 
 def check(
-    detector: SDMAD, export: ExportedModel, given: Sequence[Path] = (), seed: int = 0
+    detector: SignDetector, export: ExportedModel, given: Sequence[Path] = (), seed: int = 0
 ) -> Check:
     """Let a model and its export judge random images and given ones, and compare.
 
@@ -123,7 +123,7 @@ def check(
         ImageError: if a given image cannot be read.
         ModelError: if the export differs by more than the tolerance.
     """
-    preprocessing = detector.backbone.preprocessing
+    preprocessing = detector.backbone_.preprocessing
     tolerance = TOLERANCES[export.description.precision]
     random = _compare(detector, export, list(random_images(preprocessing.size, seed)))
     known = [_raw(file, preprocessing) for file in given[:MOST_GIVEN]]
@@ -131,7 +131,7 @@ def check(
     judged = (
         [found.given] if export.description.precision == "int8" else [found.random, found.given]
     )
-    standardised = detector.evidence_.probe is not None
+    standardised = detector.head_.evidence is not None
     for difference in judged:
         if difference is not None and not difference.within(tolerance, standardised):
             raise ModelError(_complaint(export.description.precision, difference, standardised))
@@ -157,10 +157,10 @@ def _complaint(precision: str, found: Difference, standardised: bool) -> str:
 Raw = NDArray[np.uint8 | np.uint16]
 
 
-def _compare(detector: SDMAD, export: ExportedModel, images: Sequence[Raw]) -> Difference:
+def _compare(detector: SignDetector, export: ExportedModel, images: Sequence[Raw]) -> Difference:
     """Judge raw pixels, ``(H, W)`` or ``(H, W, 3)``, by both."""
     parts = [_alone(export, image) for image in images]
-    return Difference.between(detector.score(images), ImageScores.join(parts))
+    return Difference.between(detector.score_images(images), ImageScores.join(parts))
 
 
 def _alone(export: ExportedModel, image: Raw) -> ImageScores:

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from sdmad.method.choices import Activation
+
 PAPER_DEPTH = 24
 PAPER_IMAGE_BLOCKS = (6, 8, 18, 24)
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "identity": nn.Identity,

@@ -80,6 +80,39 @@ def category_scores(
     return pool_signs(_cosines(image_features, text_features), category, keep, pooling)
 
 
+def decision_margins(
+    image_features: Tensor,
+    text_features: Tensor,
+    category: Tensor,
+    keep: Tensor,
+    anchor: Tensor,
+    pooling: str = "min",
+) -> Tensor:
+    """How far a category's kept signs lie above the anchor; where positive it is found (Eq. 8).
+
+    Args:
+        image_features: unit-length image embeddings, shape ``(n, D)``.
+        text_features: unit-length sign embeddings, shape ``(S, D)``.
+        category: index of each sign's category, shape ``(S,)``, int64.
+        keep: signs that selection kept, boolean, shape ``(S,)``.
+        anchor: unit-length embedding of the normal text, shape ``(D,)``.
+        pooling: ``"min"`` as printed, or ``"mean"``.
+
+    Returns:
+        Differences of cosines, shape ``(n, K)``.
+
+    Raises:
+        ValueError: if shapes disagree or a category keeps no sign.
+    """
+    similarity = _cosines(image_features, text_features)
+    if anchor.shape != image_features.shape[1:]:
+        raise ValueError(
+            f"anchor must have shape {tuple(image_features.shape[1:])}, got {tuple(anchor.shape)}"
+        )
+    pooled = pool_signs(similarity, category, keep, pooling)
+    return pooled - (image_features @ anchor).unsqueeze(1)
+
+
 def binary_predictions(
     image_features: Tensor,
     text_features: Tensor,
@@ -106,13 +139,8 @@ def binary_predictions(
     Raises:
         ValueError: if shapes disagree or a category keeps no sign.
     """
-    similarity = _cosines(image_features, text_features)
-    if anchor.shape != image_features.shape[1:]:
-        raise ValueError(
-            f"anchor must have shape {tuple(image_features.shape[1:])}, got {tuple(anchor.shape)}"
-        )
-    pooled = pool_signs(similarity, category, keep, pooling)
-    return pooled > (image_features @ anchor).unsqueeze(1)
+    margins = decision_margins(image_features, text_features, category, keep, anchor, pooling)
+    return margins > 0
 
 
 def abnormality(scores: Tensor, anchor_similarity: Tensor) -> Tensor:

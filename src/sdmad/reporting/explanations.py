@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sdmad.data.images import to_image
 from sdmad.detector.findings import CategoryFinding, Explanation
-from sdmad.detector.maps import image_maps, sign_index
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.maps import sign_index
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.output import output_directory, write_bytes
 from sdmad.reporting.map_files import safe_name
 from sdmad.reporting.map_plot import Overlay, overlay_plot
@@ -51,7 +51,7 @@ def explanation_table(explanation: Explanation, name: str) -> Table:
 
 
 def write_overlays(
-    detector: SDMAD, image: Path, explanation: Explanation, folder: Path, force: bool = False
+    detector: SignDetector, image: Path, explanation: Explanation, folder: Path, force: bool = False
 ) -> list[str]:
     """Write one picture a found category, its map and its deciding sign's over the image.
 
@@ -83,17 +83,17 @@ def write_overlays(
 
 
 def _overlays(
-    detector: SDMAD, image: Path, explanation: Explanation
+    detector: SignDetector, image: Path, explanation: Explanation
 ) -> Iterator[tuple[str, str, list[Overlay]]]:
     """File name, title and maps of each picture."""
-    small, _ = image_maps(detector, image)
+    small, _ = detector.image_maps(image)
     text = "the best category at each place, less the normal anchor"
     told = Overlay("Anomaly map", text, _numpy(small.anomaly[0]), "difference of cosines")
     yield "00-anomaly.png", f"{image.name}: abnormality {explanation.abnormality:.3f}", [told]
     found = [(k, entry) for k, entry in enumerate(explanation.categories) if entry.found]
     for number, (k, entry) in enumerate(sorted(found, key=lambda each: -each[1].score), 1):
         sentence = entry.deciding_sign.sentence
-        sign = _numpy(small.signs[0, sign_index(detector.bank, k, sentence)])
+        sign = _numpy(small.signs[0, sign_index(detector.bank_, k, sentence)])
         category = _numpy(small.categories[0, k])
         yield (
             f"{number:02d}-{safe_name(entry.category)}.png",
@@ -110,7 +110,7 @@ def _numpy(values: Tensor) -> NDArray[np.float32]:
     return found
 
 
-def _pooling(detector: SDMAD, entry: CategoryFinding) -> str:
+def _pooling(detector: SignDetector, entry: CategoryFinding) -> str:
     kept = sum(sign.kept for sign in entry.signs)
-    how = "mean" if detector.config.pooling == "mean" else "largest"
+    how = "mean" if detector.config_.pooling == "mean" else "largest"
     return f"{how} of its {kept} kept signs" if kept > 1 else "its only kept sign"

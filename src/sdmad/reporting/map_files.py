@@ -15,8 +15,8 @@ from torch import Tensor
 from sdmad.data.address import parse_address
 from sdmad.data.formats import recognise
 from sdmad.detector.base import resize_map
-from sdmad.detector.maps import HIGHEST, LOWEST, image_maps, sign_index
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.maps import HIGHEST, LOWEST, sign_index
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.output import output_directory, write_bytes, write_csv
 from sdmad.progress import track
 from sdmad.reporting.predictions import Prediction
@@ -28,7 +28,7 @@ NAME_LENGTH = 40
 
 
 def write_maps(
-    detector: SDMAD, rows: Sequence[Prediction], folder: Path, force: bool = False
+    detector: SignDetector, rows: Sequence[Prediction], folder: Path, force: bool = False
 ) -> None:
     """Write the maps of judged images into a folder, with ``maps.csv`` that lists them.
 
@@ -54,7 +54,7 @@ def write_maps(
             row = rows[number]
             place = work / f"{number + 1:06d}-{safe_name(row.file.name)}"
             place.mkdir()
-            small, shape = image_maps(detector, row.file)
+            small, shape = detector.image_maps(row.file)
             maps = _named(detector, row, small.anomaly[0], small.categories[0], small.signs[0])
             for name, told, values in maps:
                 large = resize_map(values, shape)
@@ -65,7 +65,7 @@ def write_maps(
 
 
 def _named(
-    detector: SDMAD, row: Prediction, anomaly: Tensor, categories: Tensor, signs: Tensor
+    detector: SignDetector, row: Prediction, anomaly: Tensor, categories: Tensor, signs: Tensor
 ) -> Iterator[tuple[str, tuple[str, str, str], Tensor]]:
     """The name of each map, what ``maps.csv`` says of it, and its values on the grid."""
     yield "anomaly", ("anomaly", "", ""), anomaly
@@ -74,7 +74,7 @@ def _named(
         yield f"category-{name}", ("category", entry.category, ""), categories[k]
         if entry.found:
             sign = entry.deciding_sign.sentence
-            values = signs[sign_index(detector.bank, k, sign)]
+            values = signs[sign_index(detector.bank_, k, sign)]
             yield f"sign-{name}", ("sign", entry.category, sign), values
 
 

@@ -19,7 +19,7 @@ from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
 from sdmad.detector.findings import Explanation
 from sdmad.detector.scores import ImageScores
-from sdmad.detector.sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import Evaluation, evaluate
 from sdmad.output import write_csv, write_json, write_text
@@ -54,7 +54,7 @@ class Judgement:
         notes: what was left out, and why.
     """
 
-    detector: SDMAD
+    detector: SignDetector
     table: LabelTable
     scores: ImageScores
     before: NDArray[np.float64]
@@ -62,7 +62,7 @@ class Judgement:
     notes: tuple[str, ...]
 
 
-def rows_to_judge(detector: SDMAD, table: LabelTable) -> tuple[LabelTable, tuple[str, ...]]:
+def rows_to_judge(detector: SignDetector, table: LabelTable) -> tuple[LabelTable, tuple[str, ...]]:
     """Leave out what the model has seen: support images, their patients, training splits.
 
     Normal images that set thresholds are left out too.
@@ -104,7 +104,7 @@ def _hash_or_none(path: Path) -> str | None:
 
 
 def judge(
-    detector: SDMAD, table: LabelTable, on_error: OnError, resamples: int = 1000
+    detector: SignDetector, table: LabelTable, on_error: OnError, resamples: int = 1000
 ) -> Judgement:
     """Score the rows that may be judged and compute the three protocols.
 
@@ -124,7 +124,7 @@ def judge(
         skipped.append(position)
         on_error(position, error)
 
-    scores = detector.score(rows.files, skip, "scoring")
+    scores = detector.score_images(rows.files, skip, "scoring")
     readable = np.delete(np.arange(len(rows)), skipped)
     if len(readable) == 0:
         raise InputError(f"{table.path}: none of the {len(rows)} images could be read")
@@ -142,8 +142,8 @@ def judge(
         resamples,
     )
     shown = shown_rows(rows)
-    bare = ZeroShotCLIP(detector.bank, detector.backbone)
-    before = bare.score([rows.files[i] for i in shown]).similarity
+    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
+    before = bare.score_images([rows.files[i] for i in shown]).similarity
     return Judgement(detector, rows, scores, before, evaluation, notes)
 
 
@@ -168,11 +168,11 @@ def image_groups(table: LabelTable) -> list[str]:
     return groups
 
 
-def sign_rows(detector: SDMAD) -> tuple[SignRow, ...]:
+def sign_rows(detector: SignDetector) -> tuple[SignRow, ...]:
     """Each sign with its distances and whether it was kept."""
     margins = detector.margins()
-    keep = detector.scorer.keep.tolist()
-    bank = detector.bank
+    keep = detector.head_.keep.tolist()
+    bank = detector.bank_
     return tuple(
         SignRow(
             bank.names[bank.category_index[s]],
@@ -211,7 +211,7 @@ def _example(judgement: Judgement, row: int, explanation: Explanation) -> Exampl
     )
     shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
     path = judgement.table.files[row]
-    window = judgement.detector.backbone.preprocessing.window
+    window = judgement.detector.backbone_.preprocessing.window
     return Example(path.name, _thumbnail(path, window), tuple(shown))
 
 
@@ -242,7 +242,7 @@ def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, 
 
 def _heatmap(judgement: Judgement) -> HeatmapData:
     shown = shown_rows(judgement.table)
-    bank = judgement.detector.bank
+    bank = judgement.detector.bank_
     groups = image_groups(judgement.table)
     return HeatmapData(
         judgement.before,
@@ -250,22 +250,22 @@ def _heatmap(judgement: Judgement) -> HeatmapData:
         [groups[i] for i in shown],
         bank.sentences,
         [bank.names[k] for k in bank.category_index],
-        judgement.detector.scorer.keep.cpu().numpy(),
+        judgement.detector.head_.keep.cpu().numpy(),
     )
 
 
 def report_data(judgement: Judgement, tables: Sequence[Table], title: str) -> ReportData:
     """Everything that the report shows."""
     detector = judgement.detector
-    settings = {name: str(value) for name, value in detector.config.to_dict().items()}
+    settings = {name: str(value) for name, value in detector.config_.to_dict().items()}
     best, worst = examples(judgement) if len(judgement.table) > 1 else ((), ())
     return ReportData(
         title,
-        f"{detector.bank.modality}, {len(judgement.table)} images, "
+        f"{detector.bank_.modality}, {len(judgement.table)} images, "
         f"{len(detector.categories)} categories",
         judgement.evaluation,
         tuple(tables),
-        {"backbone": detector.backbone.name, "seed": str(detector.seed), **settings},
+        {"backbone": detector.backbone_.name, "seed": str(detector.state_.seed), **settings},
         RocData(judgement.table.labels, judgement.scores.scores),
         _heatmap(judgement),
         sign_rows(detector),

@@ -76,8 +76,6 @@ def run_demo(
         }
         detector = systems[RECOMMENDED]
         assert isinstance(detector, SDMAD)
-        drawn = table.subset(support.indices)
-        detector.support_patients_ = detector.support_patients_.of(drawn.patients or ())
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
         tables = (summary, *protocol_tables(evaluations))

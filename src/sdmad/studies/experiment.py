@@ -40,6 +40,7 @@ class Episode:
         bank: the signs; its categories are the columns of the labels.
         images: support images.
         labels: of the support, 1, 0 or NaN, shape ``(n, K)``.
+        support_patients: of the support, n of them, or None.
         test_images: m paths, Pillow images or arrays; read when they are scored.
         test_labels: shape ``(m, K)``.
         normal: test images that are declared normal, boolean ``(m,)``.
@@ -50,6 +51,7 @@ class Episode:
     bank: SignBank
     images: Sequence[ImageSource]
     labels: NDArray[np.float64]
+    support_patients: Sequence[str] | None
     test_images: Sequence[ImageSource]
     test_labels: NDArray[np.float64]
     normal: NDArray[np.bool_]
@@ -115,7 +117,10 @@ def fit_systems(
             yield PRINTED_SELECTED, printed
     if RECOMMENDED in systems:
         recommended = SDMAD(bank, backbone, SDMADConfig(), seed)
-        yield RECOMMENDED, recommended.fit(episode.images, episode.labels)
+        yield (
+            RECOMMENDED,
+            recommended.fit(episode.images, episode.labels, patients=episode.support_patients),
+        )
 
 
 def judged(episode: Episode, scores: ImageScores) -> LabelledScores:
@@ -145,6 +150,7 @@ def table_episode(bank: SignBank, table: LabelTable, support: SupportSet, seed: 
         bank,
         drawn.files,
         drawn.labels,
+        drawn.patients,
         rest.files,
         rest.labels,
         rest.normal,

@@ -32,7 +32,7 @@ from sdmad.baselines.components.published import Compat, is_published, unstandar
 from sdmad.baselines.components.state_prompts import compose, mean_direction
 from sdmad.baselines.registry import Auxiliary, Build, System
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
 NORMAL_STATES = ("{}", "a {}", "the {}")
@@ -323,7 +323,7 @@ class AACLIP(AnomalyDetector):
         """Where they are abnormal, ``(n, h, w)``; larger is more."""
         trained, settings = self.trained, self.trained.settings
         if self.text_ is None or trained.image_ is None:
-            raise InputError("this AA-CLIP detector is not fitted: call fit")
+            raise NotFittedError("this AA-CLIP detector is not fitted: call fit")
         levels = trained.levels_of(pixels)
         cosines = settings.scale * levels @ (self.text_[1] - self.text_[0])
         patches = ((cosines + 1) / 2).sum(dim=0)

@@ -7,34 +7,24 @@ two, which is the sigmoid of the difference of their logits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from sdmad.backbones import Backbone
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import check_images, check_labels
-from sdmad.detector.evidence import Combined
+from sdmad.detector.base import TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
 
 ENCODE_BATCH = 32
 
 
-def encode_support(
-    backbone: Backbone, images: Sequence[ImageSource], labels: NDArray[np.float64], categories: int
-) -> tuple[Tensor, Tensor]:
+def encode_support(backbone: Backbone, training: TrainingSet) -> tuple[Tensor, Tensor]:
     """Embed the support set in the frozen image tower.
 
     Args:
         backbone: the frozen model.
-        images: n paths, Pillow images or arrays.
-        labels: 1, 0 or NaN, shape ``(n, K)``.
-        categories: the number K.
+        training: n images with their labels.
 
     Returns:
         Unit-length embeddings ``(n, D)`` and labels ``(n, K)``, both float32 on the backbone's
@@ -42,18 +32,11 @@ def encode_support(
 
     Raises:
         ImageError: if an image cannot be read.
-        InputError: if shapes disagree, there is no image, or no label is known.
     """
-    check_images(images)
-    if len(images) == 0:
-        raise InputError("there is no image to fit on")
-    values = check_labels(labels, len(images), categories)
-    truth = torch.from_numpy(values.astype(np.float32))  # a copy: the labels may be a view
-    if truth.isnan().all():
-        raise InputError("every label of the support set is unknown; there is nothing to learn")
-    starts = range(0, len(images), ENCODE_BATCH)
+    truth = torch.from_numpy(training.labels.astype(np.float32))  # a copy: it may be a view
     parts = [
-        backbone.encode_image(backbone.preprocessing(images[i : i + ENCODE_BATCH])) for i in starts
+        backbone.encode_image(backbone.preprocessing(training.images[i : i + ENCODE_BATCH]))
+        for i in range(0, len(training.images), ENCODE_BATCH)
     ]
     return torch.cat(parts), truth.to(backbone.device)
 
@@ -102,5 +85,4 @@ def logit_scores(logits: Tensor, anchor: Tensor) -> ImageScores:
         logits: shape ``(n, K)``.
         anchor: cosine of each image with the normal class, ``(n,)``.
     """
-    combined = Combined(logits, logits, logits.amax(dim=1))
-    return ImageScores.of(combined, logits > 0, torch.zeros(len(logits), 0), anchor)
+    return ImageScores.of(logits, logits > 0, logits.amax(dim=1), anchor_similarity=anchor)

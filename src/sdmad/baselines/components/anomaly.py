@@ -11,18 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.data.images import ImageSource
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.base import Detector, Mask, check_images, check_labels
-from sdmad.detector.evidence import Combined
+from sdmad.detector.base import Detector, Mask, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 
 FIT_BATCH = 32
 
@@ -148,46 +144,26 @@ class OnePerCategory(Detector):
         """Answer only whether an image is abnormal: every category gets that one score."""
         self.single = []
 
-    def fit(
-        self,
-        images: Sequence[ImageSource],
-        labels: NDArray[np.float64],
-        masks: Sequence[Mask | None] | None = None,
-    ) -> Self:
-        """Fit every detector.
-
-        Args:
-            images: n paths, Pillow images or arrays.
-            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``; an all-zero row is normal.
-            masks: where each image is abnormal, or None where that is not known.
-
-        Raises:
-            ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is no image, or a detector lacks what it needs.
-        """
-        check_images(images)
-        if len(images) == 0:
-            raise InputError("there is no image to fit on")
-        values = check_labels(labels, len(images), len(self.categories))
-        where = [None] * len(images) if masks is None else list(masks)
-        pixels = self.preprocessing(images).to(self.backbone.device)
-        truth = torch.tensor(values, device=pixels.device)
+    def _fit(self, training: TrainingSet) -> None:
+        """Fit every detector."""
+        pixels = self.preprocessing(training.images).to(self.backbone.device)
+        truth = torch.tensor(training.labels, device=pixels.device)
         positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
         told = [(positive, positive | normal)]
         told += [(truth[:, k] == 1, ~truth[:, k].isnan()) for k in range(len(self.categories))]
         detectors = [self.general, *self.single]
         lessons = [
-            _lesson(pixels, abnormal, known, where) for abnormal, known in told[: len(detectors)]
+            _lesson(pixels, abnormal, known, training.masks)
+            for abnormal, known in told[: len(detectors)]
         ]
         type(self.general).fit_together(detectors, lessons)
         found = [_threshold(*pair) for pair in zip(detectors, lessons, strict=True)]
         self.thresholds_ = torch.tensor(found[1:] or found * len(self.categories))
-        return self
 
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""
         if self.thresholds_ is None:
-            raise InputError("these detectors are not fitted yet: call fit")
+            raise NotFittedError("these detectors are not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
@@ -198,10 +174,7 @@ class OnePerCategory(Detector):
         abnormality = self.general.score_pixels(pixels).cpu()
         columns = [one.score_pixels(pixels).cpu() for one in self.single]
         scores = torch.stack(columns or [abnormality] * len(self.categories), dim=1)
-        found = scores > self.thresholds_
-        combined = Combined(scores, scores - self.thresholds_, abnormality)
-        nothing = torch.zeros(len(pixels), 0)
-        return ImageScores.of(combined, found, nothing, torch.full((len(pixels),), torch.nan))
+        return ImageScores.of(scores, scores > self.thresholds_, abnormality)
 
     @torch.no_grad()
     def map_pixels(self, pixels: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
 from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
 from sdmad.baselines.registry import Build, System
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
 NORMAL_STATES = (
@@ -384,7 +384,7 @@ class MVFA(AnomalyDetector):
             InputError: if the detector is not fitted.
         """
         if self.tower_ is None:
-            raise InputError("this MVFA detector is not fitted: call fit with abnormal images")
+            raise NotFittedError("this MVFA detector is not fitted: call fit with abnormal images")
         frozen, state = self.frozen(self.tower_, self.own(pixels))
         split = frozen.split(BATCH)
         return Parts.join([self._parts(part, state, self.memory_) for part in split])

@@ -11,7 +11,7 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import MODULES, System, load_system
 from sdmad.data.fewshot import draw_support
 from sdmad.data.plane import ImageError
-from sdmad.detector.sdmad import choose_device
+from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError, MissingExtraError, SDMADError, WeightsMissingError
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.output import results_folder, write_bytes, write_csv, write_json, write_text

@@ -23,7 +23,7 @@ from sdmad.baselines.components.anomaly import OnePerCategory
 from sdmad.baselines.registry import Build, System
 from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.detector.base import BATCH_SIZE, Detector, resize_map
-from sdmad.detector.evidence import LinearProbe
+from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
 from sdmad.evaluation.pixel_intervals import PIXEL_METRICS, PatientPixels, patient_capacity

@@ -67,9 +67,9 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     groups = image_groups(rest)
     rows = _some_of_each(groups)
     files, named = [rest.files[i] for i in rows], [groups[i] for i in rows]
-    before = ZeroShotCLIP(material.bank, models.main).score(files).similarity
-    after = trained.score(files).similarity
-    kept = trained.scorer.keep.cpu().numpy()
+    before = ZeroShotCLIP(material.bank, models.main).score_images(files).similarity
+    after = trained.score_images(files).similarity
+    kept = trained.head_.keep.cpu().numpy()
     bank = material.bank
     categories = [bank.names[k] for k in bank.category_index]
     picture = similarity_heatmap(before, after, named, bank.sentences, categories, kept)

@@ -13,7 +13,7 @@ from sdmad._version import __version__
 from sdmad.backbones import PACKAGED, Backbone, load_backbone
 from sdmad.detector.base import Detector
 from sdmad.detector.config import SDMADConfig
-from sdmad.detector.sdmad import choose_device
+from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import write_json

@@ -25,11 +25,10 @@ from sdmad.data.labels import canonical_name
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.detector.base import BATCH_SIZE
 from sdmad.detector.config import SELECTIONS, SDMADConfig
-from sdmad.detector.evidence import SignAndImageEvidence
+from sdmad.detector.head import SignHead, TextFeatures
+from sdmad.detector.precision import choose_device
 from sdmad.detector.scores import ImageScores
-from sdmad.detector.sdmad import SDMAD, choose_device
-from sdmad.detector.sign_scorer import SignScorer
-from sdmad.detector.training import TextFeatures
+from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import results_folder, write_bytes
@@ -212,15 +211,11 @@ def _digest(bank: SignBank, table: LabelTable, backbone: Backbone) -> str:
 class _Judge:
     """One training seen through one selection rule."""
 
-    scorer: SignScorer
-    evidence: SignAndImageEvidence
+    head: SignHead
 
     def __call__(self, features: Tensor) -> ImageScores:
         """Score embeddings ``(n, D)`` of the training's image tower."""
-        similarity = self.scorer.similarity(features)
-        anchor = self.scorer.anchor_similarity(features)
-        found = self.evidence(self.scorer, similarity, anchor, features)
-        return ImageScores.of(found, found.margins > 0, similarity, anchor)
+        return self.head(features)
 
 
 @dataclass(frozen=True)
@@ -238,19 +233,18 @@ def _train(episode: Episode, backbone: Backbone) -> Iterator[tuple[str, _Trained
         config = make()
         embed: Callable[[Tensor], Tensor] = backbone.encode_image
         if system == ZERO_SHOT:
-            scorer = ZeroShotCLIP(episode.bank, backbone).scorer
+            head = ZeroShotCLIP(episode.bank, backbone).head
         else:
             detector = SDMAD(episode.bank, backbone, config, episode.seed, str(backbone.device))
             detector.fit(episode.images, episode.labels, progress=f"training {system}")
-            scorer, embed = detector.scorer, detector.image_features
-        text = TextFeatures(scorer.signs, scorer.anchor)
+            head, embed = detector.head_, detector.image_features
+        text = TextFeatures(head.signs, head.anchor)
         support = torch.cat([embed(part) for part in pixels.split(BATCH_SIZE)])
         judges = {}
         for rule in SELECTIONS:
             chosen = replace(config, selection=rule)
-            ruled = SignScorer.build(text, episode.bank, rule, config.pooling)
-            evidence = SignAndImageEvidence.fit(ruled, support, episode.labels, chosen)
-            judges[rule] = _Judge(ruled, evidence)
+            ruled = SignHead.build(text, episode.bank, chosen)
+            judges[rule] = _Judge(ruled.with_evidence(support, episode.labels))
         yield system, _Trained(embed, judges)
 
 
@@ -277,7 +271,7 @@ def _run_draw(
         scored = judged(episode, found)
         stored |= {f"{name}/{part}": getattr(scored, part) for part in PARTS}
     for system, one in trained.items():
-        stored[f"{system}/keep"] = one.judges["paper"].scorer.keep.cpu().numpy()
+        stored[f"{system}/keep"] = one.judges["paper"].head.keep.cpu().numpy()
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **stored)
     results_folder(folder)

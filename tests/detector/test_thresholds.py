@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sdmad.detector.operating_point import thresholds_at
+from sdmad.detector.head import thresholds_at
 
 
 @pytest.mark.parametrize(

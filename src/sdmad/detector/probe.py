@@ -1,0 +1,67 @@
+"""Image evidence beside the signs': a linear probe on the support set's image embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+MAX_ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """One logistic regression a category on unit-length image embeddings.
+
+    Attributes:
+        weights: shape ``(K, D)``.
+        bias: shape ``(K,)``; a category that could not be learnt is constant.
+        learnt: categories with a positive and a negative image, boolean ``(K,)``.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    learnt: Tensor
+
+    @classmethod
+    def fit(
+        cls, features: Tensor, labels: NDArray[np.float64], regularisation: float = 1.0
+    ) -> Self:
+        """Fit on the support set; images with an unknown label are left out of that category.
+
+        Args:
+            features: unit-length image embeddings, shape ``(n, D)``.
+            labels: 1, 0 or NaN, shape ``(n, K)``.
+            regularisation: strength of the L2 penalty (1 / C of scikit-learn), on embeddings
+                scaled to unit variance on average.
+        """
+        from sklearn.linear_model import LogisticRegression
+
+        values = features.double().cpu().numpy()
+        scale = np.sqrt(values.shape[1])
+        categories = labels.shape[1]
+        weights = np.zeros((categories, values.shape[1]))
+        bias = np.zeros(categories)
+        learnt = np.zeros(categories, bool)
+        for k in range(categories):
+            known = ~np.isnan(labels[:, k])
+            truth = labels[known, k] == 1
+            if truth.all() or not truth.any():
+                bias[k] = -1.0
+                continue
+            model = LogisticRegression(C=1 / regularisation, max_iter=MAX_ITERATIONS)
+            model.fit(values[known] * scale, truth)
+            weights[k], bias[k], learnt[k] = model.coef_[0] * scale, model.intercept_[0], True
+        return cls(
+            torch.from_numpy(weights).to(features),
+            torch.from_numpy(bias).to(features),
+            torch.from_numpy(learnt).to(features.device),
+        )
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Log odds ``(n, K)`` of unit-length embeddings ``(n, D)``."""
+        return features @ self.weights.T + self.bias

@@ -1,0 +1,286 @@
+"""A fitted SD-MAD at work: scores, decisions, explanations and maps; needs no scikit-learn."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sdmad.backbones import Backbone
+from sdmad.data.images import ImageSource, content_hash
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.base import Detector, as_image_list, resize_map
+from sdmad.detector.checkpoint import read_state, write_state
+from sdmad.detector.config import INFERENCE_SETTINGS, Precision, SDMADConfig, parse_decision
+from sdmad.detector.findings import Explanation, explanations
+from sdmad.detector.head import SignHead, thresholds_at
+from sdmad.detector.maps import PatchMaps, gives_maps, maps_of_image, patch_maps
+from sdmad.detector.patients import PatientHashes
+from sdmad.detector.scores import ImageScores
+from sdmad.detector.state import FittedState
+from sdmad.detector.training import EpochLog
+from sdmad.errors import InputError
+from sdmad.method.selection import SignMargins, sign_margins
+from sdmad.signs import SignBank
+
+
+class SignDetector(Detector):
+    """What a fitted SD-MAD can do; :class:`~sdmad.SDMAD` adds the fitting.
+
+    Args:
+        state: what a fit settled.
+    """
+
+    state_: FittedState
+
+    def __init__(self, state: FittedState) -> None:
+        self.state_ = state
+
+    @classmethod
+    def of_state(cls, state: FittedState, device: str, precision: Precision) -> Self:
+        """A detector from what a fit settled.
+
+        Args:
+            state: what a fit settled.
+            device: as it was asked for.
+            precision: as it was asked for.
+        """
+        del device, precision
+        return cls(state)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        backbone: Backbone | str | Path | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
+    ) -> Self:
+        """Read a saved detector.
+
+        Args:
+            folder: what :meth:`save` wrote.
+            backbone: where the base weights are on this machine, if not under the stored name.
+            device: ``"auto"`` takes a GPU when there is one, else the CPU.
+            precision: of the towers.
+
+        Raises:
+            ModelError: if a file is missing, altered or unreadable, or the base weights differ.
+        """
+        state = read_state(Path(folder), backbone, device, precision)
+        return cls.of_state(state, device, precision)
+
+    def save(self, folder: str | Path, force: bool = False) -> None:
+        """Write the detector as one flat directory of JSON, YAML and safetensors.
+
+        Args:
+            folder: where to; written under a temporary name and renamed.
+            force: replace what is there.
+
+        Raises:
+            InputError: if the folder holds something and ``force`` is off.
+            SDMADError: if it cannot be written.
+        """
+        self.check_fitted()
+        write_state(self.state_, Path(folder), force)
+
+    def check_fitted(self) -> None:
+        """Nothing: it is made of what a fit settled."""
+
+    # What was settled
+
+    def _fitted(self) -> FittedState:
+        self.check_fitted()
+        return self.state_
+
+    @property
+    def bank_(self) -> SignBank:
+        """The signs."""
+        return self._fitted().bank
+
+    @property
+    def backbone_(self) -> Backbone:
+        """The frozen model, where and in which type it runs."""
+        return self._fitted().backbone
+
+    @property
+    def config_(self) -> SDMADConfig:
+        """The settings it was trained with and decides by."""
+        return self._fitted().config
+
+    @property
+    def head_(self) -> SignHead:
+        """Signs, anchor, kept marks, image evidence and thresholds."""
+        return self._fitted().head
+
+    @property
+    def log_(self) -> tuple[EpochLog, ...]:
+        """One entry an epoch: loss and mean cosine between signs."""
+        return self._fitted().log
+
+    @property
+    def notes_(self) -> tuple[str, ...]:
+        """What a person should know about this fit."""
+        return self._fitted().notes
+
+    @property
+    def support_hashes_(self) -> tuple[str, ...]:
+        """SHA-256 of each support image's content."""
+        return self._fitted().support_hashes
+
+    @property
+    def support_patients_(self) -> PatientHashes:
+        """Salted hashes of the support patients; no id is kept."""
+        return self._fitted().support_patients
+
+    @property
+    def thresholds_(self) -> NDArray[np.float64] | None:
+        """A threshold a category ``(K,)`` for the ``fpr`` rule, or None."""
+        return self._fitted().head.thresholds
+
+    @property
+    def threshold_hashes_(self) -> tuple[str, ...]:
+        """SHA-256 of each normal image behind the thresholds."""
+        return self._fitted().threshold_hashes
+
+    @property
+    def image_adapters_(self) -> nn.ModuleDict:
+        """Block number to adapter of the image tower."""
+        return self._fitted().image.adapters
+
+    @property
+    def text_adapters_(self) -> nn.ModuleDict:
+        """Block number to adapter of the text tower."""
+        return self._fitted().texts.tower.adapters
+
+    @property
+    def categories(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The K category names, in the bank's order."""
+        return self._fitted().bank.names
+
+    @property
+    def has_maps(self) -> bool:  # type: ignore[override]
+        """Whether its backbone's patches can be read one by one."""
+        return gives_maps(self._fitted().backbone)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes pixel values."""
+        return self._fitted().backbone.preprocessing
+
+    def margins(self) -> SignMargins:
+        """Definition 3.2's distances of the trained signs."""
+        return sign_margins(self.head_.signs, self.head_.category)
+
+    # Scores
+
+    @torch.no_grad()
+    def image_features(self, pixels: Tensor) -> Tensor:
+        """Embeddings in the adapted image tower, ``(n, D)``, of pixels ``(n, 3, H, W)``."""
+        state = self._fitted()
+        backbone, tower = state.backbone, state.image
+        hidden, carried = backbone.image.embed(pixels.to(backbone.device, backbone.dtype))
+        features: Tensor = tower(tower.frozen_part(hidden, carried), carried)
+        return features
+
+    @torch.no_grad()
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+        return self.head_(self.image_features(pixels))
+
+    def explain(self, image: ImageSource) -> Explanation:
+        """Tell which signs speak for each category in one image."""
+        return self.explanations(self.score_images([image]))[0]
+
+    def explanations(self, scored: ImageScores) -> list[Explanation]:
+        """Explanations of images that were scored already."""
+        return explanations(self.bank_, self.head_.keep.cpu().numpy(), scored)
+
+    # Maps
+
+    @torch.no_grad()
+    def patch_maps(self, pixels: Tensor) -> PatchMaps:
+        """Maps of preprocessed images ``(n, 3, H, W)`` on the grid of patches.
+
+        Raises:
+            InputError: if the image tower has no patches beside a class token.
+        """
+        state = self._fitted()
+        return patch_maps(state.backbone, state.image, state.head, pixels)
+
+    def map_pixels(self, pixels: Tensor) -> Tensor:
+        """Where preprocessed images are abnormal: the best category's map above the anchor's."""
+        return self.patch_maps(pixels).anomaly
+
+    def image_maps(self, image: ImageSource) -> tuple[PatchMaps, tuple[int, int]]:
+        """Maps of one image on the grid of patches, and the image's own height and width.
+
+        Raises:
+            ImageError: if the image cannot be read.
+            InputError: if the backbone gives no maps.
+        """
+        return maps_of_image(image, self.preprocessing, self.patch_maps)
+
+    def sign_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
+        """Where one image looks like each sign, in the bank's order: cosines ``(H, W)``."""
+        small, shape = self.image_maps(image)
+        return (resize_map(values, shape) for values in small.signs[0])
+
+    def category_maps(self, image: ImageSource) -> Iterator[NDArray[np.float32]]:
+        """Where one image looks like each category: its kept signs' maps, pooled, ``(H, W)``."""
+        small, shape = self.image_maps(image)
+        return (resize_map(values, shape) for values in small.categories[0])
+
+    # The operating point
+
+    def with_inference(self, **changes: Any) -> Self:
+        """The same training, judged otherwise: another selection, pooling or decision rule.
+
+        Thresholds of the ``fpr`` rule belong to one rule and one way of scoring; where either
+        changes, the copy has none until ``fit_thresholds``.
+
+        Args:
+            changes: new values of ``selection``, ``pooling``, ``decision`` or
+                ``evidence_weight``.
+
+        Raises:
+            InputError: if another setting is named, or a value is unknown.
+        """
+        state = self._fitted()
+        other = sorted(set(changes) - set(INFERENCE_SETTINGS))
+        if other:
+            raise InputError(f"{other[0]} belongs to training; fit again to change it")
+        config = state.config.replace(**changes)
+        kept = state.threshold_hashes if config == state.config else ()
+        head = state.head.with_config(state.bank, config)
+        twin = copy.copy(self)
+        twin.state_ = replace(state, config=config, head=head, threshold_hashes=kept)
+        return twin
+
+    def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
+        """Set a threshold a category at the false-positive rate of the ``fpr`` rule.
+
+        Args:
+            normals: normal images, never the ones that will be judged.
+
+        Raises:
+            InputError: if the rule is another, or there are too few images for the rate.
+        """
+        state = self._fitted()
+        kind, rate = parse_decision(state.config.decision)
+        if kind != "fpr" or rate is None:
+            raise InputError(f"thresholds belong to the rule fpr:RATE, not {state.config.decision}")
+        images = as_image_list(normals)
+        undecided = self.with_inference(decision="mean")
+        thresholds = thresholds_at(undecided.score_images(images).scores, rate)
+        hashes = tuple(sorted({content_hash(image) for image in images}))
+        head = replace(state.head, thresholds=thresholds)
+        self.state_ = replace(state, head=head, threshold_hashes=hashes)
+        return self
