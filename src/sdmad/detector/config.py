@@ -61,7 +61,7 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
     raise InputError(f"decision rule must be paper, mean or fpr:RATE (fpr:0.05), got {rule!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SDMADConfig:
     """How SD-MAD is trained and how it decides.
 
@@ -125,6 +125,12 @@ class SDMADConfig:
             if blocks is not None:
                 _check_blocks(name, blocks)
                 object.__setattr__(self, name, tuple(blocks))
+
+    def __repr__(self) -> str:
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        defaults = {f.name: f.default for f in fields(self)}
+        changed = [f"{name}={value!r}" for name, value in told.items() if value != defaults[name]]
+        return f"SDMADConfig({', '.join(changed)})"
 
     @classmethod
     def paper(cls, **changes: Any) -> SDMADConfig:

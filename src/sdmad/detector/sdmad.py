@@ -18,7 +18,7 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.data.images import content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
-from sdmad.detector.base import TrainingSet
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import Precision, SDMADConfig
 from sdmad.detector.head import SignHead
 from sdmad.detector.maps import gives_maps
@@ -106,7 +106,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
 
     def _fit(self, training: TrainingSet) -> None:
         """Train the adapters on the support set, select signs and fix the constants."""
-        config, seed = self.config or SDMADConfig(), _check_seed(self.seed)
+        config, seed = _check_config(self.config), _check_seed(self.seed)
         bank, backbone = self._resolve_bank(), self._resolve_backbone()
         pixels = backbone.preprocessing(training.images)
         image, text_tower = build_adapters(backbone, config, seed)
@@ -187,10 +187,12 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         tags.classifier_tags.multi_class = False
         return tags
 
+    score = Detector.score  # unknown labels count neither way, which ClassifierMixin's refuses
+
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's parameters; if deep, ``config__NAME`` for each setting too."""
         params: dict[str, Any] = super().get_params(deep=False)
-        if deep:
+        if deep and isinstance(self.config, SDMADConfig | None):
             settings = (self.config or SDMADConfig()).to_dict()
             params |= {f"{NESTED}{name}": value for name, value in settings.items()}
         return params
@@ -209,7 +211,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         }
         super().set_params(**params)
         if settings:
-            self.config = (self.config or SDMADConfig()).replace(**settings)
+            self.config = _check_config(self.config).replace(**settings)
         return self
 
     @property
@@ -244,6 +246,12 @@ def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) 
             "is kept"
         )
     return tuple(notes)
+
+
+def _check_config(config: SDMADConfig | None) -> SDMADConfig:
+    if not isinstance(config, SDMADConfig | None):
+        raise InputError(f"config must be an SDMADConfig or None, got {config!r}")
+    return config or SDMADConfig()
 
 
 def _check_seed(seed: int) -> int:

@@ -55,7 +55,7 @@ EXAMPLE = """a bank looks like this:
     Craniotomy: {signs: [a defect in the skull]}"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SignBank:
     """The sentences that describe the normal state and each category's signs.
 
@@ -102,6 +102,13 @@ class SignBank:
             raise InputError(f"{where}: {error}") from error
         object.__setattr__(self, "categories", MappingProxyType(categories))
         object.__setattr__(self, "origins", MappingProxyType(origins))
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.sentences)} signs of {len(self.names)} categories"
+        return f"<SignBank {self.name}: {counts}>"
+
+    def __sklearn_clone__(self) -> SignBank:
+        return self
 
     def __reduce__(self) -> tuple[type[SignBank], tuple[object, ...]]:
         mappings = dict(self.categories), dict(self.origins)
