@@ -307,10 +307,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The prompts are trained on phantoms of the other modalities, not on MVTec or "
-        "VisA. The class token goes through the tower's last norm before it is projected. The blur "
-        "of the map shrinks with the images. A category's detector writes the category's name "
-        "behind the abnormal prompt; the authors know one kind of anomaly. Images are squashed to "
-        "the square, not cropped.",
     ),
 )

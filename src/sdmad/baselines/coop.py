@@ -231,12 +231,5 @@ SYSTEMS = (
         lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
         published=CoOpSettings(),
         searched=SEARCHED,
-        differs=(
-            "Several labels: each category is decided against a learned normal prompt (softmax "
-            "over the two, binary cross-entropy over the known labels) where the authors take one "
-            "softmax over all classes. 200 epochs for any number of shots (theirs: 50 for 1, 100 "
-            "for 2 and 4), so that no shot count is cut short. No random crops and flips: image "
-            "embeddings are computed once."
-        ),
     ),
 )

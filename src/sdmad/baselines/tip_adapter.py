@@ -219,14 +219,6 @@ SOURCE = (
     "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
     "ECCV 2022"
 )
-DIFFERS = (
-    "Several labels: the cache's values are multi-hot, and each category is decided by itself "
-    "where the authors take one softmax over all classes: its text against the normal text, the "
-    "images that show it against those that do not, which weigh the same in sum, as with the "
-    "authors' equal shots. A category's text is the mean of its signs, in place of a set "
-    "of templates around its name. No random crops and flips. alpha and beta are never searched "
-    "for on test images, as the authors' ImageNet script does."
-)
 
 SYSTEMS = (
     System(
@@ -237,7 +229,6 @@ SYSTEMS = (
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings),
         published=TipAdapterSettings(),
         searched=SEARCHED,
-        differs=DIFFERS,
     ),
     System(
         "tip-adapter-f",
@@ -247,9 +238,5 @@ SYSTEMS = (
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings, True, build.seed),
         published=TipAdapterSettings(),
         searched=SEARCHED_TRAINED,
-        differs=(
-            f"{DIFFERS} Binary cross-entropy over the known labels. The last epoch is kept; the "
-            "authors' script keeps the one that is best on the test images."
-        ),
     ),
 )

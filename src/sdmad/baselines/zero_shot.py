@@ -159,8 +159,6 @@ SYSTEMS = (
         CLIP,
         "nothing",
         lambda build, _: by_ensemble(build.bank, build.backbone),
-        differs="Eight sentences a category and six for normal, about images of the body; the "
-        "authors' eighty are about photographs.",
     ),
     System(
         "clip-signs",

@@ -349,11 +349,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "
-        "VisA. Activation, mean and deviation are the checkpoint's. The first stage learns from "
-        "every level. The blur of the map shrinks with the grid. Every image shows an object: with "
-        "the modality or the category in the sentences, which the learned projection has not met, "
-        "validation phantoms came out worse. The score of an image is the largest value of its "
-        "map, as the authors do for medical images, without min-max over the test set.",
     ),
 )

@@ -388,13 +388,6 @@ SOURCE = (
     "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
     "Detection, CVPR 2022"
 )
-DIFFERS = (
-    "All images of a few-shot support set stand for the many normal images and ten anomalies of "
-    "the authors' setting; they are drawn again and again. The reference images at use are drawn "
-    "once, from the support set. Pseudo anomalies are made on the resized image. Without an "
-    "anomaly in the support set the head for seen ones is left out. A category's detector takes "
-    "the support images that do not show the category for normal."
-)
 SYSTEMS = (
     System(
         "dra-patches",
@@ -405,9 +398,6 @@ SYSTEMS = (
         published=DRASettings(),
         searched=SEARCHED,
         single=True,
-        differs="A copy of the backbone's image tower is trained for each category, not of a "
-        "ResNet-18; its patches are brought to mean 0 and variance 1; at the backbone's image "
-        f"size, not at 448. {DIFFERS}",
     ),
     System(
         "dra",
@@ -418,6 +408,5 @@ SYSTEMS = (
         published=DRASettings(),
         single=True,
         extra="timm",
-        differs=DIFFERS,
     ),
 )

@@ -411,15 +411,5 @@ SYSTEMS = (
         published=InCTRLSettings(),
         searched=SEARCHED,
         single=True,
-        differs=(
-            "Needs normal images of the support set too, to compare with. "
-            "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
-            "backbone, its blocks at the published fractions of the depth. The class token's "
-            "embedding has unit length times the root of its dimension. The focal loss takes "
-            "probabilities as probabilities, where the authors' code puts a second sigmoid on "
-            'them (compat="published"). The heads are trained with as many normal images beside '
-            "each image as they are used with, up to eight. A category's detector compares with "
-            "the support images that do not show the category, normal or not."
-        ),
     ),
 )

@@ -485,13 +485,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The two parts of a score are brought onto one scale by constants that are fitted "
-        "on the support set, not by min-max over the test set. The probability enters its loss as "
-        "one, without a second sigmoid. Activation, mean and deviation are the checkpoint's. The "
-        "last epoch is kept, not the best one on the test set. Without masks the detection "
-        "adapters give the maps. Full precision. What a prompt names is the bank's modality, not "
-        "an organ; a category's prompts are the same. A category's detector takes the images that "
-        "do not show the category for normal, also in its memory, and is given the mask of all "
-        "that is abnormal in an image, of whatever category.",
     ),
 )

@@ -368,12 +368,6 @@ def build_winclip(
 
 
 SOURCE = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
-DIFFERS = (
-    "Any backbone with a class token and square patches (theirs: ViT-B/16-plus-240). The thing in "
-    "the prompts is the modality; a category's detector has 'MODALITY with CATEGORY' for the "
-    "abnormal state. Temperature 0.07 as in public reimplementations; the authors' code is not "
-    "public. Thresholds of decisions come from the support set, scores and maps do not."
-)
 
 SYSTEMS = (
     System(
@@ -385,7 +379,6 @@ SYSTEMS = (
         published=WinCLIPSettings(),
         single=True,
         maps=True,
-        differs=DIFFERS,
     ),
     System(
         "winclip-few",
@@ -396,9 +389,5 @@ SYSTEMS = (
         published=WinCLIPSettings(),
         single=True,
         maps=True,
-        differs=(
-            f"{DIFFERS} Every category's detector compares with the same normal images, so that "
-            "only its prompts tell categories apart."
-        ),
     ),
 )
