@@ -25,6 +25,7 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
+from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.registry import System
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
@@ -176,11 +177,8 @@ class TipAdapter(Detector):
             losses = []
             for rows in torch.randperm(len(features), generator=draw).split(settings.batch_size):
                 loss = known_label_loss(self._logits(features[rows], cache), truth[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+                losses.append(take_step(optimiser, loss))
                 schedule.step()
-                losses.append(float(loss.detach()))
             log.append(sum(losses) / len(losses))
         return log
 

@@ -249,7 +249,7 @@ def test_published_flaws_are_announced(tiny_backbone, pixels):
     with pytest.warns(UserWarning, match="second sigmoid"):
         flawed = MVFA("picture", tiny_backbone, MVFASettings(epochs=1, compat="published"))
     assert flawed.backbone.activation == "gelu"
-    raw = flawed.own(pixels)
+    raw = flawed.to_input(pixels)
     assert raw.min() > -0.01
     assert raw.max() < 1.01
     assert flawed.published
@@ -285,5 +285,5 @@ def test_the_registry_builds_one_a_category(small_bank, tiny_backbone):
         built = load_system("mvfa").build(Build(small_bank, tiny_backbone, 5, lambda: None))
     assert built.has_maps
     assert [one.category for one in (built.general, *built.single)] == [None, "Ring", "Bar", "Dots"]
-    assert built.general.thing == "picture"
+    assert built.general.modality == "picture"
     assert built.general.settings == MVFASettings()

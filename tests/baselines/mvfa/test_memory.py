@@ -1,7 +1,6 @@
-import pytest
 import torch
 
-from sdmad.baselines.mvfa.memory import augment, nearest_distance
+from sdmad.baselines.mvfa.memory import augment
 
 
 def test_an_image_becomes_eleven():
@@ -16,9 +15,3 @@ def test_an_image_becomes_eleven():
     torch.testing.assert_close(turned[4:6, :, :-1, :-1], images[:, :, 1:, 1:])
     flat = augment(torch.ones(1, 1, 8, 8))
     torch.testing.assert_close(flat, torch.ones_like(flat))  # mirrored at the edges, not darkened
-
-
-def test_the_distance_is_to_the_nearest_stored_token():
-    memory = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    features = torch.tensor([[0.6, 0.8], [-1.0, 0.0], [0.0, -1.0]])
-    assert nearest_distance(features, memory).tolist() == pytest.approx([0.2, 0.0, 1.0])

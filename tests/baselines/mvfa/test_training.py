@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from sdmad.baselines.components.minimise import Schedule
 from sdmad.baselines.mvfa.adapters import LevelFeatures
 from sdmad.baselines.mvfa.losses import segmentation_loss
 from sdmad.baselines.mvfa.training import Lessons, Training, lesson_losses
@@ -25,7 +26,10 @@ def toy_losses(masks, second_sigmoid=False):
         segment=masks is not None,
     )
     training = Training(
-        lambda features: features[:, 1:], None, second_sigmoid, 1, 1, 1e-3, (0.5, 0.999), 0
+        lambda features: features[:, 1:],
+        None,
+        second_sigmoid,
+        Schedule(1, 1, 1e-3, (0.5, 0.999), 0),
     )
     loss, _ = lesson_losses(lambda *_: (levels, None), lessons, training, torch.tensor([0]))
     return loss.item()

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, logsigmoid, relu
 
 from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import support_masks
 from sdmad.baselines.components.pseudo import Brightness, paste_anomaly
@@ -321,10 +322,7 @@ class BGAD(AnomalyDetector):
                 loss = loss + self.settings.weight * boundary_loss(
                     likelihood, marked, self.settings
                 )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
+            losses.append(take_step(optimiser, loss))
         return losses
 
     def _positions(self, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -388,11 +386,11 @@ def build_bgad(build: Build, settings: BGADSettings | None = None) -> OnePerCate
     preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
     features = Once(torch.no_grad()(trunk))
 
-    def make(category: str | None) -> BGAD:
-        del category
-        return BGAD(features, trunk.channels, preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, build.backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        build.backbone,
+        lambda _: BGAD(features, trunk.channels, preprocessing, settings, build.seed),
+    )
 
 
 def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) -> OnePerCategory:
@@ -411,11 +409,11 @@ def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) ->
     trunk = PatchTrunk(backbone, PATCH_BLOCKS, "BGAD")
     features = Once(torch.no_grad()(trunk))
 
-    def make(category: str | None) -> BGAD:
-        del category
-        return BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        backbone,
+        lambda _: BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed),
+    )
 
 
 SOURCE = (

@@ -357,11 +357,9 @@ def build_dra(build: Build, settings: DRASettings | None = None) -> OnePerCatego
     trunk = load_trunk(settings.trunk, settings.weights, (-1,), build.seed)
     preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
 
-    def make(category: str | None) -> DRA:
-        del category
-        return DRA(trunk, preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, build.backbone, make)
+    return OnePerCategory(
+        build.bank.names, build.backbone, lambda _: DRA(trunk, preprocessing, settings, build.seed)
+    )
 
 
 def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> OnePerCategory:
@@ -377,11 +375,11 @@ def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> O
     settings, backbone = settings or DRASettings(), build.backbone
     trunk = PatchTrunk(backbone, (24,), "DRA")
 
-    def make(category: str | None) -> DRA:
-        del category
-        return DRA(trunk, backbone.preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        backbone,
+        lambda _: DRA(trunk, backbone.preprocessing, settings, build.seed),
+    )
 
 
 SOURCE = (
