@@ -94,7 +94,7 @@ def test_images_that_may_be_normal_are_left_out(small_bank, tiny_backbone, pictu
     assert len(detector.mvfa.memory_[0]) == 3 * 11
     rest = [i for i in range(12) if i != 4]
     fewer = SDMADMVFA(small_bank, tiny_backbone, settings).fit(
-        [images[i] for i in rest], labels[rest], [masks[i] for i in rest]
+        [images[i] for i in rest], labels[rest], masks=[masks[i] for i in rest]
     )
     assert detector.log_ == fewer.log_
 

@@ -53,7 +53,13 @@ def bright(build, settings):
     return OnePerCategory(build.bank.names, build.backbone, lambda name: Brightness())
 
 
-BRIGHT = System("bright", "brightness", "nobody", "nothing", bright, single=True, maps=True)
+class Toy(System):
+    """In no README."""
+
+    differs = "nobody has it"
+
+
+BRIGHT = Toy("bright", "brightness", "nobody", "nothing", bright, single=True, maps=True)
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +148,7 @@ def opposite(build, settings):
 def test_what_the_loss_adds_to_mvfa_has_a_table_of_its_own(ask, monkeypatch):
     pair = {
         "mvfa": dataclasses.replace(BRIGHT, name="mvfa"),
-        "sd-mad-mvfa": System(
+        "sd-mad-mvfa": Toy(
             "sd-mad-mvfa", "darkness", "nobody", "nothing", opposite, single=True, maps=True
         ),
     }

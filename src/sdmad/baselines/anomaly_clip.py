@@ -16,17 +16,18 @@ from torch.nn.functional import cross_entropy, normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.auxiliary import read_auxiliary
 from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
-from sdmad.baselines.components.minimise import minimise
+from sdmad.baselines.components.minimise import Schedule, minimise
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import (
     gaussian_blur,
     patches_a_side,
-    support_masks,
     to_pixels,
 )
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published
+from sdmad.baselines.components.state_prompts import category_words
 from sdmad.baselines.registry import Auxiliary, Build, System
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
@@ -190,28 +191,23 @@ class TrainedPrompts:
         """
         if self.prompts_ is not None:
             return self
-        settings, auxiliary = self.settings, self.auxiliary()
-        pixels = self.backbone.preprocessing(auxiliary.images)
-        truth = torch.tensor(auxiliary.abnormal).to(self.backbone.device)
-        if truth.all() or not truth.any():
-            raise InputError("AnomalyCLIP: the auxiliary set needs normal and abnormal images")
-        where, _ = support_masks(auxiliary.masks, truth, pixels.shape[-1])
-        whole, patches = self.image_features(pixels)
+        settings = self.settings
+        given = read_auxiliary(self.auxiliary, self.backbone, "AnomalyCLIP")
+        whole, patches = self.image_features(given.pixels)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             prompts = LearnedPrompts(self.backbone, settings).to(self.backbone.device)
+        schedule = Schedule(
+            settings.epochs, settings.batch_size, settings.learning_rate, settings.betas, self.seed
+        )
         self.log_ = minimise(
             lambda rows: self._loss(
-                prompts(), whole[rows], patches[:, rows], truth[rows], where[rows]
+                prompts(), whole[rows], patches[:, rows], given.truth[rows], given.masks[rows]
             ),
             prompts.parameters(),
-            len(pixels),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            betas=settings.betas,
-            seed=self.seed,
-            system="AnomalyCLIP",
+            len(given.pixels),
+            schedule,
+            "AnomalyCLIP",
         ).tolist()
         self.prompts_ = prompts
         return self
@@ -246,7 +242,7 @@ class AnomalyCLIP(AnomalyDetector):
         self.words = None
         if category is not None:
             stem = trained.settings.abnormal.rstrip(".")
-            self.words = f"{stem} with {category.replace('_', ' ').lower()}."
+            self.words = f"{stem} with {category_words(category)}."
         self.text_: Tensor | None = None
 
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
@@ -307,10 +303,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The prompts are trained on phantoms of the other modalities, not on MVTec or "
-        "VisA. The class token goes through the tower's last norm before it is projected. The blur "
-        "of the map shrinks with the images. A category's detector writes the category's name "
-        "behind the abnormal prompt; the authors know one kind of anomaly. Images are squashed to "
-        "the square, not cropped.",
     ),
 )

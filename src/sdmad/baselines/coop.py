@@ -21,6 +21,8 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
+from sdmad.baselines.components.minimise import take_step
+from sdmad.baselines.components.state_prompts import category_words
 from sdmad.baselines.registry import System
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
@@ -107,13 +109,13 @@ class ContextPrompts(nn.Module):
         ids = torch.cat([ids[:, : self.start], held, ids[:, self.start :]], dim=1)
         self.ids = ids[:, : backbone.context_length]
         with torch.no_grad():
-            self.own = self.tower.token_embeddings(self.ids)
+            self.embedded = self.tower.token_embeddings(self.ids)
 
     def forward(self) -> Tensor:
         """Unit-length embeddings of all prompts, ``(S, D)``."""
         end = self.start + self.length
         learned = self.context.expand(len(self.ids), -1, -1)
-        tokens = torch.cat([self.own[:, : self.start], learned, self.own[:, end:]], dim=1)
+        tokens = torch.cat([self.embedded[:, : self.start], learned, self.embedded[:, end:]], dim=1)
         hidden, state = self.tower.embed_tokens(tokens, self.ids)
         for index in range(1, self.tower.depth + 1):
             hidden = self.tower.block(index, hidden, state)
@@ -157,7 +159,7 @@ class CoOp(Detector):
         sets = len(classes) if self.settings.class_specific else 1
         shape = (sets, self.settings.context, self.backbone.text.widths[0])
         context = self.settings.deviation * torch.randn(shape, generator=draw)
-        names = [f"{name.replace('_', ' ').lower()}." for name in classes]
+        names = [f"{category_words(name)}." for name in classes]
         prompts = ContextPrompts(names, self.backbone, context)
         self.log_ = self._train(prompts, features, truth, draw)
         self.context_ = prompts.context
@@ -178,10 +180,7 @@ class CoOp(Detector):
             for rows in torch.randperm(len(features), generator=draw).split(settings.batch_size):
                 logits = anchored_logits(features[rows], prompts(), settings.scale)
                 loss = known_label_loss(logits, truth[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                losses.append(float(loss.detach()))
+                losses.append(take_step(optimiser, loss))
             log.append(sum(losses) / len(losses))
         return log
 
@@ -209,12 +208,5 @@ SYSTEMS = (
         lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
         published=CoOpSettings(),
         searched=SEARCHED,
-        differs=(
-            "Several labels: each category is decided against a learned normal prompt (softmax "
-            "over the two, binary cross-entropy over the known labels) where the authors take one "
-            "softmax over all classes. 200 epochs for any number of shots (theirs: 50 for 1, 100 "
-            "for 2 and 4), so that no shot count is cut short. No random crops and flips: image "
-            "embeddings are computed once."
-        ),
     ),
 )

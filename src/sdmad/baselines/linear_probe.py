@@ -89,7 +89,6 @@ SYSTEMS = (
         "support set",
         _make,
         published=LinearProbeSettings(),
-        differs="scikit-learn's usual penalty, where CLIP's authors search for one",
     ),
     System(
         "linear-probe-searched",
@@ -97,7 +96,6 @@ SYSTEMS = (
         SOURCE,
         "support set",
         _make,
-        differs="on the nano the penalty that ranks best; on any other backbone the linear probe",
         published=LinearProbeSettings(),
         searched=SEARCHED,
     ),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.backbones import Backbone
+from sdmad.baselines.readme import differs_of
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
 from sdmad.errors import InputError
@@ -67,7 +68,6 @@ class System:
         single: whether it knows one kind of anomaly only, so that one is fitted a category.
         maps: whether it says where.
         extra: the extra of this package that it needs; empty for none.
-        differs: what differs from its authors' code, and why.
         published: its hyper-parameters as its authors have them; None of a system without.
         own_settings: whether ``published`` are this project's, not those of a publication.
         searched: those found on validation phantoms with the nano backbone, which no author knew
@@ -82,10 +82,18 @@ class System:
     single: bool = False
     maps: bool = False
     extra: str = ""
-    differs: str = ""
     published: Any = None
     own_settings: bool = False
     searched: Any = None
+
+    @property
+    def differs(self) -> str:
+        """What differs from its authors' code, and why, as its README says it.
+
+        Raises:
+            LookupError: if no README does.
+        """
+        return differs_of(self.name)
 
     def settings_on(self, backbone: Backbone) -> Any:
         """The hyper-parameters on a backbone: the searched ones on the nano, else the published."""

@@ -24,7 +24,6 @@ SYSTEMS = (
         "support set",
         _make,
         maps=True,
-        differs="no code was published; docs/method.md decides every gap of the paper",
         published=SDMADConfig.paper(selection="none"),
     ),
     System(
@@ -43,8 +42,6 @@ SYSTEMS = (
         "support set",
         _make,
         maps=True,
-        differs="on the nano its settings come from a search as large as every peer's; on any "
-        "other backbone it is SD-MAD as printed",
         published=SDMADConfig.paper(),
         searched=SEARCHED,
     ),
@@ -55,7 +52,6 @@ SYSTEMS = (
         "support set",
         _make,
         maps=True,
-        differs="margin, weight of Eq. 3, pooling and a linear probe; see docs/settings.md",
         published=SDMADConfig(),
         own_settings=True,
     ),

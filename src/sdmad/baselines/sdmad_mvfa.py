@@ -115,9 +115,5 @@ SYSTEMS = (
         published=MVFASettings(),
         searched=SEARCHED,
         maps=True,
-        differs="The paper says only that the losses are added: here Eq. 5 on the final image "
-        "embedding, weight 1, with the signs as the frozen text tower reads them. Scores and maps "
-        "of any anomaly are MVFA's, with what differs there; those of a category are Eq. 7 and 8. "
-        "Without masks the loss of Eq. 5 trains the segmentation adapters too, which MVFA leaves.",
     ),
 )

@@ -22,6 +22,7 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
+from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.registry import System
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
@@ -155,11 +156,8 @@ class TipAdapter(Detector):
             losses = []
             for rows in torch.randperm(len(features), generator=draw).split(settings.batch_size):
                 loss = known_label_loss(self._logits(features[rows], cache), truth[rows])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
+                losses.append(take_step(optimiser, loss))
                 schedule.step()
-                losses.append(float(loss.detach()))
             log.append(sum(losses) / len(losses))
         return log
 
@@ -198,14 +196,6 @@ SOURCE = (
     "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
     "ECCV 2022"
 )
-DIFFERS = (
-    "Several labels: the cache's values are multi-hot, and each category is decided by itself "
-    "where the authors take one softmax over all classes: its text against the normal text, the "
-    "images that show it against those that do not, which weigh the same in sum, as with the "
-    "authors' equal shots. A category's text is the mean of its signs, in place of a set "
-    "of templates around its name. No random crops and flips. alpha and beta are never searched "
-    "for on test images, as the authors' ImageNet script does."
-)
 
 SYSTEMS = (
     System(
@@ -216,7 +206,6 @@ SYSTEMS = (
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings),
         published=TipAdapterSettings(),
         searched=SEARCHED,
-        differs=DIFFERS,
     ),
     System(
         "tip-adapter-f",
@@ -226,9 +215,5 @@ SYSTEMS = (
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings, True, build.seed),
         published=TipAdapterSettings(),
         searched=SEARCHED_TRAINED,
-        differs=(
-            f"{DIFFERS} Binary cross-entropy over the known labels. The last epoch is kept; the "
-            "authors' script keeps the one that is best on the test images."
-        ),
     ),
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.components.state_prompts import mean_direction
+from sdmad.baselines.components.state_prompts import category_words, mean_direction
 from sdmad.baselines.registry import System
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig, parse_decision
@@ -30,9 +30,7 @@ def name_bank(bank: SignBank) -> SignBank:
     Args:
         bank: whose modality, normal sentences and category names to use.
     """
-    signs = {
-        name: (f"{bank.modality} with {name.replace('_', ' ').lower()}",) for name in bank.names
-    }
+    signs = {name: (f"{bank.modality} with {category_words(name)}",) for name in bank.names}
     return SignBank(f"{bank.name}-names", bank.modality, bank.normal, signs)
 
 
@@ -68,7 +66,7 @@ def ensemble_features(bank: SignBank, backbone: Backbone) -> TextFeatures:
     """
 
     def direction(templates: Sequence[str], finding: str = "") -> Tensor:
-        words = {"modality": bank.modality, "finding": finding.replace("_", " ").lower()}
+        words = {"modality": bank.modality, "finding": category_words(finding)}
         return mean_direction(backbone.encode_text([t.format(**words) for t in templates]))
 
     signs = torch.stack([direction(FINDING_TEMPLATES, name) for name in bank.names])
@@ -139,8 +137,6 @@ SYSTEMS = (
         CLIP,
         "nothing",
         lambda build, _: by_ensemble(build.bank, build.backbone),
-        differs="Eight sentences a category and six for normal, about images of the body; the "
-        "authors' eighty are about photographs.",
     ),
     System(
         "clip-signs",

@@ -76,10 +76,10 @@ class Detector(ABC):
         self,
         images: Sequence[ImageSource] | NDArray[Any],
         labels: ArrayLike,
-        patients: Sequence[object] | None = None,
-        progress: str | None = None,
         *,
+        patients: Sequence[object] | None = None,
         masks: Sequence[Mask | None] | None = None,
+        progress: str | None = None,
     ) -> Self:
         """Learn from the support set.
 
@@ -89,9 +89,9 @@ class Detector(ABC):
                 image.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept,
                 and only by detectors that can be saved.
-            progress: what to call the work on a progress bar; none when not given.
             masks: where each image is abnormal, boolean ``(H, W)``, or None where that is not
                 known; most systems ignore them.
+            progress: what to call the work on a progress bar; none when not given.
 
         Returns:
             Itself.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
@@ -21,6 +23,25 @@ def _linear(inside: int, outside: int) -> nn.Linear:
     return layer
 
 
+class FirstBlocks(nn.ModuleList):
+    """A linear map behind each of a tower's first blocks.
+
+    Args:
+        widths: of the tokens behind these blocks.
+        share: of a map in the stream that goes on.
+    """
+
+    def __init__(self, widths: Sequence[int], share: float) -> None:
+        super().__init__([_linear(width, width) for width in widths])
+        self.share = share
+
+    def forward(self, index: int, hidden: Tensor) -> Tensor:
+        """The stream ``(n, T, W)`` behind block ``index``, counted from 1."""
+        if index > len(self):
+            return hidden
+        return blend(hidden, leaky_relu(self[index - 1](hidden)), self.share)
+
+
 class TextAdapters(nn.Module):
     """A frozen text tower with adapters behind its first blocks and a learned projection.
 
@@ -33,10 +54,8 @@ class TextAdapters(nn.Module):
 
     def __init__(self, tower: TextTransformer, until: int, dimension: int, share: float) -> None:
         super().__init__()
-        self._tower, self.share = (tower,), share
-        self.layers = nn.ModuleList(
-            [_linear(tower.widths[i], tower.widths[i]) for i in range(until)]
-        )
+        self._tower = (tower,)
+        self.layers = FirstBlocks(tower.widths[:until], share)
         self.projection = _linear(tower.widths[-1], dimension)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -44,10 +63,7 @@ class TextAdapters(nn.Module):
         tower = self._tower[0]
         hidden, state = tower.embed(ids)
         for index in range(1, tower.depth + 1):
-            hidden = tower.block(index, hidden, state)
-            if index <= len(self.layers):
-                adapted = leaky_relu(self.layers[index - 1](hidden))
-                hidden = blend(hidden, adapted, self.share)
+            hidden = self.layers(index, tower.block(index, hidden, state))
         rows = torch.arange(len(hidden), device=hidden.device)
         last = tower.norm_after(hidden[rows, state.end])
         return normalize(leaky_relu(self.projection(last)), dim=-1)
@@ -73,10 +89,8 @@ class ImageAdapters(nn.Module):
         share: float,
     ) -> None:
         super().__init__()
-        self._tower, self.blocks, self.share = (tower,), blocks, share
-        self.layers = nn.ModuleList(
-            [_linear(tower.widths[i], tower.widths[i]) for i in range(until)]
-        )
+        self._tower, self.blocks = (tower,), blocks
+        self.layers = FirstBlocks(tower.widths[:until], share)
         self.levels = nn.ModuleList([_linear(tower.widths[b - 1], dimension) for b in blocks])
         self.whole = _linear(tower.widths[-1], dimension)
 
@@ -94,10 +108,7 @@ class ImageAdapters(nn.Module):
         with torch.no_grad():
             hidden, state = tower.embed(pixels)
         for index in range(1, tower.depth + 1):
-            hidden = tower.block(index, hidden, state)
-            if index <= len(self.layers):
-                adapted = leaky_relu(self.layers[index - 1](hidden))
-                hidden = blend(hidden, adapted, self.share)
+            hidden = self.layers(index, tower.block(index, hidden, state))
             if index in self.blocks:
                 found.append(tower.norm_after(hidden[:, 1:]))
         levels = [

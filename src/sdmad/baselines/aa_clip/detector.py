@@ -8,7 +8,7 @@ patches are drawn to that text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -18,13 +18,13 @@ from torch.nn.functional import cross_entropy, normalize
 from sdmad.backbones import Backbone
 from sdmad.baselines.aa_clip.adapters import ImageAdapters, TextAdapters
 from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.auxiliary import AuxiliaryTensors, read_auxiliary
 from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
-from sdmad.baselines.components.minimise import minimise
+from sdmad.baselines.components.minimise import Schedule, minimise
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import (
     gaussian_blur,
     patches_a_side,
-    support_masks,
     to_pixels,
 )
 from sdmad.baselines.components.pixel_losses import both_sides_loss
@@ -32,7 +32,7 @@ from sdmad.baselines.components.published import Compat, is_published, unstandar
 from sdmad.baselines.components.state_prompts import compose, mean_direction
 from sdmad.baselines.registry import Auxiliary, Build, System
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError, NotFittedError
+from sdmad.errors import NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
 NORMAL_STATES = ("{}", "a {}", "the {}")
@@ -54,7 +54,7 @@ class AACLIPSettings:
     """Hyper-parameters as published.
 
     Attributes:
-        thing: what every image is said to show: the authors' word where they know no name.
+        object_name: what every image is said to show: the authors' word where they know no name.
         text_blocks: first text blocks with an adapter, of 12.
         image_blocks: first image blocks with an adapter, of 24.
         blocks: image blocks whose patches are compared with the text, of 24.
@@ -74,7 +74,7 @@ class AACLIPSettings:
         compat: ``"published"`` repeats what the authors' code does wrong, with a warning.
     """
 
-    thing: str = "object"
+    object_name: str = "object"
     text_blocks: int = 3
     image_blocks: int = 6
     blocks: tuple[int, ...] = (6, 12, 18, 24)
@@ -122,15 +122,6 @@ def apart_loss(text: Tensor) -> Tensor:
     return (text[0] @ text[1]) ** 2
 
 
-@dataclass(frozen=True)
-class _Material:
-    """The auxiliary set on the device: pixels, which are abnormal, and where."""
-
-    pixels: Tensor
-    truth: Tensor
-    masks: Tensor
-
-
 class TrainedAdapters:
     """Adapters that are trained on an auxiliary set, once, when they are first needed.
 
@@ -168,7 +159,7 @@ class TrainedAdapters:
         self.log_: list[float] = []
         self.levels_of = Once(self._levels)
 
-    def own(self, pixels: Tensor) -> Tensor:
+    def to_input(self, pixels: Tensor) -> Tensor:
         """Preprocessed images ``(n, 3, H, W)`` as the adapted tower reads them."""
         pixels = pixels.to(self.backbone.device)
         return unstandardised(pixels, self.backbone) if self.published else pixels
@@ -177,7 +168,7 @@ class TrainedAdapters:
     def _levels(self, pixels: Tensor) -> Tensor:
         """Unit-length patches of each level, ``(levels, n, P, D)``."""
         assert self.image_ is not None
-        found = [torch.stack(self.image_(batch)[0]) for batch in self.own(pixels).split(BATCH)]
+        found = [torch.stack(self.image_(batch)[0]) for batch in self.to_input(pixels).split(BATCH)]
         return torch.cat(found, dim=1)
 
     def states(self) -> Tensor:
@@ -185,7 +176,7 @@ class TrainedAdapters:
         assert self.text_ is not None
         found = []
         for states in (NORMAL_STATES, ABNORMAL_STATES):
-            ids = self.backbone.tokenize(compose(states, TEMPLATES, self.settings.thing))
+            ids = self.backbone.tokenize(compose(states, TEMPLATES, self.settings.object_name))
             found.append(mean_direction(self.text_(ids.to(self.backbone.device))))
         return torch.stack(found)
 
@@ -198,7 +189,9 @@ class TrainedAdapters:
         """
         if self.image_ is not None:
             return self
-        material, settings = self._material(), self.settings
+        settings = self.settings
+        material = read_auxiliary(self.auxiliary, self.backbone, "AA-CLIP")
+        material = replace(material, pixels=self.to_input(material.pixels))
         tower, text_tower = self.tower, self.text_tower
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -214,16 +207,7 @@ class TrainedAdapters:
         self.image_ = image
         return self
 
-    def _material(self) -> _Material:
-        auxiliary = self.auxiliary()
-        pixels = self.own(self.backbone.preprocessing(auxiliary.images))
-        truth = torch.tensor(auxiliary.abnormal, device=pixels.device)
-        if truth.all() or not truth.any():
-            raise InputError("AA-CLIP: the auxiliary set needs normal and abnormal images")
-        masks, _ = support_masks(auxiliary.masks, truth, pixels.shape[-1])
-        return _Material(pixels, truth, masks)
-
-    def _text_stage(self, material: _Material) -> list[float]:
+    def _text_stage(self, material: AuxiliaryTensors) -> list[float]:
         """Drive the two states apart against the frozen patches; one mean loss an epoch."""
         assert self.text_ is not None
         settings = self.settings
@@ -239,20 +223,15 @@ class TrainedAdapters:
             losses = [level_loss(level[rows], text, masks, settings.scale) for level in used]
             return torch.stack(losses).sum() + settings.apart * apart_loss(text)
 
+        schedule = Schedule(
+            settings.text_epochs, settings.text_batch, settings.text_rate, settings.betas, self.seed
+        )
         log: list[float] = minimise(
-            loss_of,
-            self.text_.parameters(),
-            len(material.pixels),
-            epochs=settings.text_epochs,
-            batch_size=settings.text_batch,
-            learning_rate=settings.text_rate,
-            betas=settings.betas,
-            seed=self.seed,
-            system="AA-CLIP",
+            loss_of, self.text_.parameters(), len(material.pixels), schedule, "AA-CLIP"
         ).tolist()
         return log
 
-    def _image_stage(self, material: _Material, image: ImageAdapters) -> list[float]:
+    def _image_stage(self, material: AuxiliaryTensors, image: ImageAdapters) -> list[float]:
         """Draw the patches to the text, which stays as it is; one mean loss an epoch."""
         settings = self.settings
         with torch.no_grad():
@@ -266,17 +245,16 @@ class TrainedAdapters:
                 loss = loss + level_loss(level, text, masks, settings.scale)
             return loss
 
+        schedule = Schedule(
+            settings.image_epochs,
+            settings.image_batch,
+            settings.image_rate,
+            settings.betas,
+            self.seed,
+            settings.milestones,
+        )
         log: list[float] = minimise(
-            loss_of,
-            image.parameters(),
-            len(material.pixels),
-            epochs=settings.image_epochs,
-            batch_size=settings.image_batch,
-            learning_rate=settings.image_rate,
-            betas=settings.betas,
-            seed=self.seed,
-            system="AA-CLIP",
-            milestones=settings.milestones,
+            loss_of, image.parameters(), len(material.pixels), schedule, "AA-CLIP"
         ).tolist()
         return log
 
@@ -349,11 +327,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "
-        "VisA. Activation, mean and deviation are the checkpoint's. The first stage learns from "
-        "every level. The blur of the map shrinks with the grid. Every image shows an object: with "
-        "the modality or the category in the sentences, which the learned projection has not met, "
-        "validation phantoms came out worse. The score of an image is the largest value of its "
-        "map, as the authors do for medical images, without min-max over the test set.",
     ),
 )

@@ -19,6 +19,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import interpolate, logsigmoid, relu
 
 from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import support_masks
 from sdmad.baselines.components.pseudo import Brightness, paste_anomaly
@@ -321,10 +322,7 @@ class BGAD(AnomalyDetector):
                 loss = loss + self.settings.weight * boundary_loss(
                     likelihood, marked, self.settings
                 )
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()))
+            losses.append(take_step(optimiser, loss))
         return losses
 
     def _positions(self, level: Tensor) -> tuple[Tensor, Tensor]:
@@ -388,11 +386,11 @@ def build_bgad(build: Build, settings: BGADSettings | None = None) -> OnePerCate
     preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
     features = Once(torch.no_grad()(trunk))
 
-    def make(category: str | None) -> BGAD:
-        del category
-        return BGAD(features, trunk.channels, preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, build.backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        build.backbone,
+        lambda _: BGAD(features, trunk.channels, preprocessing, settings, build.seed),
+    )
 
 
 def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) -> OnePerCategory:
@@ -411,26 +409,16 @@ def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) ->
     trunk = PatchTrunk(backbone, PATCH_BLOCKS, "BGAD")
     features = Once(torch.no_grad()(trunk))
 
-    def make(category: str | None) -> BGAD:
-        del category
-        return BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        backbone,
+        lambda _: BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed),
+    )
 
 
 SOURCE = (
     "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
     "Anomaly Detection, CVPR 2023"
-)
-DIFFERS = (
-    "The last epoch is kept, where the authors report the best one on the test set. The levels' "
-    "log-likelihoods are compared with the largest of the normal support images, not of the test "
-    "set, so that an image's score is its own. Anomalies are pasted into normal images, turned, "
-    "mirrored and jittered (no RandAugment), once before training. No focal weights, as by default "
-    "there. Abnormal images without a mask are left out; without any, the flows learn from the "
-    "normal images alone. A category's detector takes the support images that do not show the "
-    "category for normal, and is given the mask of all that is abnormal in an image, of whatever "
-    "category."
 )
 SYSTEMS = (
     System(
@@ -443,9 +431,6 @@ SYSTEMS = (
         single=True,
         maps=True,
         extra="bgad",
-        differs="The levels are the patches behind blocks at a third, two thirds and the whole of "
-        "the backbone's image tower, not of an EfficientNet-B6, each brought to mean 0 and "
-        f"variance 1, at the backbone's image size, not at 256. {DIFFERS}",
     ),
     System(
         "bgad",
@@ -457,6 +442,5 @@ SYSTEMS = (
         single=True,
         maps=True,
         extra="bgad",
-        differs=DIFFERS,
     ),
 )

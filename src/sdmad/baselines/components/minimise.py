@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,18 +13,41 @@ from sdmad.errors import InputError
 HALVED = 0.5
 
 
+@dataclass(frozen=True)
+class Schedule:
+    """How Adam goes over the images.
+
+    Attributes:
+        epochs: passes over them.
+        batch_size: images a step.
+        learning_rate: of Adam.
+        betas: of Adam.
+        seed: of the order of the images.
+        milestones: steps after which the learning rate is halved.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    betas: tuple[float, float]
+    seed: int
+    milestones: tuple[int, ...] = ()
+
+
+def take_step(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
+    """One step of an optimiser down a scalar loss; returns the loss before it."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
 def minimise(
     loss_of: Callable[[Tensor], Tensor],
     parameters: Iterable[Tensor],
     images: int,
-    *,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    betas: tuple[float, float],
-    seed: int,
+    schedule: Schedule,
     system: str,
-    milestones: Sequence[int] = (),
 ) -> Tensor:
     """Minimise a loss by Adam over shuffled batches; the last epoch is kept.
 
@@ -33,13 +57,8 @@ def minimise(
             parameter.
         parameters: what is learnt.
         images: how many there are.
-        epochs: passes over them.
-        batch_size: images a step.
-        learning_rate: of Adam.
-        betas: of Adam.
-        seed: of the order of the images.
+        schedule: how.
         system: what is trained, for the error.
-        milestones: steps after which the learning rate is halved.
 
     Returns:
         The mean loss of each epoch, float64 ``(epochs,)`` or ``(epochs, G)``.
@@ -47,18 +66,20 @@ def minimise(
     Raises:
         InputError: if it is no longer finite.
     """
-    optimiser = torch.optim.Adam(list(parameters), lr=learning_rate, betas=betas, fused=True)
-    schedule = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(milestones), HALVED)
-    order = torch.Generator().manual_seed(seed)
+    optimiser = torch.optim.Adam(
+        list(parameters), lr=schedule.learning_rate, betas=schedule.betas, fused=True
+    )
+    rate = torch.optim.lr_scheduler.MultiStepLR(optimiser, list(schedule.milestones), HALVED)
+    order = torch.Generator().manual_seed(schedule.seed)
     log = []
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, schedule.epochs + 1):
         total = torch.zeros((), dtype=torch.float64)
-        for rows in torch.randperm(images, generator=order).split(batch_size):
+        for rows in torch.randperm(images, generator=order).split(schedule.batch_size):
             loss = loss_of(rows)
             optimiser.zero_grad()
             loss.sum().backward()
             optimiser.step()
-            schedule.step()
+            rate.step()
             total = total + loss.detach().double().cpu() * len(rows)
         if not total.isfinite().all():
             raise InputError(f"{system}: the loss is no longer finite in epoch {epoch}")

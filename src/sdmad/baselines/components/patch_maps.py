@@ -14,6 +14,7 @@ from torch.nn.functional import conv2d, interpolate, pad
 from sdmad.backbones import Backbone
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
+from sdmad.method.adapters import adapted_blocks
 
 
 def patches_a_side(backbone: Backbone, system: str) -> int:
@@ -37,6 +38,23 @@ def patches_a_side(backbone: Backbone, system: str) -> int:
             f"CLIP's vision transformers have; that of {backbone.name} is none"
         )
     return side
+
+
+def blocks_of(backbone: Backbone, blocks: Sequence[int], system: str) -> tuple[int, ...]:
+    """Blocks of a tower of 24, moved to the depth of the image tower.
+
+    Args:
+        backbone: whose image tower is meant.
+        blocks: ascending, counted from 1.
+        system: what needs them, for the error.
+
+    Raises:
+        InputError: if the tower has too few blocks.
+    """
+    try:
+        return adapted_blocks(backbone.image.depth, blocks)
+    except ValueError as error:
+        raise InputError(f"{system}: {backbone.name}: {error}") from error
 
 
 def support_masks(
@@ -77,12 +95,12 @@ def to_pixels(patches: Tensor, size: int, *, corners: bool) -> Tensor:
         ``(n, size, size)``.
     """
     side = isqrt(patches.shape[1])
-    spread = _spread(side, size, corners).to(patches)
-    return spread @ patches.reshape(-1, side, side) @ spread.T
+    weights = _interpolation_weights(side, size, corners).to(patches)
+    return weights @ patches.reshape(-1, side, side) @ weights.T
 
 
 @lru_cache(maxsize=8)
-def _spread(side: int, size: int, corners: bool) -> Tensor:
+def _interpolation_weights(side: int, size: int, corners: bool) -> Tensor:
     """The weight of each of ``side`` places in each of ``size``: ``(size, side)``."""
     places = torch.eye(side).unsqueeze(0)
     return interpolate(places, size=size, mode="linear", align_corners=corners)[0].T.contiguous()

@@ -10,12 +10,12 @@ import copy
 import warnings
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 from torch.nn.functional import gelu
 
 from sdmad.backbones import Backbone, Tower
 from sdmad.backbones.transformer import Block, ImageTransformer, TextTransformer
+from sdmad.baselines.components.pseudo import Brightness
 from sdmad.errors import InputError
 
 Compat = Literal["none", "published"]
@@ -74,9 +74,4 @@ def _gelu_tower(tower: Tower, backbone: Backbone) -> Tower:
 
 def unstandardised(pixels: Tensor, backbone: Backbone) -> Tensor:
     """Pixel values in [0, 1] of preprocessed images ``(n, 3, H, W)``."""
-    preprocessing = backbone.preprocessing
-    mean, std = (
-        torch.tensor(values, device=pixels.device).reshape(3, 1, 1)
-        for values in (preprocessing.mean, preprocessing.std)
-    )
-    return pixels * std + mean
+    return Brightness(backbone.preprocessing.mean, backbone.preprocessing.std).of(pixels)

@@ -16,6 +16,17 @@ from sdmad.backbones import Backbone
 
 Phrases = tuple[str, ...]
 
+NORMAL_STATES: Phrases = (
+    "{}",
+    "flawless {}",
+    "perfect {}",
+    "unblemished {}",
+    "{} without flaw",
+    "{} without defect",
+    "{} without damage",
+)
+"""WinCLIP's, which MVFA takes."""
+
 ADJECTIVES = (
     "bad",
     "good",
@@ -38,6 +49,15 @@ SCENE_TEMPLATES: Phrases = (
     *(f"there is {a} {{}} in the scene." for a in ARTICLES),
     *(f"this is {a} {{}} in the scene." for a in (*ARTICLES, "one")),
 )
+
+
+def category_words(category: str) -> str:
+    """A category's name as a sentence has it.
+
+    >>> category_words("Pleural_Thickening")
+    'pleural thickening'
+    """
+    return category.replace("_", " ").lower()
 
 
 def compose(states: Sequence[str], templates: Sequence[str], name: str) -> list[str]:

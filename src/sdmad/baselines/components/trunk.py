@@ -20,10 +20,9 @@ from torch.nn.functional import layer_norm
 from sdmad.backbones import Backbone
 from sdmad.backbones.fit import load_filled
 from sdmad.backbones.hub import resolve
-from sdmad.baselines.components.patch_maps import patches_a_side
+from sdmad.baselines.components.patch_maps import blocks_of, patches_a_side
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
-from sdmad.method.adapters import adapted_blocks
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -63,10 +62,7 @@ class PatchTrunk(nn.Module):
         super().__init__()
         patches_a_side(backbone, system)
         self.tower = backbone.image
-        try:
-            self.blocks = adapted_blocks(self.tower.depth, blocks)
-        except ValueError as error:
-            raise InputError(f"{system}: {backbone.name}: {error}") from error
+        self.blocks = blocks_of(backbone, blocks, system)
         self.channels = tuple(self.tower.widths[block - 1] for block in self.blocks)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -202,11 +198,11 @@ def _file(path: Path, name: str) -> Path:
     return path
 
 
-def imagenet_preprocessing(own: Preprocessing, size: int) -> Preprocessing:
+def imagenet_preprocessing(preprocessing: Preprocessing, size: int) -> Preprocessing:
     """ImageNet's mean and deviation at a size; window and border as the backbone has them.
 
     Args:
-        own: the backbone's.
+        preprocessing: the backbone's.
         size: side in pixels.
     """
-    return replace(own, size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return replace(preprocessing, size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)

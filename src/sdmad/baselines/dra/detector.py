@@ -357,11 +357,9 @@ def build_dra(build: Build, settings: DRASettings | None = None) -> OnePerCatego
     trunk = load_trunk(settings.trunk, settings.weights, (-1,), build.seed)
     preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
 
-    def make(category: str | None) -> DRA:
-        del category
-        return DRA(trunk, preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, build.backbone, make)
+    return OnePerCategory(
+        build.bank.names, build.backbone, lambda _: DRA(trunk, preprocessing, settings, build.seed)
+    )
 
 
 def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> OnePerCategory:
@@ -377,23 +375,16 @@ def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> O
     settings, backbone = settings or DRASettings(), build.backbone
     trunk = PatchTrunk(backbone, (24,), "DRA")
 
-    def make(category: str | None) -> DRA:
-        del category
-        return DRA(trunk, backbone.preprocessing, settings, build.seed)
-
-    return OnePerCategory(build.bank.names, backbone, make)
+    return OnePerCategory(
+        build.bank.names,
+        backbone,
+        lambda _: DRA(trunk, backbone.preprocessing, settings, build.seed),
+    )
 
 
 SOURCE = (
     "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
     "Detection, CVPR 2022"
-)
-DIFFERS = (
-    "All images of a few-shot support set stand for the many normal images and ten anomalies of "
-    "the authors' setting; they are drawn again and again. The reference images at use are drawn "
-    "once, from the support set. Pseudo anomalies are made on the resized image. Without an "
-    "anomaly in the support set the head for seen ones is left out. A category's detector takes "
-    "the support images that do not show the category for normal."
 )
 SYSTEMS = (
     System(
@@ -405,9 +396,6 @@ SYSTEMS = (
         published=DRASettings(),
         searched=SEARCHED,
         single=True,
-        differs="A copy of the backbone's image tower is trained for each category, not of a "
-        "ResNet-18; its patches are brought to mean 0 and variance 1; at the backbone's image "
-        f"size, not at 448. {DIFFERS}",
     ),
     System(
         "dra",
@@ -418,6 +406,5 @@ SYSTEMS = (
         published=DRASettings(),
         single=True,
         extra="timm",
-        differs=DIFFERS,
     ),
 )

@@ -19,8 +19,9 @@ from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
+from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.components.once import Once
-from sdmad.baselines.components.patch_maps import patches_a_side
+from sdmad.baselines.components.patch_maps import blocks_of, patches_a_side
 from sdmad.baselines.components.published import is_published
 from sdmad.baselines.components.state_prompts import compose, encode_states
 from sdmad.baselines.inctrl.heads import (
@@ -35,7 +36,6 @@ from sdmad.baselines.registry import Auxiliary, Build, System
 from sdmad.baselines.winclip.detector import WinCLIPSettings
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
-from sdmad.method.adapters import adapted_blocks
 
 EMBED_BATCH = 16
 SEARCHED = InCTRLSettings(learning_rate=1e-4, temperature=25.0)
@@ -79,10 +79,7 @@ class TokenReader:
     def __init__(self, backbone: Backbone, blocks: Sequence[int]) -> None:
         self.backbone = backbone
         self.patches = patches_a_side(backbone, "InCTRL") ** 2
-        try:
-            self.blocks = adapted_blocks(backbone.image.depth, blocks)
-        except ValueError as error:
-            raise InputError(f"{backbone.name}: {error}") from error
+        self.blocks = blocks_of(backbone, blocks, "InCTRL")
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Tokens:
@@ -152,13 +149,13 @@ class TrainingImages:
         return ((self.kind == kind) & ~self.abnormal).nonzero()[:, 0]
 
     @cached_property
-    def place(self) -> Tensor:
-        """Of a normal image its place among those of its modality, ``(n,)``."""
-        place = torch.zeros(len(self.kind), dtype=torch.int64)
+    def reference_index(self) -> Tensor:
+        """The number of a normal image among those of its modality, ``(n,)``."""
+        index = torch.zeros(len(self.kind), dtype=torch.int64)
         for kind in self.kind.unique().tolist():
             normal = self.normal_of_kind(kind)
-            place[normal] = torch.arange(len(normal))
-        return place
+            index[normal] = torch.arange(len(normal))
+        return index
 
     @cached_property
     def cosines(self) -> Tensor:
@@ -183,7 +180,7 @@ class TrainingImages:
             rows: of the images, ``(b,)``.
             beside: rows of normal images of the same modality, ``(k, b)``.
         """
-        return residuals_of(self.cosines[rows.expand_as(beside), self.place[beside]])
+        return residuals_of(self.cosines[rows.expand_as(beside), self.reference_index[beside]])
 
 
 class HeadTraining:
@@ -266,10 +263,7 @@ class HeadTraining:
             total = 0.0
             for _ in range(settings.steps):
                 loss = self._loss(heads, images, *self._draw(images, count, draws))
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                total += float(loss.detach())
+                total += take_step(optimiser, loss)
             log.append(total / settings.steps)
         return heads.eval(), log
 
@@ -393,11 +387,9 @@ def build_inctrl(build: Build, settings: InCTRLSettings | None = None) -> OnePer
     training = HeadTraining(reader, prompts, build.auxiliary, settings, build.seed)
     shared = Once(reader)
 
-    def make(category: str | None) -> InCTRL:
-        del category
-        return InCTRL(training, shared, build.bank.modality)
-
-    return OnePerCategory(build.bank.names, build.backbone, make)
+    return OnePerCategory(
+        build.bank.names, build.backbone, lambda _: InCTRL(training, shared, build.bank.modality)
+    )
 
 
 SYSTEMS = (
@@ -411,15 +403,5 @@ SYSTEMS = (
         published=InCTRLSettings(),
         searched=SEARCHED,
         single=True,
-        differs=(
-            "Needs normal images of the support set too, to compare with. "
-            "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
-            "backbone, its blocks at the published fractions of the depth. The class token's "
-            "embedding has unit length times the root of its dimension. The focal loss takes "
-            "probabilities as probabilities, where the authors' code puts a second sigmoid on "
-            'them (compat="published"). The heads are trained with as many normal images beside '
-            "each image as they are used with, up to eight. A category's detector compares with "
-            "the support images that do not show the category, normal or not."
-        ),
     ),
 )

@@ -77,7 +77,7 @@ class DoubleAdaptedTower(nn.Module):
         self.detection = nn.ModuleDict(adapters())
         self._tower = (tower,)  # in a tuple, so that its weights are not counted as this module's
 
-    def one(self, number: int) -> DoubleAdaptedTower:
+    def detector_tower(self, number: int) -> DoubleAdaptedTower:
         """The tower of one of the detectors, counted from 0, with a copy of its weights."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             alone = DoubleAdaptedTower(self._tower[0], self.blocks, self.dimension, self.share)

@@ -17,9 +17,12 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCategory
+from sdmad.baselines.components.minimise import Schedule
+from sdmad.baselines.components.nearest import nearest_distance
 from sdmad.baselines.components.patch_maps import patches_a_side, support_masks, to_pixels
 from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.components.state_prompts import (
+    NORMAL_STATES,
     PHOTO_TEMPLATES,
     SCENE_TEMPLATES,
     compose,
@@ -27,22 +30,13 @@ from sdmad.baselines.components.state_prompts import (
 )
 from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
 from sdmad.baselines.mvfa.losses import abnormal_map
-from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
+from sdmad.baselines.mvfa.memory import Range, augment
 from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
 from sdmad.baselines.registry import Build, System
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
-NORMAL_STATES = (
-    "{}",
-    "flawless {}",
-    "perfect {}",
-    "unblemished {}",
-    "{} without flaw",
-    "{} without defect",
-    "{} without damage",
-)
 ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
 TEMPLATES = (*PHOTO_TEMPLATES, *SCENE_TEMPLATES)
 BATCH = 16
@@ -152,7 +146,7 @@ class MVFA(AnomalyDetector):
     whatever else they show, and the whole mask of an image that shows others beside it.
 
     Args:
-        thing: what the images are, such as ``"brain MRI"``.
+        modality: what the images are, such as ``"brain MRI"``.
         backbone: the frozen model.
         settings: hyper-parameters.
         seed: of the adapters' initial weights and the order of the images.
@@ -171,7 +165,7 @@ class MVFA(AnomalyDetector):
 
     def __init__(
         self,
-        thing: str,
+        modality: str,
         backbone: Backbone,
         settings: MVFASettings | None = None,
         seed: int = 0,
@@ -181,7 +175,7 @@ class MVFA(AnomalyDetector):
         patches_a_side(backbone, "MVFA")
         self.published = is_published(self.settings.compat, "MVFA", FLAWS)
         self.backbone = with_gelu(backbone) if self.published else backbone
-        self.thing = thing
+        self.modality = modality
         self.tower_: DoubleAdaptedTower | None = None
         self.memory_: list[Tensor] = []
         self.constants_: Constants | None = None
@@ -193,7 +187,7 @@ class MVFA(AnomalyDetector):
     def text(self) -> Tensor:
         """Unit-length text features of the normal and the abnormal state, ``(2, D)``."""
         normal, abnormal = (
-            compose(states, TEMPLATES, self.thing) for states in (NORMAL_STATES, ABNORMAL_STATES)
+            compose(states, TEMPLATES, self.modality) for states in (NORMAL_STATES, ABNORMAL_STATES)
         )
         return encode_states(self.backbone, normal, abnormal)
 
@@ -275,7 +269,7 @@ class MVFA(AnomalyDetector):
         )
         return False
 
-    def own(self, pixels: Tensor) -> Tensor:
+    def to_input(self, pixels: Tensor) -> Tensor:
         """Preprocessed images as this detector reads them."""
         pixels = pixels.to(self.backbone.device)
         return unstandardised(pixels, self.backbone) if self.published else pixels
@@ -283,16 +277,10 @@ class MVFA(AnomalyDetector):
     def training(self) -> Training:
         """How the adapters of this detector are trained."""
         settings = self.settings
-        return Training(
-            self.logits,
-            self.backbone.image.pool,
-            self.published,
-            settings.epochs,
-            settings.batch_size,
-            settings.learning_rate,
-            settings.betas,
-            self.seed,
+        schedule = Schedule(
+            settings.epochs, settings.batch_size, settings.learning_rate, settings.betas, self.seed
         )
+        return Training(self.logits, self.backbone.image.pool, self.published, schedule)
 
     def fresh_tower(self, detectors: int) -> DoubleAdaptedTower:
         """The backbone's image tower with fresh adapters of some detectors, all alike."""
@@ -385,7 +373,7 @@ class MVFA(AnomalyDetector):
         """
         if self.tower_ is None:
             raise NotFittedError("this MVFA detector is not fitted: call fit with abnormal images")
-        frozen, state = self.frozen(self.tower_, self.own(pixels))
+        frozen, state = self.frozen(self.tower_, self.to_input(pixels))
         split = frozen.split(BATCH)
         return Parts.join([self._parts(part, state, self.memory_) for part in split])
 
@@ -438,29 +426,31 @@ class Frozen:
 
 
 def _train(
-    detectors: Sequence[MVFA], told: Sequence[Lesson], added: AddedLoss | None = None
+    detectors: Sequence[MVFA], lessons: Sequence[Lesson], added: AddedLoss | None = None
 ) -> None:
     """Train detectors of one kind, all with masks or all without, on the same images."""
-    first, pixels = detectors[0], told[0].pixels
+    first, pixels = detectors[0], lessons[0].pixels
     settings, size = first.settings, pixels.shape[-1]
-    images = augment(first.own(pixels), settings.angles, settings.shift)
+    images = augment(first.to_input(pixels), settings.angles, settings.shift)
     copies = len(images) // len(pixels)
     tower = first.fresh_tower(len(detectors))
     tokens, state = first.frozen(tower, images)
     masks, given = [], []
-    for lesson in told:
+    for lesson in lessons:
         where, known = support_masks(lesson.masks, lesson.abnormal, size)
         many = augment(where.unsqueeze(1), settings.angles, settings.shift)[:, 0]
         masks.append(many > 0.5)
         given.append(known.repeat(copies))
-    truth = torch.stack([lesson.abnormal.float().repeat(copies) for lesson in told])
-    lessons = Lessons(tokens, state, truth, torch.stack(masks), torch.stack(given), told[0].masked)
-    log = train_side_by_side(tower, lessons, first.training(), added, len(pixels))
+    truth = torch.stack([lesson.abnormal.float().repeat(copies) for lesson in lessons])
+    together = Lessons(
+        tokens, state, truth, torch.stack(masks), torch.stack(given), lessons[0].masked
+    )
+    log = train_side_by_side(tower, together, first.training(), added, len(pixels))
     for number, detector in enumerate(detectors):
-        detector.with_masks_ = lessons.segment
+        detector.with_masks_ = together.segment
         detector.text = first.text  # the same states of the same thing: encoded once
         detector.learn(
-            tower.one(number),
+            tower.detector_tower(number),
             log[:, number].tolist() if len(log) else [],
             Frozen(tokens, state, truth[number], len(pixels)),
         )
@@ -485,13 +475,5 @@ SYSTEMS = (
         searched=SEARCHED,
         single=True,
         maps=True,
-        differs="The two parts of a score are brought onto one scale by constants that are fitted "
-        "on the support set, not by min-max over the test set. The probability enters its loss as "
-        "one, without a second sigmoid. Activation, mean and deviation are the checkpoint's. The "
-        "last epoch is kept, not the best one on the test set. Without masks the detection "
-        "adapters give the maps. Full precision. What a prompt names is the bank's modality, not "
-        "an organ; a category's prompts are the same. A category's detector takes the images that "
-        "do not show the category for normal, also in its memory, and is given the mask of all "
-        "that is abnormal in an image, of whatever category.",
     ),
 )

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-CHUNK = 16384  # stored tokens that are compared at once
-
 
 def augment(
     images: Tensor, angles: Sequence[float] = (22.5, -22.5, 11.25, -11.25), shift: float = 0.1
@@ -42,22 +40,6 @@ def _transform(images: Tensor, matrix: list[list[float]]) -> Tensor:
     theta = torch.tensor(matrix, dtype=images.dtype, device=images.device)
     places = affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return grid_sample(images, places, padding_mode="reflection", align_corners=False)
-
-
-def nearest_distance(features: Tensor, memory: Tensor) -> Tensor:
-    """One minus the largest cosine with a stored token.
-
-    Args:
-        features: unit-length, ``(P, D)``.
-        memory: unit-length, ``(M, D)``; compared in parts, so that memory stays bounded.
-
-    Returns:
-        ``(P,)``.
-    """
-    best = torch.full((len(features),), -1.0, device=features.device)
-    for part in memory.split(CHUNK):
-        best = torch.maximum(best, (features @ part.T).amax(dim=1))
-    return 1 - best
 
 
 @dataclass(frozen=True)

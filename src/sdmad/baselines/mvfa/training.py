@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdmad.baselines.components.minimise import minimise
+from sdmad.baselines.components.minimise import Schedule, minimise
 from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower
 from sdmad.baselines.mvfa.losses import detection_loss, segmentation_loss
 
@@ -50,21 +50,13 @@ class Training:
         logits: scaled cosines with both states, ``(n, P, 2)``, of features ``(n, T, D)``.
         pool: last tokens to unit-length image embeddings.
         second_sigmoid: take a probability for a logit, as the authors do.
-        epochs: passes over the images.
-        batch_size: images a step.
-        learning_rate: of Adam.
-        betas: of Adam.
-        seed: of the order of the images.
+        schedule: of the steps.
     """
 
     logits: Callable[[Tensor], Tensor]
     pool: Callable[[Tensor, object], Tensor]
     second_sigmoid: bool
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    betas: tuple[float, float]
-    seed: int
+    schedule: Schedule
 
 
 def train_side_by_side(
@@ -101,12 +93,8 @@ def train_side_by_side(
         loss_of,
         (tower if every else tower.detection).parameters(),
         len(lessons.frozen),
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        betas=training.betas,
-        seed=training.seed,
-        system="MVFA",
+        training.schedule,
+        "MVFA",
     )
 
 

@@ -17,15 +17,21 @@ from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCategory
+from sdmad.baselines.components.nearest import nearest_distance
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side
-from sdmad.baselines.components.state_prompts import compose, mean_direction
+from sdmad.baselines.components.state_prompts import (
+    NORMAL_STATES,
+    Phrases,
+    category_words,
+    compose,
+    mean_direction,
+)
 from sdmad.baselines.registry import Build, System
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 
 WINDOW_BATCH = 512  # windows that go through the tower together
-WITHOUT = ("flaw", "defect", "damage")
 KINDS = (
     "cropped",
     "close-up",
@@ -55,15 +61,9 @@ class WinCLIPSettings:
 
     windows: tuple[int, ...] = (2, 3)
     temperature: float = 0.07
-    normal: tuple[str, ...] = (
-        "{}",
-        "flawless {}",
-        "perfect {}",
-        "unblemished {}",
-        *(f"{{}} without {word}" for word in WITHOUT),
-    )
-    abnormal: tuple[str, ...] = ("damaged {}", *(f"{{}} with {word}" for word in WITHOUT))
-    templates: tuple[str, ...] = (
+    normal: Phrases = NORMAL_STATES
+    abnormal: Phrases = ("damaged {}", "{} with flaw", "{} with defect", "{} with damage")
+    templates: Phrases = (
         *(f"a {kind} photo of {a} {{}}." for kind in KINDS for a in ("a", "the")),
         *(f"a photo of {a} {{}} for {purpose}." for purpose in PURPOSES for a in ("a", "the")),
     )
@@ -175,7 +175,7 @@ def harmonic_map(scores: Tensor, members: Tensor, patches: int) -> Tensor:
     return covers.sum(dim=0) / (inverse @ covers)
 
 
-def nearest_distance(query: Tensor, references: Tensor) -> Tensor:
+def reference_distance(query: Tensor, references: Tensor) -> Tensor:
     """Half the cosine distance of each vector to the nearest one of the references.
 
     Args:
@@ -186,8 +186,8 @@ def nearest_distance(query: Tensor, references: Tensor) -> Tensor:
         Shape ``(n, M)``, from 0 to 1.
     """
     bank = references.flatten(0, 1)
-    near = torch.stack([(image @ bank.T).amax(dim=1) for image in query])
-    return ((1 - near) / 2).clamp(min=0)
+    near = torch.stack([nearest_distance(image, bank) for image in query])
+    return (near / 2).clamp(min=0)
 
 
 class NormalViews:
@@ -274,9 +274,9 @@ class WinCLIP(AnomalyDetector):
     def _distance_map(self, views: Views, normal: Views) -> Tensor:
         """Mean over window sizes and patches of the distances to normal ones, ``(n, P)``."""
         patches = views.patches.shape[1]
-        maps = [nearest_distance(views.patches, normal.patches)]
+        maps = [reference_distance(views.patches, normal.patches)]
         for own, theirs, members in zip(views.windows, normal.windows, self.members, strict=True):
-            maps.append(harmonic_map(nearest_distance(own, theirs), members, patches))
+            maps.append(harmonic_map(reference_distance(own, theirs), members, patches))
         return torch.stack(maps).mean(dim=0)
 
     def score_pixels(self, pixels: Tensor) -> Tensor:
@@ -360,7 +360,7 @@ def build_winclip(
     def make(category: str | None) -> WinCLIP:
         states = settings.abnormal
         if category is not None:
-            states = (f"{{}} with {category.replace('_', ' ').lower()}",)
+            states = (f"{{}} with {category_words(category)}",)
         text = torch.stack([normal, encode(states)])
         return WinCLIP(shared, reader.members, text, settings.temperature, references)
 
@@ -368,12 +368,6 @@ def build_winclip(
 
 
 SOURCE = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
-DIFFERS = (
-    "Any backbone with a class token and square patches (theirs: ViT-B/16-plus-240). The thing in "
-    "the prompts is the modality; a category's detector has 'MODALITY with CATEGORY' for the "
-    "abnormal state. Temperature 0.07 as in public reimplementations; the authors' code is not "
-    "public. Thresholds of decisions come from the support set, scores and maps do not."
-)
 
 SYSTEMS = (
     System(
@@ -385,7 +379,6 @@ SYSTEMS = (
         published=WinCLIPSettings(),
         single=True,
         maps=True,
-        differs=DIFFERS,
     ),
     System(
         "winclip-few",
@@ -396,9 +389,5 @@ SYSTEMS = (
         published=WinCLIPSettings(),
         single=True,
         maps=True,
-        differs=(
-            f"{DIFFERS} Every category's detector compares with the same normal images, so that "
-            "only its prompts tell categories apart."
-        ),
     ),
 )

@@ -19,7 +19,7 @@ from sdmad.baselines.winclip.detector import (
     WindowReader,
     build_winclip,
     harmonic_map,
-    nearest_distance,
+    reference_distance,
     window_patches,
 )
 from sdmad.errors import InputError
@@ -70,7 +70,7 @@ def test_a_score_of_zero_makes_its_patches_zero():
 def test_the_distance_is_to_the_nearest_reference_anywhere():
     x, y, diagonal = [1.0, 0.0], [0.0, 1.0], [0.6, 0.8]
     references = torch.tensor([[x, x], [y, x]])
-    found = nearest_distance(torch.tensor([[diagonal, y], [[-1.0, 0.0], x]]), references)
+    found = reference_distance(torch.tensor([[diagonal, y], [[-1.0, 0.0], x]]), references)
     np.testing.assert_allclose(found, [[(1 - 0.8) / 2, 0], [0.5, 0]], atol=1e-7)
 
 

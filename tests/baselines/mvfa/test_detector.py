@@ -9,11 +9,9 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import normalize
 
 from sdmad.baselines.components.anomaly import Lesson
-from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
+from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower
 from sdmad.baselines.mvfa.detector import MVFA, TEMPLATES, MVFASettings, mix_over_set
-from sdmad.baselines.mvfa.losses import detection_loss, segmentation_loss
-from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
-from sdmad.baselines.mvfa.training import Lessons, Training, lesson_losses
+from sdmad.baselines.mvfa.memory import Range
 from sdmad.baselines.registry import Build, load_system
 from sdmad.errors import InputError
 from tests.conftest import draw_pictures
@@ -80,33 +78,6 @@ def test_the_text_features_are_means_of_245_and_175_sentences(tiny_backbone, tra
     torch.testing.assert_close(trained.text[0], expected)
 
 
-def test_the_detection_loss_is_worked_by_hand():
-    # Patches with the odds 1 and 3 have 0.5 and 0.75: the image has 0.625.
-    logits = torch.tensor([[[0.0, 0.0], [0.0, math.log(3)]]])
-    one = torch.ones(1)
-    assert detection_loss(logits, one).item() == pytest.approx(-math.log(0.625))
-    assert detection_loss(logits, 0 * one).item() == pytest.approx(-math.log(0.375))
-    twice = math.log(1 + math.exp(-0.625))
-    assert detection_loss(logits, one, second_sigmoid=True).item() == pytest.approx(twice)
-
-
-def test_the_detection_loss_stays_finite_where_a_probability_is_no_number():
-    logits = torch.tensor([[[200.0, 0.0]]], requires_grad=True)
-    loss = detection_loss(logits, torch.ones(1))
-    loss.backward()
-    assert loss.item() == pytest.approx(200)
-    assert logits.grad.flatten().tolist() == pytest.approx([1, -1])
-
-
-def test_the_segmentation_loss_is_worked_by_hand():
-    # Every pixel has 0.75 of abnormal, and one of four is abnormal.
-    logits = torch.tensor([[[0.0, math.log(3)]] * 4])
-    mask = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    focal = (0.0625 * -math.log(0.75) + 3 * 0.5625 * -math.log(0.25)) / 4
-    dice = 1 - (2 * 0.75 + 1) / (3 + 1 + 1)
-    assert segmentation_loss(logits, mask).item() == pytest.approx(focal + dice, abs=1e-4)
-
-
 def test_the_published_tower_has_8_adapters_of_12_58_million(make_clip):
     class Large:
         depth, widths = 24, (1024,) * 24
@@ -137,26 +108,6 @@ def test_the_stream_is_eight_tenths_of_itself(tiny_backbone, pixels):
         torch.testing.assert_close(found, normalize(inner, dim=-1))
         expected = expected + 0.1 * leaky(inner @ branch["6"].outer[0].T)
     torch.testing.assert_close(last, expected)
-
-
-def test_an_image_becomes_eleven():
-    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8)
-    many = augment(images)
-    assert many.shape == (22, 3, 8, 8)
-    assert torch.equal(many[:2], images)
-    assert torch.equal(many[18:20], images.flip(-1))
-    assert torch.equal(many[20:], images.flip(-2))
-    turned = augment(images, angles=(90.0,), shift=0.25)  # a quarter of half of 8 is one pixel
-    torch.testing.assert_close(turned[2:4], images.rot90(1, (2, 3)), atol=1e-3, rtol=1e-4)
-    torch.testing.assert_close(turned[4:6, :, :-1, :-1], images[:, :, 1:, 1:])
-    flat = augment(torch.ones(1, 1, 8, 8))
-    torch.testing.assert_close(flat, torch.ones_like(flat))  # mirrored at the edges, not darkened
-
-
-def test_the_distance_is_to_the_nearest_stored_token():
-    memory = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
-    features = torch.tensor([[0.6, 0.8], [-1.0, 0.0], [0.0, -1.0]])
-    assert nearest_distance(features, memory).tolist() == pytest.approx([0.2, 0.0, 1.0])
 
 
 def test_the_memory_holds_all_tokens_of_the_augmented_normal_images(trained):
@@ -266,44 +217,6 @@ def test_thresholds_compare_no_image_with_itself(tiny_backbone, pixels, masks, t
     assert (honest[~ABNORMAL] > remembered[~ABNORMAL]).all()
 
 
-TOY_LOGITS = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])
-"""Of normal and abnormal, a level each: an abnormal probability of a half and of three quarters."""
-
-
-def toy_losses(masks, second_sigmoid=False):
-    """The lesson of one abnormal image, whose two patches all have a level's logits."""
-    levels = [
-        LevelFeatures(torch.zeros(1, 5, 2), row.expand(1, 5, 2).contiguous()) for row in TOY_LOGITS
-    ]
-    lessons = Lessons(
-        torch.zeros(1, 5, 3),
-        None,
-        torch.ones(1, 1),
-        torch.zeros(1, 1, 4, 4, dtype=torch.bool) if masks is None else masks[None, None],
-        torch.tensor([[masks is not None]]),
-        segment=masks is not None,
-    )
-    training = Training(
-        lambda features: features[:, 1:], None, second_sigmoid, 1, 1, 1e-3, (0.5, 0.999), 0
-    )
-    loss, _ = lesson_losses(lambda *_: (levels, None), lessons, training, torch.tensor([0]))
-    return loss.item()
-
-
-def test_the_losses_of_two_levels_add_up():
-    found = -math.log(0.5) - math.log(0.75)
-    assert toy_losses(None) == pytest.approx(found)
-    mask = torch.zeros(4, 4, dtype=torch.bool)
-    mask[:2] = True
-    everywhere_half = segmentation_loss(torch.zeros(1, 4, 2), mask[None].float()).item()
-    assert toy_losses(mask) == pytest.approx(found + 2 * everywhere_half)
-
-
-def test_the_published_second_sigmoid_takes_the_probability_for_a_logit():
-    flawed = math.log(1 + math.exp(-0.5)) + math.log(1 + math.exp(-0.75))
-    assert toy_losses(None, second_sigmoid=True) == pytest.approx(flawed)
-
-
 def test_the_published_form_trains_with_its_second_sigmoid(tiny_backbone):
     with pytest.warns(UserWarning, match="second sigmoid"):
         flawed = MVFA("picture", tiny_backbone, MVFASettings(compat="published"))
@@ -336,7 +249,7 @@ def test_published_flaws_are_announced(tiny_backbone, pixels):
     with pytest.warns(UserWarning, match="second sigmoid"):
         flawed = MVFA("picture", tiny_backbone, MVFASettings(epochs=1, compat="published"))
     assert flawed.backbone.activation == "gelu"
-    raw = flawed.own(pixels)
+    raw = flawed.to_input(pixels)
     assert raw.min() > -0.01
     assert raw.max() < 1.01
     assert flawed.published
@@ -372,5 +285,5 @@ def test_the_registry_builds_one_a_category(small_bank, tiny_backbone):
         built = load_system("mvfa").build(Build(small_bank, tiny_backbone, 5, lambda: None))
     assert built.has_maps
     assert [one.category for one in (built.general, *built.single)] == [None, "Ring", "Bar", "Dots"]
-    assert built.general.thing == "picture"
+    assert built.general.modality == "picture"
     assert built.general.settings == MVFASettings()

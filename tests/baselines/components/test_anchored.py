@@ -10,7 +10,7 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
-from sdmad.errors import InputError
+from sdmad.detector.base import TrainingSet
 
 
 def test_a_logit_is_the_log_odds_of_the_softmax_over_category_and_normal():
@@ -53,19 +53,7 @@ def test_scores_are_found_above_zero_and_the_largest_is_the_abnormality():
 def test_the_support_set_is_embedded_as_the_backbone_does(tiny_backbone, pictures):
     images, labels = pictures
     many, truth = [*images] * 3, np.concatenate([labels] * 3)  # more than a batch
-    features, values = encode_support(tiny_backbone, many, truth, 3)
+    features, values = encode_support(tiny_backbone, TrainingSet(many, truth, (None,) * len(many)))
     whole = tiny_backbone.encode_image(tiny_backbone.preprocessing(many))
     torch.testing.assert_close(features, whole, atol=1e-6, rtol=0)
     assert np.array_equal(values.numpy(), truth)
-
-
-def test_mistakes_are_refused(tiny_backbone, pictures):
-    images, labels = pictures
-    with pytest.raises(InputError, match=r"\(12, 2\)"):
-        encode_support(tiny_backbone, images, labels, 2)
-    with pytest.raises(InputError, match="no image to fit on"):
-        encode_support(tiny_backbone, [], np.zeros((0, 3)), 3)
-    with pytest.raises(InputError, match="list of images"):
-        encode_support(tiny_backbone, "picture.png", labels, 3)
-    with pytest.raises(InputError, match="every label of the support set is unknown"):
-        encode_support(tiny_backbone, images, np.full((12, 3), np.nan), 3)
