@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import get_args
 
 import torch
 
 from sdmad.backbones import Backbone
+from sdmad.choices import Precision
 from sdmad.errors import InputError
 
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = get_args(Precision)
 
 
 def has_bfloat16(device: torch.device) -> bool:
