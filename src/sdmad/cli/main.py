@@ -83,5 +83,5 @@ def run() -> None:
         sys.exit(FAULT)
     except Exception:
         traceback.print_exc()
-        complain("this is a fault of sdmad; please report it with the lines above")
+        complain("this is a fault of sdmad; please report it with these lines")
         sys.exit(FAULT)
