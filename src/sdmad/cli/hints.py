@@ -12,9 +12,9 @@ from typer.core import TyperCommand
 RENAMED = {
     "demo": {"--modality": "MODALITY without an option, as in: sdmad demo chest"},
     "predict": {"--format": "--json for JSON lines; without it CSV is written"},
-    "check": {"--images": "--labels"},
-    "stress": {"--data": "--labels"},
-    "generate": {
+    "signs check": {"--images": "--labels"},
+    "signs stress": {"--data": "--labels"},
+    "signs generate": {
         "--modality": 'MODALITY without an option, as in: sdmad signs generate "brain MRI" Glioma',
         "--categories": "CATEGORY... without an option, behind MODALITY",
     },
@@ -27,7 +27,7 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments."""
-        for old, new in RENAMED.get(self.name or "", {}).items():
+        for old, new in RENAMED.get(ctx.command_path.removeprefix("sdmad "), {}).items():
             if any(given.partition("=")[0] == old for given in args):
                 ctx.fail(f"{old} is now {new}")
         try:
