@@ -28,7 +28,7 @@ $(EXTRAS)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct)
-	$(BIN)/sdmad demo --modality $(DEMO) --out demo --force
+	$(BIN)/sdmad demo $(DEMO) --out demo --force
 
 test: $(VENV)/installed  ## lint, types, tests and doctests
 	$(BIN)/ruff check .

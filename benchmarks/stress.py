@@ -29,7 +29,7 @@ from sdmad.table import Table
 
 HEAD = """# Does sign selection pay with noisy signs?
 Written by `make stress`; do not edit by hand. Phantoms in the *test* style, nano backbone. For one
-bank: `sdmad signs stress brain --out stress/brain`; for your own images add `--data LABELS.csv`.
+bank: `sdmad signs stress brain`; for your own images add `--labels LABELS.csv`.
 """
 
 

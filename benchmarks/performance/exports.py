@@ -37,7 +37,8 @@ from sdmad.export.runtime import compiled
 from sdmad.phantoms.cases import draw_cases, load_modality
 
 CORES, BATCH, ROUNDS, CALIBRATION = 2, 4, 9, 16
-PRECISIONS = ("f32", "bf16", "int8")
+NAMES = {"f32": "float32", "bf16": "bfloat16", "int8": "int8"}
+PRECISIONS = tuple(NAMES)
 FEWER = (196, 168)  # pixels of ViT-L/14: 14 x 14 and 12 x 12 patches for 17 x 17
 SYSTEMS = (
     "bare torch f32",
@@ -103,7 +104,7 @@ def convert(work: Path, system: str) -> None:
     detector = SDMAD.load(work / f"model-{size}", work / "clip")
     images = squares(CALIBRATION, size).astype(np.float32).transpose(0, 3, 1, 2)
     if kind == "export":
-        exports.save(exports.build(detector, precision, list(images)), folder)
+        exports.save(exports.build(detector, NAMES[precision], list(images)), folder)
         return
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = exports.converted(Bare(detector, dtype), (3, size, size), "squares")
@@ -127,8 +128,7 @@ def runner(work: Path, system: str) -> Callable[[], Any]:
             return lambda: run({"squares": planes})["features"]
         shades = {"black": np.zeros(BATCH, np.float32), "white": np.full(BATCH, 255, np.float32)}
         return lambda: run({"pixels": batch.astype(np.uint16), **shades})["scores"]
-    name = {"f32": "float32", "bf16": "bfloat16"}[precision]
-    detector = SDMAD.load(work / f"model-{size}", work / "clip", precision=name)
+    detector = SDMAD.load(work / f"model-{size}", work / "clip", precision=NAMES[precision])
     pixels = detector.backbone_.preprocessing.standardise(list(batch))
     if kind == "detector":
         return lambda: detector.score_pixels(pixels).scores

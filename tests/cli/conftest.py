@@ -1,5 +1,6 @@
 """Fixtures for the command line's tests."""
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 
 from sdmad import SDMADConfig
 from sdmad.cli import main
-from sdmad.cli.steps import PRESETS
+from sdmad.cli.steps.fitting import PRESETS
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Outcome:
     status: int
     out: str
     err: str
+
+    @property
+    def said(self) -> str:
+        """Standard error without the frame and the line breaks of a message of the parser."""
+        return " ".join(re.sub(r"[╭─╮│╰╯]", " ", self.err).split())
 
 
 @pytest.fixture(autouse=True)

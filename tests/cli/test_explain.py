@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from sdmad import SDMAD
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.reporting.explanations import explanation_table
 
 
@@ -19,7 +20,7 @@ def test_the_table_shows_every_sign_and_marks_the_deciding_ones(sdmad, model_fol
     assert done.status == 0, done.err
     model = SDMAD.load(model_folder)
     explanation = model.explain(image_path)
-    for sentence in model.bank.sentences:
+    for sentence in model.bank_.sentences:
         assert sentence in done.out
     assert "[red]picture.png" in done.out
     assert f"{explanation.anchor_similarity:.3f}" in done.out
@@ -88,3 +89,35 @@ def test_maps_replace_nothing_without_force(sdmad, model_folder, image_path, tmp
     assert "--force" in done.err
     assert sdmad("explain", model_folder, image_path, "--maps", kept.parent, "--force").status == 0
     assert not kept.exists()
+
+
+def test_another_rule_and_its_normal_images_decide(
+    sdmad, model_folder, image_path, pictures, tmp_path
+):
+    normals = tmp_path / "normals"
+    normals.mkdir()
+    for i, picture in enumerate(pictures[0][:8]):
+        Image.fromarray(picture).save(normals / f"{i}.png")
+    rule = ("--decision", "fpr:0.25", "--normals", normals)
+    done = sdmad("explain", model_folder, image_path, "--json", *rule)
+    assert done.status == 0, done.err
+    model = SDMAD.load(model_folder).with_inference(decision="fpr:0.25")
+    model.fit_thresholds(sorted(normals.iterdir()))
+    found = {c["category"]: c["found"] for c in json.loads(done.out)["categories"]}
+    assert found == {c.category: c.found for c in model.explain(image_path).categories}
+    done = sdmad("explain", model_folder, image_path, "--decision", "fpr:0.25")
+    assert done.status == 2
+    assert "--normals FOLDER" in done.err
+
+
+def test_the_towers_precision_is_the_readers_choice(sdmad, model_folder, image_path, monkeypatch):
+    asked = []
+    load = SignDetector.load
+
+    def record(*arguments):
+        asked.append(arguments[3])
+        return load(*arguments)
+
+    monkeypatch.setattr(SignDetector, "load", record)
+    assert sdmad("explain", model_folder, image_path, "--precision", "auto").status == 0
+    assert asked == ["auto"]

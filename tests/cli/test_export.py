@@ -28,8 +28,8 @@ def test_predict_runs_an_export_as_it_runs_a_model(sdmad, model_folder, images, 
     assert "checked on 18 random images" in done.err
     assert "0 of 54 decisions changed" in done.err
     (images / "broken.png").write_bytes(b"")
-    expected = sdmad("predict", model_folder, images, "--format", "jsonl")
-    found = sdmad("predict", graph, images, "--format", "jsonl")
+    expected = sdmad("predict", model_folder, images, "--json")
+    found = sdmad("predict", graph, images, "--json")
     assert (found.status, expected.status) == (3, 3)
     assert found.err == expected.err
     for mine, theirs in zip(found.out.splitlines(), expected.out.splitlines(), strict=True):
@@ -50,7 +50,7 @@ def test_predict_runs_an_export_as_it_runs_a_model(sdmad, model_folder, images, 
 
 def test_what_cannot_be_exported_is_refused_before_the_model_is_read(sdmad, tmp_path):
     done = sdmad(
-        "export", "nowhere", "--format", "onnx", "--precision", "bf16", "--out", tmp_path / "x"
+        "export", "nowhere", "--format", "onnx", "--precision", "bfloat16", "--out", tmp_path / "x"
     )
     assert done.status == 2
     assert "no bfloat16 kernels" in done.err

@@ -93,6 +93,33 @@ def test_wrong_usage_is_status_two(sdmad, arguments):
     assert "Usage" in done.err
 
 
+def test_a_fault_of_sdmad_is_status_one_and_asks_to_be_reported(sdmad, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("sdmad.signs.SignBank.load", broken)
+    done = sdmad("signs", "show", "brain")
+    assert done.status == 1
+    assert "ZeroDivisionError: division by zero" in done.err
+    assert done.err.endswith("error: this is a fault of sdmad; please report it with these lines\n")
+
+
+def test_a_reader_that_goes_away_is_status_one_without_a_word():
+    code = (
+        "import os, sys\n"
+        "from sdmad.cli.main import run\n"
+        "read, write = os.pipe()\n"
+        "os.close(read)\n"
+        "os.dup2(write, 1)\n"
+        "sys.argv = ['sdmad', 'signs', 'show', 'chest']\n"
+        "run()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_ctrl_c_is_status_130_and_one_line(sdmad, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -48,17 +48,17 @@ def test_fit_and_evaluate_read_phantoms_back(sdmad, tmp_path, tiny_clip):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (["--style", "clinical"], "no acquisition style 'clinical'"),
+        (["--style", "clinical"], "'clinical' is not one of 'pretraining', 'validation', 'test'."),
         (["--size", "4000"], "96 to 2048"),
     ],
 )
 def test_mistakes_leave_nothing_behind(sdmad, tmp_path, extra, said):
     done = sdmad("phantom", "oct", "--images", 2, *extra, "--out", tmp_path / "phantoms")
     assert done.status == 2
-    assert said in done.err
+    assert said in done.said
     assert list(tmp_path.iterdir()) == []
     done = sdmad("phantom", "knee", "--out", tmp_path / "phantoms")
-    assert "no phantom modality 'knee'; there are brain, chest, oct" in done.err
+    assert "'knee' is not one of 'brain', 'chest', 'oct'." in done.said
 
 
 def test_nothing_is_replaced_without_force(sdmad, tmp_path):

@@ -46,7 +46,7 @@ def test_csv_has_a_row_an_image_with_scores_decisions_and_top_signs(sdmad, model
 
 def test_json_lines_say_the_same(sdmad, model_folder, images):
     rows = read(sdmad("predict", model_folder, images).out)
-    done = sdmad("predict", model_folder, images, "--format", "jsonl")
+    done = sdmad("predict", model_folder, images, "--json")
     assert done.status == 0, done.err
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [line["file"] for line in lines] == [row["file"] for row in rows]
@@ -88,7 +88,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_any_work(
     assert str(tmp_path / out) in done.err
 
 
-@pytest.mark.parametrize("layout", ["csv", "jsonl"])
+@pytest.mark.parametrize("layout", [[], ["--json"]], ids=["csv", "jsonl"])
 def test_unreadable_images_are_named_and_skipped_with_status_three(
     sdmad, model_folder, images, layout
 ):
@@ -96,14 +96,14 @@ def test_unreadable_images_are_named_and_skipped_with_status_three(
     (images / "002.png").write_bytes((images / "003.png").read_bytes()[:60])
     (images / "004.png").write_text("not an image")
     Image.new("L", (1, 1)).save(images / "dot.png")
-    done = sdmad("predict", model_folder, images, "--format", layout)
+    done = sdmad("predict", model_folder, images, *layout)
     assert done.status == 3
     for name in ("001.png", "002.png", "004.png", "dot.png"):
         assert any(
             line.startswith(f"error: {images / name}: ") for line in done.err.splitlines()
         ), name
     assert "4 of 7 images could not be read and were skipped" in done.err
-    rows = done.out.splitlines()[1:] if layout == "csv" else done.out.splitlines()
+    rows = done.out.splitlines() if layout else done.out.splitlines()[1:]
     assert len(rows) == 3
 
 
@@ -113,7 +113,7 @@ def test_nothing_readable_gives_no_row(sdmad, model_folder, tmp_path):
     done = sdmad("predict", model_folder, bad)
     assert done.status == 3
     assert len(done.out.splitlines()) == 1
-    done = sdmad("predict", model_folder, bad, "--format", "jsonl")
+    done = sdmad("predict", model_folder, bad, "--json")
     assert (done.status, done.out) == (3, "")
 
 
@@ -158,9 +158,9 @@ def test_a_file_name_in_another_encoding_does_no_harm(sdmad, model_folder, image
         shutil.copy(images / "000.png", odd)
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    for layout in ("csv", "jsonl"):
-        out = tmp_path / f"scores.{layout}"
-        done = sdmad("predict", model_folder, odd, "--format", layout, "--out", out)
+    for layout in ([], ["--json"]):
+        out = tmp_path / f"scores{len(layout)}"
+        done = sdmad("predict", model_folder, odd, *layout, "--out", out)
         assert done.status == 0, done.err
         assert "na\\udcefve.png" in out.read_text(encoding="utf-8")
 

@@ -74,7 +74,7 @@ def test_maps_hold_what_the_detector_says_at_the_images_size(sdmad, model_folder
             if row["map"] == "category":
                 expected = small.categories[0, model.categories.index(row["category"])]
             elif row["map"] == "sign":
-                expected = small.signs[0, model.bank.sentences.index(row["sign"])]
+                expected = small.signs[0, model.bank_.sentences.index(row["sign"])]
             wanted = resize_map(expected, shape)
             found = values(maps / row["written"])
             np.testing.assert_allclose(found, wanted, atol=HALF_A_STEP)

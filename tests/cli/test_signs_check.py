@@ -17,7 +17,7 @@ def test_the_measures_are_shown(sdmad, small_bank, small_bank_file, tiny_clip, t
 def test_images_add_each_signs_auroc_and_unreadable_ones_are_told(
     sdmad, small_bank_file, tiny_clip, data
 ):
-    arguments = ["signs", "check", small_bank_file, "--backbone", tiny_clip, "--images", data]
+    arguments = ["signs", "check", small_bank_file, "--backbone", tiny_clip, "--labels", data]
     done = sdmad(*arguments)
     assert done.status == 0, done.err
     assert "AUROC: the sign alone" in " ".join(done.out.split())

@@ -18,7 +18,7 @@ def server(monkeypatch):
 def arguments(server, tmp_path, make_clip):
     """All of `sdmad signs generate`; the tiny backbone reads 120 bytes."""
     return [
-        *("signs", "generate", "--modality", "picture", "--categories", "Ring", "Long bar"),
+        *("signs", "generate", "picture", "Ring", "Long bar"),
         *("--model", "small:8b", "--base-url", server.url, "--out", tmp_path / "bank.yaml"),
         *("--cache", tmp_path / "answers", "--signs-per-category", 4),
         *("--backbone", make_clip(context_length=120)),

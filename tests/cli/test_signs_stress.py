@@ -25,7 +25,7 @@ def quick(monkeypatch):
 def test_the_results_are_written_and_told(sdmad, small_bank_file, data, tiny_clip, tmp_path):
     out = tmp_path / "stress"
     done = sdmad(
-        *("signs", "stress", small_bank_file, "--data", data, "--backbone", tiny_clip),
+        *("signs", "stress", small_bank_file, "--labels", data, "--backbone", tiny_clip),
         *("--shots", 1, "--seeds", 1, "--out", out),
     )
     assert done.status == 0, done.err
@@ -42,10 +42,10 @@ def test_a_users_mistakes_end_in_one_line(sdmad, small_bank_file, data, tiny_cli
     assert "no phantoms of 'picture'" in done.err
     assert "Traceback" not in done.err
     (tmp_path / "file").write_text("in the way")
-    done = sdmad(*mine, "--data", data, "--out", tmp_path / "file")
+    done = sdmad(*mine, "--labels", data, "--out", tmp_path / "file")
     assert done.status == 2
     assert "a file is in the way" in done.err
     (data.parent / "000.png").write_text("no picture")
-    done = sdmad(*mine, "--data", data, "--out", tmp_path / "out", "--shots", 1, "--seeds", 1)
+    done = sdmad(*mine, "--labels", data, "--out", tmp_path / "out", "--shots", 1, "--seeds", 1)
     assert done.status == 2
     assert "000.png" in done.err

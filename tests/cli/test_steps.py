@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from sdmad import SDMADConfig
-from sdmad.cli.steps import (
+from sdmad.cli.steps.fitting import (
     PRESETS,
     FitRequest,
     fit_on_table,
-    load_with_decision,
     make_config,
     support_path,
 )
+from sdmad.cli.steps.loading import load_with_decision
 from sdmad.errors import InputError, ModelError
 
 
@@ -35,8 +35,6 @@ def request_for(tmp_path, make_data, small_bank_file, tiny_clip):
 def test_presets_and_decisions_make_a_config():
     assert make_config("paper", None) == SDMADConfig.paper()
     assert make_config("paper", "mean").decision == "mean"
-    with pytest.raises(InputError, match="no preset 'best'; there are recommended, paper"):
-        make_config("best", None)
     with pytest.raises(InputError, match="fpr:RATE"):
         make_config("paper", "fpr:7")
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import sdmad
 from sdmad import SDMAD, SDMADConfig
+from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError, ModelError, NotFittedError
 
 QUICK = SDMADConfig(epochs=1)
@@ -343,6 +344,17 @@ def test_a_loaded_model_is_an_estimator_with_its_parameters(model_folder, tiny_b
     again = clone(detector).fit(*pictures)
     assert again.config == detector.config_
     assert np.array_equal(again.head_.keep.numpy(), detector.head_.keep.numpy())
+
+
+def test_a_fitted_detector_without_an_estimator_scores_alike_and_learns_nothing(
+    model_folder, tiny_backbone, pictures
+):
+    images, labels = pictures
+    plain = SignDetector.load(model_folder, tiny_backbone)
+    whole = SDMAD.load(model_folder, tiny_backbone)
+    assert np.array_equal(plain.decision_function(images), whole.decision_function(images))
+    with pytest.raises(InputError, match="fitted already"):
+        plain.fit(images, labels)
 
 
 def test_the_settings_of_the_command_line_are_parameters(small_bank, tiny_clip, pictures):

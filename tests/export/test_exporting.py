@@ -136,13 +136,13 @@ def test_nothing_is_left_of_a_refused_export(fitted, openvino_export, tmp_path, 
             shutil.copy(openvino_export / name, arguments[-1])
 
     monkeypatch.setattr("sdmad.export.exporting._write_graph", copied)
-    monkeypatch.setitem(verify.TOLERANCES, "f32", verify.Tolerance(cosine=0, score=0))
+    monkeypatch.setitem(verify.TOLERANCES, "float32", verify.Tolerance(cosine=0, score=0))
     with pytest.raises(ModelError, match="Nothing was written"):
         export_model(fitted, tmp_path / "export", "openvino")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
 def test_lower_precision_stays_near_the_model(fitted, folder, tmp_path, precision):
     pytest.importorskip("openvino", reason="needs the extra sdmad[openvino]")
     pytest.importorskip("nncf", reason="needs the extra sdmad[openvino]")
@@ -168,11 +168,11 @@ def test_support_images_are_known_by_their_hashes(fitted, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("runtime", "precision", "message"),
     [
-        ("onnx", "bf16", "no bfloat16 kernels"),
+        ("onnx", "bfloat16", "no bfloat16 kernels"),
         ("onnx", "int8", "SmoothQuant"),
         ("openvino", "int8", "--calibration"),
-        ("tflite", "f32", "openvino or onnx"),
-        ("openvino", "f64", "f32, bf16, int8"),
+        ("tflite", "float32", "openvino or onnx"),
+        ("openvino", "float64", "float32, bfloat16, int8"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_reason(runtime, precision, message):
@@ -183,8 +183,8 @@ def test_what_cannot_be_is_refused_with_its_reason(runtime, precision, message):
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
-        ("openvino", ("openvino", "f32", None)),
-        ("onnxscript", ("onnx", "f32", None)),
+        ("openvino", ("openvino", "float32", None)),
+        ("onnxscript", ("onnx", "float32", None)),
         ("nncf", ("openvino", "int8", "folder")),
     ],
 )

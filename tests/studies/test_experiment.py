@@ -117,7 +117,7 @@ def test_the_demo_leaves_phantoms_a_model_and_a_report_with_every_system(
     small_demo, tmp_path, monkeypatch, capsys
 ):
     out = tmp_path / "demo"
-    assert run(monkeypatch, "--modality", "oct", "--shots", 1, "--out", out) == 0
+    assert run(monkeypatch, "oct", "--shots", 1, "--out", out) == 0
     said = capsys.readouterr()
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert 0 <= metrics["mean_auroc"] <= 1
@@ -149,12 +149,12 @@ def test_an_interrupted_demo_leaves_nothing_behind(small_demo, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     monkeypatch.setattr(demonstration, "judge", interrupted)
-    arguments = ("--modality", "oct", "--shots", 1, "--out", tmp_path / "demo")
+    arguments = ("oct", "--shots", 1, "--out", tmp_path / "demo")
     assert run(monkeypatch, *arguments) == 130
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_demo_replaces_nothing_without_force(small_demo, tmp_path, monkeypatch, capsys):
     (tmp_path / "thesis.txt").write_text("years")
-    assert run(monkeypatch, "--modality", "oct", "--out", tmp_path) == 2
+    assert run(monkeypatch, "oct", "--out", tmp_path) == 2
     assert "--force" in capsys.readouterr().err

@@ -2,39 +2,133 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from sdmad.choices import PhantomModality, Precision
+from sdmad.errors import InputError, SDMADError
 
 if TYPE_CHECKING:
     from sdmad.data.images import ImageError
     from sdmad.table import Table
 
+FAULT = 1
+"""A fault was found: in a data set by ``sdmad data check``, or in sdmad itself."""
+
 USER_ERROR = 2
 SOME_UNREADABLE = 3
 INTERRUPTED = 130
+STATUSES = {
+    0: "done",
+    FAULT: "a fault: data check found one, or sdmad itself failed",
+    USER_ERROR: "something given cannot be used; the message says how to mend it",
+    SOME_UNREADABLE: "done, but some images could not be read",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+}
+"""What the exit status of a command says."""
+
+
+def _checked_decision(ctx: typer.Context, rule: str | None) -> str | None:
+    """A decision rule, refused by the parser if there is none such."""
+    from sdmad.detector.config import parse_decision
+
+    if rule is not None and not ctx.resilient_parsing:
+        with _bad_parameter():
+            parse_decision(rule)
+    return rule
+
+
+def _checked_window(ctx: typer.Context, window: str) -> str:
+    """A window setting, refused by the parser if there is none such."""
+    if not ctx.resilient_parsing:
+        from sdmad.data.windows import parse_window
+
+        with _bad_parameter():
+            parse_window(window)
+    return window
+
+
+def _checked_device(device: str) -> str:
+    """A device's name, refused by the parser if it can be none."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise typer.BadParameter(f"{device!r} is none of auto, cpu, cuda and cuda:NUMBER")
+    return device
+
+
+@contextmanager
+def _bad_parameter() -> Iterator[None]:
+    try:
+        yield
+    except SDMADError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _offer(*values: str) -> Callable[[str], list[str]]:
+    """Complete an open value by the words that it may begin with."""
+    return lambda incomplete: [value for value in values if value.startswith(incomplete)]
+
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace what the directory holds.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
-Shots = Annotated[int, typer.Option("--shots", min=1, help="Images a category to learn from.")]
-BackboneName = Annotated[
-    str, typer.Option("--backbone", help="nano, a folder, a hub name, open_clip:... or medclip:...")
+ResultsOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Directory to write; one named after the study if not given."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Precision = Annotated[
-    Literal["float32", "bfloat16", "auto"],
-    typer.Option("--precision", help="Of the towers: float32, bfloat16 or auto."),
+FileOut = Annotated[
+    Path | None, typer.Option("--out", "-o", help="File to write; else standard output.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON in place of a table.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Draws of the support set.")]
+Shots = Annotated[int, typer.Option("--shots", min=1, help="Images a category to learn from.")]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size", min=1, help="Input side in pixels; the backbone's own if not given."
+    ),
+]
+Window = Annotated[
+    str,
+    typer.Option(
+        "--window",
+        callback=_checked_window,
+        autocompletion=_offer("auto", "full", "percentiles"),
+        help="Grey values: auto (the file's own), full, percentiles, or CENTER,WIDTH: 40,400.",
+    ),
+]
+_backbone = typer.Option(
+    "--backbone",
+    help="nano, a folder, a hub name, open_clip:... or medclip:...; of a saved model, where "
+    "its own is here.",
+)
+BackboneName = Annotated[str, _backbone]
+ModelBackbone = Annotated[str | None, _backbone]
+MedCLIP = Annotated[str | None, typer.Option("--medclip", help="Folder with MedCLIP's weights.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        callback=_checked_device,
+        autocompletion=_offer("auto", "cpu", "cuda"),
+        help="auto, cpu, cuda or cuda:1.",
+    ),
+]
+TowerPrecision = Annotated[
+    Precision, typer.Option("--precision", help="Of the towers; auto: bfloat16 where it is native.")
 ]
 Decision = Annotated[
     str | None,
     typer.Option(
         "--decision",
+        callback=_checked_decision,
+        autocompletion=_offer("paper", "mean", "fpr:"),
         help="When a category is found: paper (Eq. 8), mean, or fpr:0.05 with --normals.",
     ),
 ]
@@ -42,6 +136,26 @@ Normals = Annotated[
     Path | None,
     typer.Option("--normals", help="Folder of normal images that set fpr thresholds."),
 ]
+Maps = Annotated[
+    Path | None,
+    typer.Option("--maps", help="Folder to write: where each image looks abnormal."),
+]
+_signs = typer.Option("--signs", help="A packaged sign bank, such as brain, or a YAML file.")
+Signs = Annotated[str, _signs]
+OtherSigns = Annotated[str | None, _signs]
+Root = Annotated[
+    Path | None, typer.Option("--root", help="Folder of the data set that --data names.")
+]
+LabelsOption = Annotated[
+    Path | None, typer.Option("--labels", help="LABELS.csv, a table of your own images.")
+]
+
+Bank = Annotated[
+    str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
+]
+Labels = Annotated[Path, typer.Argument(help="LABELS.csv: file, patient, split, labels.")]
+Model = Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")]
+Modality = Annotated[PhantomModality, typer.Argument(help="Of the phantoms.")]
 
 
 def say(text: str) -> None:
@@ -68,6 +182,40 @@ def show(tables: Iterable[Table]) -> None:
     console = Console(width=wide, highlight=False)
     for table in tables:
         console.print(table.rich())
+
+
+def results_directory(out: Path | None, name: str) -> Path:
+    """Where a study's results go: what was given, else a folder of its own here, which is told."""
+    if out is not None:
+        return out
+    say(f"results go to {name}/")
+    return Path(name)
+
+
+def data_source(
+    data: str | None, root: Path | None, labels: Path | None
+) -> tuple[str, Path | None]:
+    """Which data set was asked for, and where it lies.
+
+    Returns:
+        A name that :func:`~sdmad.data.sets.open_data_set` knows, or that of phantoms, which lie
+        nowhere yet, and the folder or the label table.
+
+    Raises:
+        InputError: if something is missing or there is too much.
+    """
+    if labels is not None:
+        if data is not None or root is not None:
+            raise InputError("--labels takes the place of --data and --root; give one of both")
+        return "table", labels
+    if data is None:
+        raise InputError("give --data NAME and --root FOLDER, or --labels LABELS.csv")
+    if data.startswith("phantom"):
+        if root is not None:
+            raise InputError(f"--data {data} is drawn; leave out --root")
+    elif root is None:
+        raise InputError(f"--data {data} needs --root FOLDER, where it lies")
+    return data, root
 
 
 @contextmanager

@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, Device, Shots, readable_warnings, say, show
+from sdmad.choices import ComparedOn
+from sdmad.cli.common import (
+    BackboneName,
+    Device,
+    ImageSize,
+    LabelsOption,
+    MedCLIP,
+    OtherSigns,
+    ResultsOut,
+    Root,
+    Seeds,
+    Shots,
+    data_source,
+    readable_warnings,
+    results_directory,
+    say,
+    show,
+)
+
+DATA: ComparedOn = "phantom-brain"
 
 
 def command(
     data: Annotated[
-        str,
-        typer.Option("--data", help="phantom-brain, phantom-chest, phantom-oct, or a data set."),
-    ] = "phantom-brain",
-    root: Annotated[Path | None, typer.Option("--root", help="The data set's folder.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory of the results.")] = Path(
-        "comparison"
-    ),
+        ComparedOn | None,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="phantom-brain, phantom-chest, phantom-oct, or as for sdmad data check.",
+            show_default=DATA,
+        ),
+    ] = None,
+    root: Root = None,
+    labels: LabelsOption = None,
+    out: ResultsOut = None,
     systems: Annotated[
         str, typer.Option("--systems", help="all, or names of --list separated by commas.")
     ] = "all",
     shots: Shots = 4,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of the support set.")] = 5,
+    seeds: Seeds = 5,
     backbone: BackboneName = "nano",
-    signs: Annotated[
-        str | None, typer.Option("--signs", help="A bank instead of the data set's own.")
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", min=1, help="Input side in pixels.")
-    ] = None,
+    signs: OtherSigns = None,
+    image_size: ImageSize = None,
     device: Device = "auto",
-    medclip: Annotated[
-        str | None, typer.Option("--medclip", help="Folder with MedCLIP's weights.")
-    ] = None,
+    medclip: MedCLIP = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="One draw, few images: to see that all of it runs.")
     ] = False,
@@ -45,16 +61,31 @@ def command(
 
     Interrupted and started again it goes on where it was; OUT keeps every outcome.
 
-    Example: `sdmad compare --data phantom-brain --systems sd-mad,linear-probe --quick --out cmp`
+    Example: `sdmad compare --data phantom-brain --systems sd-mad,linear-probe --quick`
     """
     if listing:
         _list()
         return
     from sdmad.studies.comparison import Comparison, compare
 
-    names = () if systems == "all" else tuple(name.strip() for name in systems.split(","))
+    if data is None and labels is None:
+        data = DATA
+    name, place = data_source(data, root, labels)
+    folder = results_directory(out, f"comparison-{labels.stem if labels else name}")
+    names = () if systems == "all" else tuple(one.strip() for one in systems.split(","))
     asked = Comparison(
-        data, out, root, names, shots, seeds, backbone, signs, image_size, device, medclip, quick
+        data=name,
+        out=folder,
+        root=place,
+        systems=names,
+        shots=shots,
+        seeds=seeds,
+        backbone=backbone,
+        bank=signs,
+        image_size=image_size,
+        device=device,
+        medclip=medclip,
+        quick=quick,
     )
     start = time.monotonic()
     with readable_warnings():

@@ -7,56 +7,83 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdmad.cli.common import Force, notes, readable_warnings, show
+from sdmad.choices import DataSetName
+from sdmad.cli.common import (
+    FAULT,
+    FileOut,
+    Force,
+    Json,
+    LabelsOption,
+    Root,
+    data_source,
+    notes,
+    readable_warnings,
+    show,
+)
+from sdmad.cli.hints import Command
 
 if TYPE_CHECKING:
     from sdmad.data.integrity import Report
     from sdmad.table import Table
 
-NOT_WHOLE = 1
 SHOWN_PLACES = 3
 
 app = typer.Typer(no_args_is_help=True, help="Check data sets.")
 
 
-@app.command("check")
+@app.command("check", cls=Command)
 def check(
-    data_set: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATASET",
-            help="chestxray8, oct17, fastmri-plus, bmad-NAME, mvfa-NAME (brain, liver, resc, "
-            "oct2017, rsna, camelyon16), or table.",
+    data: Annotated[
+        DataSetName | None,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="chestxray8, oct17, fastmri-plus, bmad-SET or mvfa-SET with SET one of brain, "
+            "liver, resc, oct2017, rsna, camelyon16.",
         ),
-    ],
-    root: Annotated[
-        Path, typer.Argument(metavar="ROOT", help="The data set's folder; the CSV for table.")
-    ],
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Write all findings to this file too.")
     ] = None,
+    root: Root = None,
+    labels: LabelsOption = None,
+    as_json: Json = False,
+    out: FileOut = None,
     force: Force = False,
 ) -> None:
     """Say whether a download is whole and right: PASS, WARN or FAIL a check, and how to mend it.
 
     Reads the tables and the header of every file, no pixels. Ends with status 1 if a check fails.
 
-    Example: `sdmad data check chestxray8 /data/nih --json check.json`
+    Example: `sdmad data check --data chestxray8 --root /data/nih --json --out check.json`
     """
     from sdmad.data.integrity import check_data_set
     from sdmad.data.sets import open_data_set
-    from sdmad.output import check_output_file, write_json
+    from sdmad.output import check_output_file
 
-    if json is not None:
-        check_output_file(json, force)
+    name, place = data_source(data, root, labels)
+    assert place is not None  # no phantoms here
+    if out is not None:
+        check_output_file(out, force)
     with readable_warnings():
-        report = check_data_set(open_data_set(data_set, root))
+        report = check_data_set(open_data_set(name, place))
     notes(report.notes)
-    show([*_counts(report), _findings(report)])
-    if json is not None:
-        write_json(json, report.content())
+    _tell(report, as_json, out)
     if not report.whole:
-        raise typer.Exit(NOT_WHOLE)
+        raise typer.Exit(FAULT)
+
+
+def _tell(report: Report, as_json: bool, out: Path | None) -> None:
+    from sdmad.output import json_text, write_text
+
+    tables = [*_counts(report), _findings(report)]
+    if out is None and not as_json:
+        show(tables)
+        return
+    pages = [table.markdown() for table in tables]
+    text = json_text(report.content()) + "\n" if as_json else "\n".join(pages)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    write_text(out, text)
+    typer.echo(f"{out}: {_verdict(report)}")
 
 
 def _findings(report: Report) -> Table:
@@ -71,9 +98,12 @@ def _findings(report: Report) -> Table:
             where += f"\n... {more} more"
         verdict = finding.verdict.value.upper()
         rows.append((verdict, finding.check, finding.what, where, finding.mend))
+    return Table(_verdict(report), ("", "Check", "What", "Where", "Mend"), tuple(rows))
+
+
+def _verdict(report: Report) -> str:
     said = "whole" if report.whole else "NOT whole and right"
-    title = f"{report.data_set}: {report.images} images, {said}"
-    return Table(title, ("", "Check", "What", "Where", "Mend"), tuple(rows))
+    return f"{report.data_set}: {report.images} images, {said}"
 
 
 def _counts(report: Report) -> list[Table]:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import Force, Seed, Shots, notes, readable_warnings, say, show
+from sdmad.cli.common import Force, Modality, Out, Seed, Shots, notes, readable_warnings, say, show
 
 
 def command(
-    modality: Annotated[str, typer.Option("--modality", help="brain, chest or oct.")] = "brain",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write.")] = Path("demo"),
+    modality: Modality = "brain",
+    out: Out = Path("demo"),
     shots: Shots = 4,
     seed: Seed = 0,
     force: Force = False,
 ) -> None:
     """Draw phantoms, fit, compare, judge and explain: one command, nothing to download.
 
-    Example: `sdmad demo --modality brain --out demo`
+    Example: `sdmad demo brain --out demo`
     """
     from sdmad.output import check_output
     from sdmad.studies.demo import run_demo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +10,12 @@ from sdmad.cli.common import (
     Decision,
     Device,
     Force,
+    Labels,
+    Model,
+    ModelBackbone,
     Normals,
     Out,
-    Precision,
+    TowerPrecision,
     Unreadable,
     notes,
     readable_warnings,
@@ -22,26 +24,26 @@ from sdmad.cli.common import (
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
-    labels: Annotated[Path, typer.Argument(help="LABELS.csv; the support set is left out.")],
+    model: Model,
+    labels: Labels,
     out: Out,
     decision: Decision = None,
     normals: Normals = None,
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the patients.")
     ] = 1000,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Where the base weights are here.")
-    ] = None,
+    backbone: ModelBackbone = None,
     device: Device = "auto",
-    precision: Precision = "float32",
+    precision: TowerPrecision = "float32",
     force: Force = False,
 ) -> None:
     """Judge a model: metrics.json, tables, scores.csv and a self-contained report.html.
 
+    The images that the model learnt from, and all others of their patients, are left out.
+
     Example: `sdmad evaluate model LABELS.csv --out results`
     """
-    from sdmad.cli.steps import load_with_decision
+    from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.table import read_label_table
     from sdmad.output import check_output, output_directory
     from sdmad.reporting.model_evaluation import judge, write_judgement

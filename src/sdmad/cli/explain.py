@@ -7,39 +7,52 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import Device, Force, readable_warnings, say, show
+from sdmad.cli.common import (
+    Decision,
+    Device,
+    Force,
+    Json,
+    Maps,
+    Model,
+    ModelBackbone,
+    Normals,
+    TowerPrecision,
+    readable_warnings,
+    say,
+    show,
+)
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
+    model: Model,
     image: Annotated[Path, typer.Argument(help="One image.")],
-    maps: Annotated[
-        Path | None,
-        typer.Option("--maps", help="Folder for pictures: where each found category is seen."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Where the base weights are here.")
-    ] = None,
+    maps: Maps = None,
+    as_json: Json = False,
+    decision: Decision = None,
+    normals: Normals = None,
+    backbone: ModelBackbone = None,
     device: Device = "auto",
+    precision: TowerPrecision = "float32",
     force: Force = False,
 ) -> None:
     """Show each category's signs with their similarity to one image, and which one decided.
+
+    Maps are pictures: where each found category, and the sign that decided, is seen.
 
     Example: `sdmad explain model image.png --maps seen`
     """
     import dataclasses
 
+    from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.address import file_of
     from sdmad.detector.maps import check_gives_maps
-    from sdmad.detector.sign_detector import SignDetector
     from sdmad.output import check_output, json_text
     from sdmad.reporting.explanations import explanation_table, write_overlays
 
     if maps is not None:
-        check_output(maps, force, [model, file_of(image), backbone])
+        check_output(maps, force, [model, file_of(image), normals, backbone])
     with readable_warnings():
-        detector = SignDetector.load(model, backbone, device)
+        detector = load_with_decision(model, decision, normals, backbone, device, precision)
         if maps is not None:
             check_gives_maps(detector.backbone_)
         explanation = detector.explain(image)

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import Decision, Force, Normals, Out, notes, readable_warnings, say
-
-
-class Runtime(StrEnum):
-    """Whose graph is written."""
-
-    openvino = "openvino"
-    onnx = "onnx"
-
-
-class GraphPrecision(StrEnum):
-    """Of the image tower's arithmetic."""
-
-    f32 = "f32"
-    bf16 = "bf16"
-    int8 = "int8"
+from sdmad.choices import GraphFormat, GraphPrecision
+from sdmad.cli.common import (
+    Decision,
+    Force,
+    Model,
+    ModelBackbone,
+    Normals,
+    Out,
+    notes,
+    readable_warnings,
+    say,
+)
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
+    model: Model,
     out: Out,
-    layout: Annotated[Runtime, typer.Option("--format", help="Whose graph.")],
+    layout: Annotated[GraphFormat, typer.Option("--format", help="Whose graph.")],
     precision: Annotated[
         GraphPrecision, typer.Option("--precision", help="Of the image tower.")
-    ] = GraphPrecision.f32,
+    ] = "float32",
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -43,24 +38,22 @@ def command(
     ] = None,
     decision: Decision = None,
     normals: Normals = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Where the base weights are here.")
-    ] = None,
+    backbone: ModelBackbone = None,
     force: Force = False,
 ) -> None:
     """Write a model as one graph, from raw pixels to scores, checked against the model.
 
-    Example: `sdmad export model --format openvino --precision bf16 --out graph`
+    Example: `sdmad export model --format openvino --precision bfloat16 --out graph`
     """
-    from sdmad.cli.steps import load_with_decision
+    from sdmad.cli.steps.loading import load_with_decision
     from sdmad.export.exporting import check_request, export_model
     from sdmad.output import check_output
 
-    check_request(layout.value, precision.value, calibration)
+    check_request(layout, precision, calibration)
     check_output(out, force, inputs=(model, calibration, normals))
     with readable_warnings():
         detector = load_with_decision(model, decision, normals, backbone, "cpu")
-        written = export_model(detector, out, layout.value, precision.value, calibration, force)
+        written = export_model(detector, out, layout, precision, calibration, force)
     notes(written.notes)
     for kind, found in (("random", written.check.random), ("given", written.check.given)):
         if found is not None:

@@ -7,16 +7,21 @@ from typing import Annotated
 
 import typer
 
+from sdmad.choices import Preset
 from sdmad.cli.common import (
     BackboneName,
     Decision,
     Device,
     Force,
+    ImageSize,
+    Labels,
     Normals,
     Out,
-    Precision,
     Seed,
     Shots,
+    Signs,
+    TowerPrecision,
+    Window,
     notes,
     readable_warnings,
     say,
@@ -24,25 +29,16 @@ from sdmad.cli.common import (
 
 
 def command(
-    labels: Annotated[Path, typer.Argument(help="LABELS.csv: file, patient, split, labels.")],
-    signs: Annotated[
-        str, typer.Option("--signs", help="A packaged sign bank, such as brain, or YAML.")
-    ],
+    labels: Labels,
+    signs: Signs,
     out: Out,
     shots: Shots = 4,
     seed: Seed = 0,
     backbone: BackboneName = "nano",
-    image_size: Annotated[
-        int | None, typer.Option("--image-size", min=1, help="Input side in pixels.")
-    ] = None,
-    window: Annotated[
-        str,
-        typer.Option(
-            "--window", help="Grey values: auto (the file's own), full, percentiles, or 40,400."
-        ),
-    ] = "auto",
+    image_size: ImageSize = None,
+    window: Window = "auto",
     preset: Annotated[
-        str, typer.Option("--preset", help="recommended, or paper (to the letter).")
+        Preset, typer.Option("--preset", help="Settings: ours, or the paper's to the letter.")
     ] = "recommended",
     support: Annotated[
         Path | None, typer.Option("--support", help="A support.json of an earlier draw.")
@@ -50,7 +46,7 @@ def command(
     decision: Decision = None,
     normals: Normals = None,
     device: Device = "auto",
-    precision: Precision = "float32",
+    precision: TowerPrecision = "float32",
     force: Force = False,
 ) -> None:
     """Learn from a few images a category and save the detector.
@@ -59,7 +55,7 @@ def command(
 
     Example: `sdmad fit LABELS.csv --signs brain --shots 4 --seed 0 --out model`
     """
-    from sdmad.cli.steps import FitRequest, fit_on_table, support_path
+    from sdmad.cli.steps.fitting import FitRequest, fit_on_table, support_path
     from sdmad.output import check_output, check_output_file
 
     check_output(out, force, (labels, signs, normals, support, backbone))

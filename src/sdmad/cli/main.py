@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -22,7 +23,8 @@ from sdmad.cli import (
     reproduce,
     signs,
 )
-from sdmad.cli.common import INTERRUPTED, USER_ERROR, complain
+from sdmad.cli.common import FAULT, INTERRUPTED, STATUSES, USER_ERROR, complain
+from sdmad.cli.hints import Command
 from sdmad.errors import SDMADError
 
 app = typer.Typer(
@@ -30,21 +32,21 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    add_completion=False,
     help="Few-shot detection of several anomalies in one medical image, explained by signs. "
     "For research; not a medical device. Begin with **sdmad demo**.",
+    epilog="Exit status: " + "; ".join(f"{code} {what}" for code, what in STATUSES.items()) + ".",
 )
-app.command("demo")(demo.command)
-app.command("phantom")(phantom.command)
+app.command("demo", cls=Command)(demo.command)
+app.command("phantom", cls=Command)(phantom.command)
 app.add_typer(signs.app, name="signs")
 app.add_typer(data.app, name="data")
-app.command("fit")(fit.command)
-app.command("evaluate")(evaluate.command)
-app.command("predict")(predict.command)
-app.command("explain")(explain.command)
-app.command("reproduce")(reproduce.command)
-app.command("compare")(compare.command)
-app.command("export")(export.command)
+app.command("fit", cls=Command)(fit.command)
+app.command("evaluate", cls=Command)(evaluate.command)
+app.command("predict", cls=Command)(predict.command)
+app.command("explain", cls=Command)(explain.command)
+app.command("reproduce", cls=Command)(reproduce.command)
+app.command("compare", cls=Command)(compare.command)
+app.command("export", cls=Command)(export.command)
 
 
 def _show_version(wanted: bool) -> None:
@@ -68,7 +70,7 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
     try:
-        app()
+        app(prog_name="sdmad")
     except SDMADError as error:
         complain(str(error))
         sys.exit(USER_ERROR)
@@ -78,4 +80,8 @@ def run() -> None:
         raise
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+        sys.exit(FAULT)
+    except Exception:
+        traceback.print_exc()
+        complain("this is a fault of sdmad; please report it with these lines")
+        sys.exit(FAULT)

@@ -6,17 +6,16 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import Force, Out, Seed
+from sdmad.choices import PhantomStyle
+from sdmad.cli.common import Force, Modality, Out, Seed
 
 
 def command(
-    modality: Annotated[str, typer.Argument(help="brain, chest or oct.")],
+    modality: Modality,
     out: Out,
     images: Annotated[int, typer.Option("--images", min=1, help="How many.")] = 400,
     seed: Seed = 0,
-    style: Annotated[
-        str, typer.Option("--style", help="Acquisition: pretraining, validation or test.")
-    ] = "test",
+    style: Annotated[PhantomStyle, typer.Option("--style", help="Of the acquisition.")] = "test",
     size: Annotated[int, typer.Option("--size", min=96, help="Side in pixels.")] = 128,
     force: Force = False,
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,13 @@ import typer
 from sdmad.cli.common import (
     Decision,
     Device,
+    FileOut,
+    Force,
+    Json,
+    Maps,
+    ModelBackbone,
     Normals,
-    Precision,
+    TowerPrecision,
     Unreadable,
     readable_warnings,
 )
@@ -24,38 +28,25 @@ if TYPE_CHECKING:
     from sdmad.reporting.predictions import Prediction
 
 
-class Format(StrEnum):
-    """How the rows are written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
-
-
 def command(
     model: Annotated[Path, typer.Argument(help="A directory of sdmad fit or sdmad export.")],
     paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write; else standard output.")
-    ] = None,
-    maps: Annotated[
-        Path | None,
-        typer.Option("--maps", help="Folder for maps: where each image looks abnormal."),
-    ] = None,
-    layout: Annotated[Format, typer.Option("--format", help="CSV or JSON lines.")] = Format.csv,
+    out: FileOut = None,
+    maps: Maps = None,
+    as_json: Json = False,
     decision: Decision = None,
     normals: Normals = None,
-    backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Where the base weights are here.")
-    ] = None,
+    backbone: ModelBackbone = None,
     device: Device = "auto",
-    precision: Precision = "float32",
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    precision: TowerPrecision = "float32",
+    force: Force = False,
 ) -> None:
     """Score images: scores, decisions, the top sign of each finding, and maps.
 
-    Maps are 16-bit PNG (black -2, white 2), NIfTI for a slice of a NIfTI file; maps.csv lists them.
+    Rows are CSV, or with --json an object a line. Maps are 16-bit PNG (black -2, white 2), NIfTI
+    for a slice of a NIfTI file; maps.csv lists them.
 
-    Example: `sdmad predict model images/ --format jsonl --out scores.jsonl`
+    Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
     from sdmad.data.images import list_images
     from sdmad.export.files import is_export
@@ -73,7 +64,7 @@ def command(
             _refuse_maps(maps)
             detector: SignDetector | ExportedModel = ExportedModel.load(model)
         else:
-            from sdmad.cli.steps import load_with_decision
+            from sdmad.cli.steps.loading import load_with_decision
 
             detector = load_with_decision(model, decision, normals, backbone, device, precision)
             if maps is not None:
@@ -82,7 +73,7 @@ def command(
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
     rows = Predictions(detector, files, scored, set(unreadable.positions))
-    text = (rows_as_csv if layout is Format.csv else rows_as_json_lines)(detector.categories, rows)
+    text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
         typer.echo(text, nl=False)
     else:

@@ -3,46 +3,99 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, Device, Out, readable_warnings, say
+from sdmad.choices import ReproducedOn, Target
+from sdmad.cli.common import (
+    BackboneName,
+    Device,
+    ImageSize,
+    MedCLIP,
+    ResultsOut,
+    Root,
+    Seeds,
+    data_source,
+    readable_warnings,
+    results_directory,
+    say,
+)
+
+PAPERS_DATA: dict[Target, ReproducedOn] = {
+    "table1": "chestxray8",
+    "table2": "oct17",
+    "table5": "bmad",
+    "table6": "chestxray8",
+}
+"""What the paper made a target on; all others on fastMRI+."""
 
 
 def command(
     target: Annotated[
-        str,
+        Target,
         typer.Argument(
+            metavar="TARGET",
             help="table1, table2, table3, table4, table5, table6, table7, figure3, figure4, "
-            "figure5, shots or signs."
+            "figure5, shots or signs.",
         ),
     ],
-    data: Annotated[str, typer.Option("--data", help="The data set's folder, or phantom.")],
-    out: Out,
+    data: Annotated[
+        ReproducedOn | None,
+        typer.Option(
+            "--data",
+            metavar="NAME",
+            help="phantom, or the paper's own: chestxray8, oct17, fastmri-plus or bmad.",
+            show_default="the paper's",
+        ),
+    ] = None,
+    root: Root = None,
+    out: ResultsOut = None,
     backbone: BackboneName = "nano",
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Draws of the support set.")] = 5,
-    medclip: Annotated[
-        str | None, typer.Option("--medclip", help="Folder with MedCLIP's weights.")
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option("--image-size", min=1, help="Input side in pixels; 240, as in the paper."),
-    ] = None,
+    seeds: Seeds = 5,
+    medclip: MedCLIP = None,
+    image_size: ImageSize = None,
     device: Device = "auto",
 ) -> None:
     """Make a table or figure of the paper, ours beside the printed, with intervals.
 
+    The input is 240 pixels, as in the paper, but for a packaged backbone.
     Interrupted and started again it goes on where it was; OUT keeps the draws of all targets.
 
-    Example: `sdmad reproduce table4 --data phantom --seeds 2 --out reproduction`
+    Example: `sdmad reproduce table4 --data phantom --seeds 2`
     """
     from sdmad.studies.reproduction import Request, reproduce
 
-    request = Request(target, data, out, backbone, seeds, medclip, image_size, device)
+    given = _place(target, data, root)
+    request = Request(
+        target=target,
+        data=given,
+        out=results_directory(out, "reproduction"),
+        backbone=backbone,
+        seeds=seeds,
+        medclip=medclip,
+        image_size=image_size,
+        device=device,
+    )
     start = time.monotonic()
     with readable_warnings():
         files = reproduce(request, say)
     say(f"finished in {time.monotonic() - start:.0f} s")
     for file in files:
         typer.echo(str(file))
+
+
+def _place(target: Target, data: ReproducedOn | None, root: Path | None) -> str:
+    """The folder of the data set that the paper made a target on, or ``phantom``."""
+    from sdmad.errors import InputError
+
+    own = PAPERS_DATA.get(target, "fastmri-plus")
+    if data not in (None, own, "phantom"):
+        raise InputError(f"{target} is made on {own}, or on phantom, not on {data}")
+    if data is None and root is None:
+        raise InputError(
+            f"{target} is made on {own}: give --root FOLDER, where it lies, or --data phantom"
+        )
+    name, place = data_source(data or own, root, None)
+    return name if place is None else str(place)

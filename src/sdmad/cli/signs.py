@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from sdmad.cli import signs_check, signs_diff, signs_generate, signs_stress
-from sdmad.cli.common import show
+from sdmad.cli.common import Bank, show
+from sdmad.cli.hints import Command
 
 app = typer.Typer(no_args_is_help=True, help="Write, show, check, stress and compare sign banks.")
-app.command("generate")(signs_generate.command)
-app.command("check")(signs_check.command)
-app.command("stress")(signs_stress.command)
-app.command("diff")(signs_diff.command)
-Bank = Annotated[
-    str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
-]
+app.command("generate", cls=Command)(signs_generate.command)
+app.command("check", cls=Command)(signs_check.command)
+app.command("stress", cls=Command)(signs_stress.command)
+app.command("diff", cls=Command)(signs_diff.command)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show_bank(bank: Bank) -> None:
     """Print a bank as a table: each sentence and where it comes from.
 

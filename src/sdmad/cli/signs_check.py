@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, Unreadable, notes, readable_warnings, show
+from sdmad.cli.common import (
+    BackboneName,
+    Bank,
+    Force,
+    LabelsOption,
+    Unreadable,
+    notes,
+    readable_warnings,
+    show,
+)
 
 if TYPE_CHECKING:
     from sdmad.backbones import Backbone
@@ -17,20 +26,17 @@ if TYPE_CHECKING:
 
 
 def command(
-    bank: Annotated[
-        str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
-    ],
+    bank: Bank,
     backbone: BackboneName = "nano",
-    images: Annotated[
-        Path | None,
-        typer.Option("--images", help="LABELS.csv: adds each sign's own AUROC for its category."),
-    ] = None,
+    labels: LabelsOption = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the sign-by-sign cosines, FILE.png.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the picture.")] = False,
+    force: Force = False,
 ) -> None:
     """Measure a bank on a backbone: what Eq. 6 would discard, what repeats, what is cut or unknown.
+
+    A label table adds each sign's own AUROC for its category.
 
     Example: `sdmad signs check my-bank.yaml --backbone nano --picture signs.png`
     """
@@ -48,8 +54,8 @@ def command(
     with readable_warnings():
         tower = load_backbone(backbone)
         measures = measure_signs(content, tower)
-        if images is not None:
-            measures, total = _judge(measures, tower, images, unreadable)
+        if labels is not None:
+            measures, total = _judge(measures, tower, labels, unreadable)
         # What is discarded stands in the table of the signs.
         complaints = [c for c in check_bank(content, tower) if c.kind != "discarded"]
     show([measures.sign_table(), measures.category_table()])
@@ -60,7 +66,7 @@ def command(
 
 
 def _judge(
-    measures: SignMeasures, backbone: Backbone, images: Path, unreadable: Unreadable
+    measures: SignMeasures, backbone: Backbone, labels: Path, unreadable: Unreadable
 ) -> tuple[SignMeasures, int]:
     """The measures with each sign's AUROC on the images of a table, and how many these are."""
     from dataclasses import replace
@@ -70,7 +76,7 @@ def _judge(
     from sdmad.signs.measure import sign_auroc
 
     bank = measures.bank
-    table = read_label_table(images, bank.names)
+    table = read_label_table(labels, bank.names)
     found = ZeroShotCLIP(bank, backbone).score_images(table.files, unreadable, "reading images")
     auroc = sign_auroc(table.labels, found.similarity, bank.category_index)
     notes(table.notes)

@@ -7,18 +7,16 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, notes, readable_warnings, say
+from sdmad.cli.common import BackboneName, Force, notes, readable_warnings, say
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
 
 def command(
-    modality: Annotated[
-        str, typer.Option("--modality", help='The kind of image, such as "brain MRI".')
-    ],
+    modality: Annotated[str, typer.Argument(help='The kind of image, such as "brain MRI".')],
     categories: Annotated[
         list[str],
-        typer.Option("--categories", help="Names, or a text file with one name a line."),
+        typer.Argument(metavar="CATEGORY", help="Names, or a text file with one name a line."),
     ],
     model: Annotated[str, typer.Option("--model", help="The model's name on the server.")],
     base_url: Annotated[
@@ -26,9 +24,6 @@ def command(
         typer.Option("--base-url", help="The server, such as http://localhost:11434/v1 (Ollama)."),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bank to write, BANK.yaml.")],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Further categories.")
-    ] = None,
     signs_per_category: Annotated[
         int, typer.Option("--signs-per-category", min=1, max=50, help="Signs of each category.")
     ] = 8,
@@ -46,11 +41,11 @@ def command(
         str | None,
         typer.Option("--api-key-env", help=f"Variable with the API key, if not {KEY_VARIABLE}."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the bank that is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Let a language model write signs; no image and no patient's data is sent.
 
-    Example: `sdmad signs generate --modality "brain MRI" --categories Craniotomy "Dural thickening"
+    Example: `sdmad signs generate "brain MRI" Craniotomy "Dural thickening"
     --model qwen3:8b --base-url http://localhost:11434/v1 --out bank.yaml`
     """
     import os
@@ -59,7 +54,7 @@ def command(
     from sdmad.signs import generation
 
     check_output_file(out, force)
-    names = generation.read_categories([*categories, *(more or ())])
+    names = generation.read_categories(categories)
     request = generation.GenerationRequest(modality, names, signs_per_category)
     key = generation.api_key_from(
         os.environ, api_key_env or KEY_VARIABLE, required=api_key_env is not None

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import BackboneName, Out, Shots, readable_warnings, say
+from sdmad.cli.common import (
+    BackboneName,
+    Bank,
+    LabelsOption,
+    ResultsOut,
+    Seeds,
+    Shots,
+    readable_warnings,
+    results_directory,
+    say,
+)
 
 
 def command(
-    bank: Annotated[
-        str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
-    ],
-    out: Out,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="LABELS.csv; phantoms of the bank's modality when not given."),
-    ] = None,
+    bank: Bank,
+    labels: LabelsOption = None,
+    out: ResultsOut = None,
     backbone: BackboneName = "nano",
     shots: Shots = 4,
-    seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="Draws of the support set and of the noise.")
-    ] = 3,
+    seeds: Seeds = 3,
 ) -> None:
     """Add vague, wrong and repeated sentences in growing number; judge selection none and paper.
 
+    Without a label table, on phantoms of the bank's modality. Each draw has noise of its own.
     Interrupted and started again it goes on where it was; OUT keeps the draws.
 
-    Example: `sdmad signs stress brain --out stress/brain`
+    Example: `sdmad signs stress brain`
     """
     from sdmad.studies.stress import StressRequest, stress
 
+    folder = results_directory(out, f"stress-{Path(bank).stem}")
+    request = StressRequest(
+        bank=bank, out=folder, data=labels, backbone=backbone, shots=shots, seeds=seeds
+    )
     start = time.monotonic()
     with readable_warnings():
-        files = stress(StressRequest(bank, out, data, backbone, shots, seeds), say)
+        files = stress(request, say)
     say(f"finished in {time.monotonic() - start:.0f} s")
     for file in files:
         typer.echo(str(file))

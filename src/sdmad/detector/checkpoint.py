@@ -27,8 +27,9 @@ from torch import Tensor
 from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.known import Overrides
+from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.config import Precision, SDMADConfig
+from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import ImageEvidence, SignHead
 from sdmad.detector.patients import PatientHashes
 from sdmad.detector.precision import choose_device, choose_precision, placed

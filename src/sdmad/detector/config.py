@@ -14,9 +14,6 @@ from sdmad.method.choices import Activation, Pooling, Selection
 Evidence = Literal["none", "probe"]
 """What is heard beside the signs: nothing, or a linear probe on the image embeddings."""
 
-Precision = Literal["float32", "bfloat16", "auto"]
-"""Of the towers; auto is bfloat16 where the device has it."""
-
 DECISIONS = ("paper", "mean")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")

@@ -8,7 +8,7 @@ from typing import get_args
 import torch
 
 from sdmad.backbones import Backbone
-from sdmad.detector.config import Precision
+from sdmad.choices import Precision
 from sdmad.errors import InputError
 
 PRECISIONS = get_args(Precision)

@@ -15,11 +15,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 
 from sdmad.backbones import Backbone, load_backbone
+from sdmad.choices import Precision
 from sdmad.data.images import content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
 from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.config import Precision, SDMADConfig
+from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import SignHead
 from sdmad.detector.maps import gives_maps
 from sdmad.detector.patients import PatientHashes

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sdmad.backbones import Backbone
+from sdmad.choices import Precision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.base import Detector, as_image_list, resize_map
+from sdmad.detector.base import Detector, TrainingSet, as_image_list, resize_map
 from sdmad.detector.checkpoint import read_state, write_state
-from sdmad.detector.config import INFERENCE_SETTINGS, Precision, SDMADConfig, parse_decision
+from sdmad.detector.config import INFERENCE_SETTINGS, SDMADConfig, parse_decision
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.head import SignHead, thresholds_at
 from sdmad.detector.maps import PatchMaps, gives_maps, maps_of_image, patch_maps
@@ -90,6 +91,10 @@ class SignDetector(Detector):
         """
         self.check_fitted()
         write_state(self.state_, Path(folder), force)
+
+    def _fit(self, training: TrainingSet) -> None:
+        del training
+        raise InputError("this detector is fitted already; sdmad.SDMAD learns anew")
 
     def check_fitted(self) -> None:
         """Nothing: it is made of what a fit settled."""

@@ -27,11 +27,13 @@ NEEDS = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
 }
 REFUSED = {
-    ("onnx", "bf16"): "ONNX Runtime's CPU has no bfloat16 kernels; take f32, or --format openvino",
+    ("onnx", "bfloat16"): (
+        "ONNX Runtime's CPU has no bfloat16 kernels; take float32, or --format openvino"
+    ),
     ("onnx", "int8"): (
         "ONNX Runtime's static quantisation has no SmoothQuant for the outliers of a vision "
         "transformer, and with its dynamic one an image's scores would depend on the others of "
-        "its batch; take f32, or --format openvino"
+        "its batch; take float32, or --format openvino"
     ),
 }
 
@@ -71,7 +73,7 @@ def export_model(
     detector: SignDetector,
     folder: Path,
     runtime: str,
-    precision: str = "f32",
+    precision: str = "float32",
     calibration: Path | None = None,
     force: bool = False,
 ) -> Exported:
@@ -81,7 +83,7 @@ def export_model(
         detector: fitted, in float32.
         folder: where to; nothing is left there if the check fails.
         runtime: ``openvino`` or ``onnx``.
-        precision: ``f32``; with OpenVINO also ``bf16`` or ``int8``.
+        precision: ``float32``; with OpenVINO also ``bfloat16`` or ``int8``.
         calibration: a folder of images or a label table: int8 is calibrated on the support images
             among them, every precision is checked on them.
         force: replace what the folder holds.

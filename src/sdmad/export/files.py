@@ -14,8 +14,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from sdmad.choices import GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, ModelError
 from sdmad.signs import SignBank
@@ -30,7 +31,7 @@ GRAPHS = {
 }
 """Files of each runtime's graph; the first is opened."""
 
-PRECISIONS = ("f32", "bf16", "int8")
+PRECISIONS = get_args(GraphPrecision)
 MAX_JSON = 10_000_000
 
 

@@ -163,11 +163,11 @@ def build(
 
     Args:
         detector: fitted, in float32.
-        precision: ``f32``, ``bf16`` (the tower alone) or ``int8`` (the tower's products alone).
+        precision: ``float32``, ``bfloat16`` (the tower alone) or ``int8`` (its products alone).
         squares: for int8, images to calibrate on, ``(3, S, S)``, brightness from 0 to 255.
     """
     size = detector.backbone_.preprocessing.size
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     image = converted(adapted_image(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
         image = quantised(image, squares)

@@ -40,8 +40,8 @@ class Tolerance:
 
 
 TOLERANCES = {
-    "f32": Tolerance(cosine=1e-3, score=1e-2),
-    "bf16": Tolerance(cosine=0.05, score=0.25),
+    "float32": Tolerance(cosine=1e-3, score=1e-2),
+    "bfloat16": Tolerance(cosine=0.05, score=0.25),
     "int8": Tolerance(cosine=0.1, score=0.5),
 }
 
@@ -142,9 +142,9 @@ def _complaint(precision: str, found: Difference, standardised: bool) -> str:
     tolerance = TOLERANCES[precision]
     limit = tolerance.score if standardised else tolerance.cosine
     mend = {
-        "f32": "this is a fault of the export; please report it with the backbone's name",
-        "bf16": "export it in f32",
-        "int8": "give more support images for calibration, or export it in bf16",
+        "float32": "this is a fault of the export; please report it with the backbone's name",
+        "bfloat16": "export it in float32",
+        "int8": "give more support images for calibration, or export it in bfloat16",
     }[precision]
     return (
         f"the {precision} graph is not the model: on {found.images} images a score differs by up "

@@ -6,18 +6,19 @@ import importlib
 import importlib.resources
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from sdmad.choices import PhantomModality
 from sdmad.errors import InputError
 from sdmad.phantoms.acquisition import STYLES, acquire
 from sdmad.phantoms.base import Mask, Modality
 
-MODALITIES = ("brain", "chest", "oct")
+MODALITIES = get_args(PhantomModality)
 SHARED_SIGN_PROBABILITY = 0.4
 CATEGORY_COUNTS = (0.25, 0.45, 0.22, 0.08)
 TWO_IMAGES = 0.1

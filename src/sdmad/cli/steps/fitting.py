@@ -1,4 +1,4 @@
-"""The steps behind the commands: fit on a table, load with a decision rule."""
+"""Fit on a label table."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdmad.choices import Precision, Preset
+from sdmad.cli.steps.loading import check_normals
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
 from sdmad.data.images import list_images
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.data.windows import parse_window
-from sdmad.detector.config import Precision, SDMADConfig, parse_decision
-from sdmad.detector.sign_detector import SignDetector
-from sdmad.errors import InputError
+from sdmad.detector.config import SDMADConfig
 from sdmad.signs import SignBank
 
-PRESETS: dict[str, Callable[..., SDMADConfig]] = {
+PRESETS: dict[Preset, Callable[..., SDMADConfig]] = {
     "recommended": SDMADConfig,
     "paper": SDMADConfig.paper,
 }
@@ -50,7 +50,7 @@ class FitRequest:
     backbone: str = "nano"
     image_size: int | None = None
     window: str = "auto"
-    preset: str = "recommended"
+    preset: Preset = "recommended"
     decision: str | None = None
     normals: Path | None = None
     support: Path | None = None
@@ -85,14 +85,12 @@ def support_path(model: Path) -> Path:
     return folder.with_name(f"{folder.name}.support.json")
 
 
-def make_config(preset: str, decision: str | None) -> SDMADConfig:
+def make_config(preset: Preset, decision: str | None) -> SDMADConfig:
     """A preset with, perhaps, another decision rule.
 
     Raises:
-        InputError: if there is no such preset or rule.
+        InputError: if there is no such rule.
     """
-    if preset not in PRESETS:
-        raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
     return PRESETS[preset](**({} if decision is None else {"decision": decision}))
 
 
@@ -105,7 +103,7 @@ def fit_on_table(request: FitRequest) -> Fitted:
     from sdmad.detector.sdmad import SDMAD  # scikit-learn takes a second to import
 
     config = make_config(request.preset, request.decision)
-    _check_normals(config, request.normals)
+    check_normals(config, request.normals)
     bank = SignBank.load(request.signs)
     table = read_label_table(request.labels, bank.names)
     support = (
@@ -131,46 +129,3 @@ def fit_on_table(request: FitRequest) -> Fitted:
         detector.fit_thresholds(list_images([request.normals]))
     notes = (*table.notes, *support.notes, *detector.notes_)
     return Fitted(detector, table, support, tuple(dict.fromkeys(notes)), seconds)
-
-
-def load_with_decision(
-    model: Path,
-    decision: str | None = None,
-    normals: Path | None = None,
-    backbone: str | None = None,
-    device: str = "auto",
-    precision: Precision = "float32",
-) -> SignDetector:
-    """Load a detector and, perhaps, change how it decides.
-
-    Args:
-        model: a directory that ``sdmad fit`` wrote.
-        decision: a decision rule; the model's own when None.
-        normals: folder of normal images for the ``fpr`` rule.
-        backbone: where the base weights are on this machine.
-        device: auto, cpu or cuda.
-        precision: of the towers: float32, bfloat16 or auto.
-
-    Raises:
-        SDMADError: if the model cannot be loaded or the rule lacks its normal images.
-    """
-    detector = SignDetector.load(model, backbone, device, precision)
-    if decision is not None:
-        detector = detector.with_inference(decision=decision)
-    if normals is not None:
-        _check_normals(detector.config_, normals)
-        detector.fit_thresholds(list_images([normals]))
-    elif detector.thresholds_ is None:
-        _check_normals(detector.config_, None)
-    return detector
-
-
-def _check_normals(config: SDMADConfig, normals: Path | None) -> None:
-    is_rate = parse_decision(config.decision)[0] == "fpr"
-    if is_rate and normals is None:
-        raise InputError(
-            f"--decision {config.decision} takes its thresholds from normal images: give "
-            "--normals FOLDER, with images that will not be judged"
-        )
-    if normals is not None and not is_rate:
-        raise InputError("--normals goes with --decision fpr:RATE")

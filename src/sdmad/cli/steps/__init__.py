@@ -1,0 +1,1 @@
+"""The steps behind the commands that fit a model or load one."""
