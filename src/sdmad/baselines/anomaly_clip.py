@@ -27,7 +27,7 @@ from sdmad.baselines.components.patch_maps import (
 )
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 from sdmad.method.adapters import adapted_blocks
@@ -295,22 +295,15 @@ def _make(build: Build, settings: AnomalyCLIPSettings) -> OnePerCategory:
     )
 
 
-SYSTEMS = (
-    System(
-        "anomaly-clip",
-        "AnomalyCLIP",
-        "Zhou et al., AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly "
-        "Detection, ICLR 2024",
-        "auxiliary set",
+RECIPES = {
+    "anomaly-clip": Recipe(
         _make,
-        published=AnomalyCLIPSettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        AnomalyCLIPSettings(),
+        SEARCHED,
         differs="The prompts are trained on phantoms of the other modalities, not on MVTec or "
         "VisA. The class token goes through the tower's last norm before it is projected. The blur "
         "of the map shrinks with the images. A category's detector writes the category's name "
         "behind the abnormal prompt; the authors know one kind of anomaly. Images are squashed to "
         "the square, not cropped.",
     ),
-)
+}

@@ -24,7 +24,7 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
 from sdmad.detector.scores import ImageScores
@@ -222,21 +222,15 @@ class CoOp(Detector):
         return logit_scores(logits, features @ self.text_[-1])
 
 
-SYSTEMS = (
-    System(
-        "coop",
-        "CoOp",
-        "Zhou et al., Learning to Prompt for Vision-Language Models, IJCV 2022",
-        "support set",
+RECIPES = {
+    "coop": Recipe(
         lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
-        published=CoOpSettings(),
-        searched=SEARCHED,
-        differs=(
-            "Several labels: each category is decided against a learned normal prompt (softmax "
-            "over the two, binary cross-entropy over the known labels) where the authors take one "
-            "softmax over all classes. 200 epochs for any number of shots (theirs: 50 for 1, 100 "
-            "for 2 and 4), so that no shot count is cut short. No random crops and flips: image "
-            "embeddings are computed once."
-        ),
+        CoOpSettings(),
+        SEARCHED,
+        differs="Several labels: each category is decided against a learned normal prompt (softmax "
+        "over the two, binary cross-entropy over the known labels) where the authors take one "
+        "softmax over all classes. 200 epochs for any number of shots (theirs: 50 for 1, 100 "
+        "for 2 and 4), so that no shot count is cut short. No random crops and flips: image "
+        "embeddings are computed once.",
     ),
-)
+}

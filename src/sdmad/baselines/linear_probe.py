@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask, check_images, check_labels
 from sdmad.detector.evidence import Combined, LinearProbe
@@ -101,31 +101,20 @@ class LinearProbeDetector(Detector):
         return ImageScores.of(Combined(odds, odds, odds.amax(dim=1)), odds > 0, nothing, unknown)
 
 
-SOURCE = "Radford et al., Learning Transferable Visual Models, ICML 2021"
-
-
 def _make(build: Build, settings: LinearProbeSettings) -> LinearProbeDetector:
     return LinearProbeDetector(build.bank.names, build.backbone, settings)
 
 
-SYSTEMS = (
-    System(
-        "linear-probe",
-        "linear probe",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "linear-probe": Recipe(
         _make,
-        published=LinearProbeSettings(),
+        LinearProbeSettings(),
         differs="scikit-learn's usual penalty, where CLIP's authors search for one",
     ),
-    System(
-        "linear-probe-searched",
-        "linear probe, searched",
-        SOURCE,
-        "support set",
+    "linear-probe-searched": Recipe(
         _make,
+        LinearProbeSettings(),
+        SEARCHED,
         differs="on the nano the penalty that ranks best; on any other backbone the linear probe",
-        published=LinearProbeSettings(),
-        searched=SEARCHED,
     ),
-)
+}

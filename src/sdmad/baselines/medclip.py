@@ -6,7 +6,7 @@ Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text
 from __future__ import annotations
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.baselines.zero_shot import ZeroShotCLIP, by_ensemble, by_names
 
 
@@ -23,37 +23,20 @@ def medclip_of(build: Build) -> Backbone:
     return load_medclip("medclip")  # which says what is missing
 
 
-SOURCE = (
-    "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022"
-)
 DIFFERS = (
     "Eq. 7 and 8 on the bank's signs; the authors take the mean or the largest similarity over a "
     "class's prompts and have no rule that decides. Of a sentence only its own tokens are "
     "averaged, not the padding of its batch."
 )
-SYSTEMS = (
-    System(
-        "medclip-names",
-        "zero-shot MedCLIP, category names",
-        SOURCE,
-        "nothing",
-        lambda build, _: by_names(build.bank, medclip_of(build)),
-        differs=DIFFERS,
+RECIPES = {
+    "medclip-names": Recipe(
+        lambda build, _: by_names(build.bank, medclip_of(build)), differs=DIFFERS
     ),
-    System(
-        "medclip-ensemble",
-        "zero-shot MedCLIP, prompt ensemble",
-        SOURCE,
-        "nothing",
+    "medclip-ensemble": Recipe(
         lambda build, _: by_ensemble(build.bank, medclip_of(build)),
         differs=f"The sentences are those of zero-shot CLIP's ensemble here. {DIFFERS}",
     ),
-    System(
-        "medclip",
-        "zero-shot MedCLIP, signs",
-        SOURCE,
-        "nothing",
-        lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build)),
-        differs=DIFFERS,
+    "medclip": Recipe(
+        lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build)), differs=DIFFERS
     ),
-)
+}

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.mvfa.detector import MVFA, SEARCHED, MVFASettings
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask, check_images, check_labels
 from sdmad.detector.config import SDMADConfig
@@ -141,19 +141,14 @@ def _make(build: Build, settings: MVFASettings) -> SDMADMVFA:
     return SDMADMVFA(build.bank, build.backbone, settings, seed=build.seed)
 
 
-SYSTEMS = (
-    System(
-        "sd-mad-mvfa",
-        "SD-MAD + MVFA",
-        "SD-MAD, under review at ICLR 2026, appendix 4; Huang et al., CVPR 2024",
-        "support set",
+RECIPES = {
+    "sd-mad-mvfa": Recipe(
         _make,
-        published=MVFASettings(),
-        searched=SEARCHED,
-        maps=True,
+        MVFASettings(),
+        SEARCHED,
         differs="The paper says only that the losses are added: here Eq. 5 on the final image "
         "embedding, weight 1, with the signs as the frozen text tower reads them. Scores and maps "
         "of any anomaly are MVFA's, with what differs there; those of a category are Eq. 7 and 8. "
         "Without masks the loss of Eq. 5 trains the segmentation adapters too, which MVFA leaves.",
     ),
-)
+}

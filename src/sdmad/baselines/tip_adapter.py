@@ -25,7 +25,7 @@ from sdmad.baselines.components.anchored import (
     known_label_loss,
     logit_scores,
 )
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
 from sdmad.detector.scores import ImageScores
@@ -215,10 +215,6 @@ def class_texts(bank: SignBank, backbone: Backbone) -> Tensor:
     return torch.cat([normalize(torch.stack(means), dim=-1), normal_anchor(normal)[None]])
 
 
-SOURCE = (
-    "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
-    "ECCV 2022"
-)
 DIFFERS = (
     "Several labels: the cache's values are multi-hot, and each category is decided by itself "
     "where the authors take one softmax over all classes: its text against the normal text, the "
@@ -228,28 +224,18 @@ DIFFERS = (
     "for on test images, as the authors' ImageNet script does."
 )
 
-SYSTEMS = (
-    System(
-        "tip-adapter",
-        "Tip-Adapter",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "tip-adapter": Recipe(
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings),
-        published=TipAdapterSettings(),
-        searched=SEARCHED,
+        TipAdapterSettings(),
+        SEARCHED,
         differs=DIFFERS,
     ),
-    System(
-        "tip-adapter-f",
-        "Tip-Adapter-F",
-        SOURCE,
-        "support set",
+    "tip-adapter-f": Recipe(
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings, True, build.seed),
-        published=TipAdapterSettings(),
-        searched=SEARCHED_TRAINED,
-        differs=(
-            f"{DIFFERS} Binary cross-entropy over the known labels. The last epoch is kept; the "
-            "authors' script keeps the one that is best on the test images."
-        ),
+        TipAdapterSettings(),
+        SEARCHED_TRAINED,
+        differs=f"{DIFFERS} Binary cross-entropy over the known labels. The last epoch is kept; "
+        "the authors' script keeps the one that is best on the test images.",
     ),
-)
+}

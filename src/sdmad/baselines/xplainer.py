@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
 from sdmad.detector.evidence import Combined
@@ -159,20 +159,13 @@ def sign_probabilities(logits: Tensor, category: Tensor) -> tuple[Tensor, Tensor
     return present.exp(), present - absent
 
 
-SYSTEMS = (
-    System(
-        "xplainer",
-        "Xplainer",
-        "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
-        "MICCAI 2023",
-        "nothing",
+RECIPES = {
+    "xplainer": Recipe(
         lambda build, settings: Xplainer(build.bank, build.backbone, settings),
-        published=XplainerSettings(),
-        differs=(
-            "The rule on this backbone with the bank's signs: the authors run BioViL with signs of "
-            "their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here the "
-            "sign stands as the bank words it; its negation is 'X without Y' for 'X with Y' where "
-            "X is in every image, else 'no ' and the sign."
-        ),
+        XplainerSettings(),
+        differs="The rule on this backbone with the bank's signs: the authors run BioViL with "
+        "signs of their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here the "
+        "sign stands as the bank words it; its negation is 'X without Y' for 'X with Y' where "
+        "X is in every image, else 'no ' and the sign.",
     ),
-)
+}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.state_prompts import mean_direction
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import Detector, Mask
 from sdmad.detector.config import SDMADConfig, parse_decision
@@ -144,36 +144,15 @@ def by_ensemble(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:
     return ZeroShotCLIP(name_bank(bank), backbone, text=ensemble_features(bank, backbone))
 
 
-CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
-SYSTEMS = (
-    System(
-        "clip-names",
-        "zero-shot CLIP, category names",
-        CLIP,
-        "nothing",
-        lambda build, _: by_names(build.bank, build.backbone),
-    ),
-    System(
-        "clip-ensemble",
-        "zero-shot CLIP, prompt ensemble",
-        CLIP,
-        "nothing",
+RECIPES = {
+    "clip-names": Recipe(lambda build, _: by_names(build.bank, build.backbone)),
+    "clip-ensemble": Recipe(
         lambda build, _: by_ensemble(build.bank, build.backbone),
         differs="Eight sentences a category and six for normal, about images of the body; the "
         "authors' eighty are about photographs.",
     ),
-    System(
-        "clip-signs",
-        "zero-shot CLIP, signs",
-        CLIP,
-        "nothing",
-        lambda build, _: ZeroShotCLIP(build.bank, build.backbone),
+    "clip-signs": Recipe(lambda build, _: ZeroShotCLIP(build.bank, build.backbone)),
+    "clip-signs-selected": Recipe(
+        lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper")
     ),
-    System(
-        "clip-signs-selected",
-        "zero-shot CLIP, signs, selection",
-        CLIP,
-        "nothing",
-        lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper"),
-    ),
-)
+}

@@ -30,7 +30,7 @@ from sdmad.baselines.components.patch_maps import (
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.components.state_prompts import compose, mean_direction
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 from sdmad.method.adapters import adapted_blocks
@@ -337,18 +337,11 @@ def _make(build: Build, settings: AACLIPSettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, lambda _: AACLIP(trained))
 
 
-SYSTEMS = (
-    System(
-        "aa-clip",
-        "AA-CLIP",
-        "Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR "
-        "2025",
-        "auxiliary set",
+RECIPES = {
+    "aa-clip": Recipe(
         _make,
-        published=AACLIPSettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        AACLIPSettings(),
+        SEARCHED,
         differs="The adapters are trained on phantoms of the other modalities, not on MVTec or "
         "VisA. Activation, mean and deviation are the checkpoint's. The first stage learns from "
         "every level. The blur of the map shrinks with the grid. Every image shows an object: with "
@@ -356,4 +349,4 @@ SYSTEMS = (
         "validation phantoms came out worse. The score of an image is the largest value of its "
         "map, as the authors do for medical images, without min-max over the test set.",
     ),
-)
+}

@@ -23,7 +23,7 @@ from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import support_masks
 from sdmad.baselines.components.pseudo import Brightness, paste_anomaly
 from sdmad.baselines.components.trunk import PatchTrunk, imagenet_preprocessing, load_trunk, require
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -418,10 +418,6 @@ def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) ->
     return OnePerCategory(build.bank.names, backbone, make)
 
 
-SOURCE = (
-    "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
-    "Anomaly Detection, CVPR 2023"
-)
 DIFFERS = (
     "The last epoch is kept, where the authors report the best one on the test set. The levels' "
     "log-likelihoods are compared with the largest of the normal support images, not of the test "
@@ -432,31 +428,13 @@ DIFFERS = (
     "category for normal, and is given the mask of all that is abnormal in an image, of whatever "
     "category."
 )
-SYSTEMS = (
-    System(
-        "bgad-patches",
-        "BGAD on CLIP's patches",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "bgad-patches": Recipe(
         build_bgad_on_patches,
-        published=BGADSettings(),
-        single=True,
-        maps=True,
-        extra="bgad",
+        BGADSettings(),
         differs="The levels are the patches behind blocks at a third, two thirds and the whole of "
         "the backbone's image tower, not of an EfficientNet-B6, each brought to mean 0 and "
         f"variance 1, at the backbone's image size, not at 256. {DIFFERS}",
     ),
-    System(
-        "bgad",
-        "BGAD",
-        SOURCE,
-        "support set",
-        build_bgad,
-        published=BGADSettings(),
-        single=True,
-        maps=True,
-        extra="bgad",
-        differs=DIFFERS,
-    ),
-)
+    "bgad": Recipe(build_bgad, BGADSettings(), differs=DIFFERS),
+}

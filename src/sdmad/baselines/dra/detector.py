@@ -26,7 +26,7 @@ from sdmad.baselines.components.trunk import (
     load_trunk,
     require,
 )
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -384,10 +384,6 @@ def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> O
     return OnePerCategory(build.bank.names, backbone, make)
 
 
-SOURCE = (
-    "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
-    "Detection, CVPR 2022"
-)
 DIFFERS = (
     "All images of a few-shot support set stand for the many normal images and ten anomalies of "
     "the authors' setting; they are drawn again and again. The reference images at use are drawn "
@@ -395,29 +391,14 @@ DIFFERS = (
     "anomaly in the support set the head for seen ones is left out. A category's detector takes "
     "the support images that do not show the category for normal."
 )
-SYSTEMS = (
-    System(
-        "dra-patches",
-        "DRA on CLIP's patches",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "dra-patches": Recipe(
         build_dra_on_patches,
-        published=DRASettings(),
-        searched=SEARCHED,
-        single=True,
+        DRASettings(),
+        SEARCHED,
         differs="A copy of the backbone's image tower is trained for each category, not of a "
         "ResNet-18; its patches are brought to mean 0 and variance 1; at the backbone's image "
         f"size, not at 448. {DIFFERS}",
     ),
-    System(
-        "dra",
-        "DRA",
-        SOURCE,
-        "support set",
-        build_dra,
-        published=DRASettings(),
-        single=True,
-        extra="timm",
-        differs=DIFFERS,
-    ),
-)
+    "dra": Recipe(build_dra, DRASettings(), differs=DIFFERS),
+}

@@ -31,7 +31,7 @@ from sdmad.baselines.inctrl.heads import (
     patch_residuals,
     residuals_of,
 )
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.baselines.winclip.detector import WinCLIPSettings
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -400,26 +400,18 @@ def build_inctrl(build: Build, settings: InCTRLSettings | None = None) -> OnePer
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
-SYSTEMS = (
-    System(
-        "inctrl",
-        "InCTRL",
-        "Zhu and Pang, Toward Generalist Anomaly Detection via In-context Residual Learning with "
-        "Few-shot Sample Prompts, CVPR 2024",
-        "auxiliary set",
+RECIPES = {
+    "inctrl": Recipe(
         build_inctrl,
-        published=InCTRLSettings(),
-        searched=SEARCHED,
-        single=True,
-        differs=(
-            "Needs normal images of the support set too, to compare with. "
-            "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
-            "backbone, its blocks at the published fractions of the depth. The class token's "
-            "embedding has unit length times the root of its dimension. The focal loss takes "
-            "probabilities as probabilities, where the authors' code puts a second sigmoid on "
-            'them (compat="published"). The heads are trained with as many normal images beside '
-            "each image as they are used with, up to eight. A category's detector compares with "
-            "the support images that do not show the category, normal or not."
-        ),
+        InCTRLSettings(),
+        SEARCHED,
+        differs="Needs normal images of the support set too, to compare with. "
+        "Trained on phantoms of other modalities, not on photographs of products. Any CLIP "
+        "backbone, its blocks at the published fractions of the depth. The class token's "
+        "embedding has unit length times the root of its dimension. The focal loss takes "
+        "probabilities as probabilities, where the authors' code puts a second sigmoid on "
+        'them (compat="published"). The heads are trained with as many normal images beside '
+        "each image as they are used with, up to eight. A category's detector compares with "
+        "the support images that do not show the category, normal or not.",
     ),
-)
+}

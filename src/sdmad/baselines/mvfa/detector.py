@@ -29,7 +29,7 @@ from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
 from sdmad.baselines.mvfa.losses import abnormal_map
 from sdmad.baselines.mvfa.memory import Range, augment, nearest_distance
 from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 from sdmad.method.adapters import adapted_blocks
@@ -473,18 +473,11 @@ def _make(build: Build, settings: MVFASettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
-SYSTEMS = (
-    System(
-        "mvfa",
-        "MVFA",
-        "Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in "
-        "Medical Images, CVPR 2024",
-        "support set",
+RECIPES = {
+    "mvfa": Recipe(
         _make,
-        published=MVFASettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        MVFASettings(),
+        SEARCHED,
         differs="The two parts of a score are brought onto one scale by constants that are fitted "
         "on the support set, not by min-max over the test set. The probability enters its loss as "
         "one, without a second sigmoid. Activation, mean and deviation are the checkpoint's. The "
@@ -494,4 +487,4 @@ SYSTEMS = (
         "do not show the category for normal, also in its memory, and is given the mask of all "
         "that is abnormal in an image, of whatever category.",
     ),
-)
+}

@@ -20,7 +20,7 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCa
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side
 from sdmad.baselines.components.state_prompts import compose, mean_direction
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 
@@ -367,7 +367,6 @@ def build_winclip(
     return OnePerCategory(build.bank.names, backbone, make)
 
 
-SOURCE = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
 DIFFERS = (
     "Any backbone with a class token and square patches (theirs: ViT-B/16-plus-240). The thing in "
     "the prompts is the modality; a category's detector has 'MODALITY with CATEGORY' for the "
@@ -375,30 +374,16 @@ DIFFERS = (
     "public. Thresholds of decisions come from the support set, scores and maps do not."
 )
 
-SYSTEMS = (
-    System(
-        "winclip",
-        "WinCLIP, zero-shot",
-        SOURCE,
-        "nothing",
+RECIPES = {
+    "winclip": Recipe(
         lambda build, settings: build_winclip(build, few_shot=False, settings=settings),
-        published=WinCLIPSettings(),
-        single=True,
-        maps=True,
+        WinCLIPSettings(),
         differs=DIFFERS,
     ),
-    System(
-        "winclip-few",
-        "WinCLIP+, few normal images",
-        SOURCE,
-        "normal images",
+    "winclip-few": Recipe(
         lambda build, settings: build_winclip(build, few_shot=True, settings=settings),
-        published=WinCLIPSettings(),
-        single=True,
-        maps=True,
-        differs=(
-            f"{DIFFERS} Every category's detector compares with the same normal images, so that "
-            "only its prompts tell categories apart."
-        ),
+        WinCLIPSettings(),
+        differs=f"{DIFFERS} Every category's detector compares with the same normal images, so "
+        "that only its prompts tell categories apart.",
     ),
-)
+}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.backbones import Backbone
-from sdmad.baselines import ZeroShotCLIP
+from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.data.fewshot import draw_support
 from sdmad.data.images import read_image
 from sdmad.detector.base import Detector
