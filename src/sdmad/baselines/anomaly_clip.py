@@ -181,6 +181,11 @@ class TrainedPrompts:
             whole = tower.projection(token).float() if self.published else tower.project(token)
         return normalize(whole, dim=-1), normalize(torch.stack(found.patches), dim=-1)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The learned vectors."""
+        return () if self.prompts_ is None else tuple(self.prompts_.parameters())
+
     def train(self) -> Self:
         """Train the prompts; does nothing the second time.
 
@@ -249,6 +254,11 @@ class AnomalyCLIP(AnomalyDetector):
             self.words = f"{stem} with {category.replace('_', ' ').lower()}."
         self.text_: Tensor | None = None
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The prompts' vectors."""
+        return self.trained.learnt
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the shared prompts on the auxiliary set, unless they are; arguments are ignored.
 
@@ -263,9 +273,9 @@ class AnomalyCLIP(AnomalyDetector):
         return self
 
     @property
-    def log_(self) -> list[float]:
+    def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch on the auxiliary set."""
-        return self.trained.log_
+        return tuple(self.trained.log_)
 
     def _text(self) -> Tensor:
         if self.text_ is None:

@@ -212,6 +212,16 @@ class CoOp(Detector):
         if self.text_ is None:
             raise InputError("this CoOp is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the learned vectors."""
+        return 0 if self.context_ is None else self.context_.numel()
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(self.log_)
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""

@@ -90,6 +90,12 @@ class LinearProbeDetector(Detector):
         if self.probe_ is None:
             raise InputError("this probe is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Weights and biases of the regressions."""
+        probe = self.probe_
+        return 0 if probe is None else probe.weights.numel() + probe.bias.numel()
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""

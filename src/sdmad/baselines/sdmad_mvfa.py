@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Self
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -41,7 +42,6 @@ class SDMADMVFA(Detector):
 
     Attributes:
         mvfa: the detector of any anomaly.
-        log_: mean loss of each epoch, Eq. 5 included.
     """
 
     has_maps = True
@@ -65,9 +65,20 @@ class SDMADMVFA(Detector):
         self._evidence = SignAndImageEvidence(plain)
 
     @property
-    def log_(self) -> list[float]:
-        """Mean loss of each epoch."""
-        return self.mvfa.log_
+    def trained_parameters(self) -> int:
+        """Numbers of MVFA's adapters."""
+        return sum(tensor.numel() for tensor in self.mvfa.learnt)
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch, Eq. 5 included."""
+        return self.mvfa.losses
+
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that selection kept, ``(S,)``."""
+        kept: NDArray[np.bool_] = self.scorer.keep.cpu().numpy()
+        return kept
 
     def fit(
         self,

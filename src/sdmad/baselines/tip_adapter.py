@@ -189,6 +189,16 @@ class TipAdapter(Detector):
         if self.cache_ is None:
             raise InputError("this Tip-Adapter is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the keys, where they are trained."""
+        return self.cache_.keys.numel() if self.train and self.cache_ is not None else 0
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(self.log_)
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""

@@ -164,8 +164,8 @@ RECIPES = {
         lambda build, settings: Xplainer(build.bank, build.backbone, settings),
         XplainerSettings(),
         differs="The rule on this backbone with the bank's signs: the authors run BioViL with "
-        "signs of their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here the "
-        "sign stands as the bank words it; its negation is 'X without Y' for 'X with Y' where "
+        "signs of their own, which they frame as 'There are (no) SIGN indicating CATEGORY'. Here "
+        "the sign stands as the bank words it; its negation is 'X without Y' for 'X with Y' where "
         "X is in every image, else 'no ' and the sign.",
     ),
 }

@@ -124,6 +124,12 @@ class ZeroShotCLIP(Detector):
     def check_fitted(self) -> None:
         """Always fitted."""
 
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that selection kept, ``(S,)``."""
+        kept: NDArray[np.bool_] = self.scorer.keep.cpu().numpy()
+        return kept
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""

@@ -37,6 +37,9 @@ from sdmad.method.adapters import AdaptedTower
 from sdmad.method.selection import SignMargins, emptied_categories, sign_margins
 from sdmad.signs import SignBank
 
+INFERENCE = ("selection", "pooling", "decision", "evidence_weight")
+"""The settings that do not belong to training."""
+
 
 class SDMAD(Detector):
     """The SD-MAD detector.
@@ -233,7 +236,7 @@ class SDMAD(Detector):
         Raises:
             InputError: if another setting is named, or a value is unknown.
         """
-        other = set(changes) - {"selection", "pooling", "decision", "evidence_weight"}
+        other = set(changes) - set(INFERENCE)
         if other:
             raise InputError(f"{sorted(other)[0]} belongs to training; fit again to change it")
         config = dataclasses.replace(self.config, **changes)
@@ -245,6 +248,40 @@ class SDMAD(Detector):
         if config != self.config:
             twin.thresholds_, twin.threshold_hashes_ = None, ()
         return twin
+
+    def with_settings(self, settings: Any) -> SDMAD | None:
+        """The same training under other settings, where these differ in inference alone.
+
+        The scale of a probe beside the signs was fitted with the signs' scores, so another way of
+        scoring needs a fit of its own.
+        """
+        if not isinstance(settings, SDMADConfig):
+            return None
+        changes = {name: getattr(settings, name) for name in INFERENCE}
+        if dataclasses.replace(self.config, **changes) != settings:
+            return None
+        if settings.image_evidence != "none" and settings != self.config:
+            return None
+        return self.with_inference(**changes)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the adapters and of the probe."""
+        adapters = (*self.image_adapters.parameters(), *self.text_adapters.parameters())
+        probe = self.evidence_.probe
+        beside = () if probe is None else (probe.weights, probe.bias)
+        return sum(tensor.numel() for tensor in (*adapters, *beside))
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(epoch.loss for epoch in self.log_)
+
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that Eq. 6 kept, ``(S,)``; all of them without selection."""
+        kept: NDArray[np.bool_] = self.scorer.keep.cpu().numpy()
+        return kept
 
     def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
         """Set a threshold a category at the false-positive rate of the ``fpr`` rule.

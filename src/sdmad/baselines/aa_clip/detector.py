@@ -189,6 +189,12 @@ class TrainedAdapters:
             found.append(mean_direction(self.text_(ids.to(self.backbone.device))))
         return torch.stack(found)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The weights of both kinds of adapters."""
+        kinds = (kind for kind in (self.text_, self.image_) if kind is not None)
+        return tuple(weight for kind in kinds for weight in kind.parameters())
+
     def train(self) -> Self:
         """Train both stages; does nothing the second time.
 
@@ -297,6 +303,11 @@ class AACLIP(AnomalyDetector):
         self.natural_threshold = len(trained.blocks) / 2  # both states as near
         self.text_: Tensor | None = None
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The adapters' weights."""
+        return self.trained.learnt
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the shared adapters on the auxiliary set, unless they are; arguments are ignored.
 
@@ -310,9 +321,9 @@ class AACLIP(AnomalyDetector):
         return self
 
     @property
-    def log_(self) -> list[float]:
+    def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch of the second stage on the auxiliary set."""
-        return self.trained.log_
+        return tuple(self.trained.log_)
 
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Largest value of the map, ``(n,)``, of preprocessed images ``(n, 3, H, W)``."""

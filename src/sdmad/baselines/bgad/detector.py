@@ -227,6 +227,11 @@ class BGAD(AnomalyDetector):
         self.peaks_: list[Tensor] = []
         self.log_: list[float] = []
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The flows' weights; their permutations are drawn, not learnt."""
+        return tuple(w for flow in self.flows_ for w in flow.parameters() if w.requires_grad)
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the flows. Abnormal images without a mask are left out, with a warning.
 

@@ -251,6 +251,11 @@ class DRA(AnomalyDetector):
         self._signs = torch.tensor([-1.0, 1.0, 1.0, 1.0])
         self._brightness = Brightness(preprocessing.mean, preprocessing.std)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The weights of the network, its trunk's among them."""
+        return () if self.network_ is None else tuple(self.network_.parameters())
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the network; without an anomaly, on pseudo anomalies alone.
 

@@ -325,6 +325,11 @@ class InCTRL(AnomalyDetector):
         self.abnormal_ = torch.zeros(0, dtype=torch.bool)
         self.log_: list[float] = []
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The heads' weights."""
+        return () if self.heads_ is None else tuple(self.heads_.parameters())
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Keep the tokens of the normal images; the abnormal ones and the masks are ignored.
 

@@ -197,6 +197,11 @@ class MVFA(AnomalyDetector):
         )
         return encode_states(self.backbone, normal, abnormal)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The adapters' weights."""
+        return () if self.tower_ is None else tuple(self.tower_.parameters())
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the adapters, store the normal tokens, and fix the constants.
 
