@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad.backbones import load_backbone
-from sdmad.baselines.registry import load_system
 from sdmad.data.fewshot import write_support
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.protocols import evaluate_scored
@@ -18,17 +17,19 @@ from sdmad.reporting.draw_tables import shown_name
 from sdmad.reporting.model_evaluation import judge, write_judgement
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
-from sdmad.studies.draw import Draw, Variant, fit_variants, score_together
+from sdmad.studies.draw import (
+    PAPER_SYSTEMS,
+    Draw,
+    fit_variants,
+    score_together,
+    variants_of,
+)
 from sdmad.studies.material import Material
 from sdmad.table import Table
 
 IMAGES = 400
 RESAMPLES = 500
 RECOMMENDED = "sd-mad"
-SYSTEMS = (
-    *("clip-names", "clip-signs", "clip-signs-selected", "linear-probe"),
-    *("sd-mad-unselected", "sd-mad-printed", RECOMMENDED),
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def run_demo(
         draw, table = Draw(material, shots, seed), material.table
         write_support(work / "model.support.json", draw.support, table)
         detectors = {}
-        for one in fit_variants([Variant(load_system(name)) for name in SYSTEMS], draw, backbone):
+        for one in fit_variants(variants_of(PAPER_SYSTEMS), draw, backbone):
             say(f"fitted: {one.variant.system.title}")
             detectors[one.variant.key] = one.detector
         evaluations = {

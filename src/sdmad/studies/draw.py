@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import OnePerCategory
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, System, load_system
 from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.data.images import ImageSource
 from sdmad.detector.base import BATCH_SIZE, Detector
@@ -28,6 +28,13 @@ from sdmad.progress import track
 from sdmad.studies.material import Material
 
 PACKAGE = Path(__file__).parents[1]
+
+
+PAPER_SYSTEMS = (
+    *("clip-names", "clip-signs", "clip-signs-selected", "linear-probe"),
+    *("sd-mad-unselected", "sd-mad-printed", "sd-mad"),
+)
+"""SD-MAD and the bare CLIPs of the paper, with a linear probe, which it leaves out."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,11 @@ class Variant:
     def settings_on(self, backbone: Backbone) -> Any:
         """Its hyper-parameters on a backbone; None of a system without."""
         return self.system.settings_on(backbone) if self.settings is None else self.settings
+
+
+def variants_of(names: Sequence[str]) -> list[Variant]:
+    """Systems of the registry as they are; InputError if there is none of a name."""
+    return [Variant(load_system(name)) for name in names]
 
 
 def plain_settings(settings: Any) -> Any:

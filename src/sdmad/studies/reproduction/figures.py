@@ -20,7 +20,14 @@ from sdmad.reporting.draw_tables import TRIVIAL, title_of, trivial_draws
 from sdmad.reporting.model_evaluation import image_groups
 from sdmad.reporting.plots import similarity_heatmap
 from sdmad.signs import SignBank
-from sdmad.studies.draw import Draw, Variant, draws_of, fit_variants, score_together
+from sdmad.studies.draw import (
+    Draw,
+    Variant,
+    draws_of,
+    fit_variants,
+    score_together,
+    variants_of,
+)
 from sdmad.studies.material import Material, Say
 from sdmad.studies.reproduction.material import TablePart, brains, volume_slices
 from sdmad.studies.reproduction.records import Record, write_records
@@ -49,7 +56,7 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
     say("fitting SD-MAD as printed")
     draw, bank = Draw(part.material, SHOTS, 0), part.material.bank
-    variants = [Variant(load_system(name)) for name in ("clip-signs", "sd-mad-printed")]
+    variants = variants_of(("clip-signs", "sd-mad-printed"))
     detectors = {one.variant.key: one.detector for one in fit_variants(variants, draw, models.main)}
     groups = image_groups(part.material.table.subset(draw.rows.tolist()))
     rows = _some_of_each(groups)
@@ -142,7 +149,7 @@ def first_signs(bank: SignBank, count: int) -> SignBank:
 def _curve_draws(
     request: Request, models: Models, material: Material, name: str, shots: int, say: Say
 ) -> dict[str, list[LabelledScores]]:
-    variants = [Variant(load_system(system)) for system in CURVE_SYSTEMS]
+    variants = variants_of(CURVE_SYSTEMS)
     draws = draws_of(material, shots, request.seeds)
     return run_variants(request, models.main, variants, name, draws, say)
 

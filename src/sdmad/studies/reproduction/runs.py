@@ -13,7 +13,7 @@ from sdmad.detector.sdmad import choose_device
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.reporting.draw_tables import counted
-from sdmad.studies.draw import Draw, Variant
+from sdmad.studies.draw import PAPER_SYSTEMS, Draw, Variant, draws_of, variants_of
 from sdmad.studies.engine import Engine
 from sdmad.studies.material import Say
 from sdmad.studies.reproduction.material import TablePart
@@ -23,11 +23,6 @@ PAPER_SIZE = 240
 
 RESAMPLES = 1000
 MEDCLIP = "medclip"
-SYSTEMS = (
-    *("clip-names", "clip-signs", "clip-signs-selected", "linear-probe"),
-    *("sd-mad-unselected", "sd-mad-printed", "sd-mad"),
-)
-"""The systems of the paper's tables, and those that it leaves out, by the registry's names."""
 
 
 @dataclass(frozen=True)
@@ -99,11 +94,11 @@ def run_part(
     Returns:
         What each system said, a list over the draws by its name, and notes on the draws.
     """
-    draws = [Draw(part.material, shots, seed) for seed in range(request.seeds)]
-    variants = [Variant(load_system(name)) for name in SYSTEMS]
+    draws = draws_of(part.material, shots, request.seeds)
+    variants = variants_of(PAPER_SYSTEMS)
     found = run_variants(request, models.main, variants, part.name, draws, say)
     if models.medclip is not None:
-        medclip = [Variant(load_system(MEDCLIP))]
+        medclip = variants_of([MEDCLIP])
         found |= run_variants(request, models.medclip, medclip, part.name, draws, say)
     notes = [
         f"{part.name}, draw {draw.seed}: {note}" for draw in draws for note in draw.support.notes

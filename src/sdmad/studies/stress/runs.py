@@ -174,11 +174,10 @@ def _run_level(
     ]
     folder = request.out / "draws" / bank.name / f"{kind}-{count}"
     found = Engine(backbone, folder, say).run(variants(), draws, doing)
+    selected = {system: found[key(system, "paper")] for system in SYSTEMS}
     keep = {
-        system: [
-            one.kept_signs for one in found[key(system, "paper")] if one.kept_signs is not None
-        ]
-        for system in SYSTEMS
+        system: [one.kept_signs for one in outcomes if one.kept_signs is not None]
+        for system, outcomes in selected.items()
     }
     scored = {name: [one.scored for one in outcomes] for name, outcomes in found.items()}
     return Level(kind, count, scored, keep, noisy[0].added), draws
