@@ -14,7 +14,6 @@ from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.phantoms.cases import draw_cases, load_modality
 
-
 PATCHES = {240: 17, 518: 37}
 
 

@@ -15,7 +15,7 @@ from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.studies.draw import Draw, Variant, draws_of, variants_of
 from sdmad.studies.engine import Engine
 from sdmad.studies.material import Material, open_material
-from tests.studies.conftest import toy
+from tests.toys import toy
 
 
 class Run:

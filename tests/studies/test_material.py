@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sdmad.data.sets.table_data import TableData
 from sdmad.errors import InputError
 from sdmad.phantoms.files import PhantomData
 from sdmad.studies.material import Material, open_material, phantom_data
@@ -39,11 +40,19 @@ def test_phantoms_are_drawn_once_and_others_where_anything_differs(tmp_path):
     assert said == [f"drawing {n} phantoms of retinal OCT, test style" for n in (6, 5, 6)]
 
 
-def test_the_digest_tells_other_images_labels_and_splits_apart(material, make_data, tmp_path):
-    again = Material(material.data, material.bank)
-    assert again.digest == material.digest
+def test_the_digest_tells_other_images_and_labels_apart(material):
+    def digest():
+        return Material(TableData(material.data.path, material.bank.names), material.bank).digest
+
+    before = digest()
+    assert before == material.digest
+    table = material.data.path.read_text(encoding="utf-8")
+    material.data.path.write_text(table.replace("Ring", "Bar", 1), encoding="utf-8")
+    assert digest() != before
+    material.data.path.write_text(table, encoding="utf-8")
+    assert digest() == before
     material.table.files[3].write_bytes(b"shorter")
-    assert Material(material.data, material.bank).digest != material.digest
+    assert digest() != before
 
 
 def test_real_data_needs_a_root(tmp_path):

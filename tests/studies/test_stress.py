@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sdmad.studies.experiment import table_episode
 
 import sdmad.studies.stress.results as results
 import sdmad.studies.stress.runs as runs
@@ -21,7 +22,6 @@ from sdmad.errors import InputError
 from sdmad.evaluation.intervals import DrawSummary, PairedDifference
 from sdmad.method.selection import select_signs
 from sdmad.signs.noise import KINDS, add_noise
-from sdmad.studies.experiment import table_episode
 from sdmad.studies.stress import StressRequest, stress
 from sdmad.studies.stress.results import (
     Discards,

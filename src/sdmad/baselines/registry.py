@@ -312,5 +312,5 @@ def match_systems(pattern: str) -> tuple[str, ...]:
 
 def _unknown(name: str) -> InputError:
     near = difflib.get_close_matches(name, SYSTEMS, n=3)
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
     return InputError(f"no system {name!r}{meant} There are {', '.join(SYSTEMS)}")

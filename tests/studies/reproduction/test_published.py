@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from sdmad.studies.experiment import MEDCLIP, PRINTED, PRINTED_SELECTED, RECOMMENDED, SIGNS
 
 from sdmad.data.sets.chestxray8 import CATEGORIES as CHEST
 from sdmad.data.sets.fastmri_plus import CATEGORIES as BRAIN
-from sdmad.studies.experiment import MEDCLIP, PRINTED, PRINTED_SELECTED, RECOMMENDED, SIGNS
 from sdmad.studies.reproduction.published import COLUMNS, published
 
 

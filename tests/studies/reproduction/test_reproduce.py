@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sdmad.studies.experiment import MEDCLIP, PRINTED_SELECTED, SIGNS, SYSTEMS
 
 import sdmad.studies.reproduction as reproduction
 from sdmad.cli import main
@@ -19,7 +20,6 @@ from sdmad.phantoms.trees import (
     write_fastmri_plus_tree,
     write_oct17_tree,
 )
-from sdmad.studies.experiment import MEDCLIP, PRINTED_SELECTED, SIGNS, SYSTEMS
 from sdmad.studies.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
 
 TRIVIAL = ("none", "all", "prevalence")
