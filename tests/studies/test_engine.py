@@ -123,7 +123,7 @@ def test_a_change_leads_to_a_new_computation_and_is_said(
     changed, told = change(run, draw, monkeypatch)
     run([changed])
     assert len(run.fitted) == 1
-    (said, doing) = run.said
+    said, *_ = run.said
     assert f"stored with another {told}; computed again" in said
     assert "bright-1shot-0.npz" in said
     run([changed])
