@@ -28,9 +28,9 @@ from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset
 from sdmad.output import write_json, write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
 from sdmad.phantoms.files import write_phantoms
+from sdmad.reporting.draw_tables import counted
 from sdmad.signs import SignBank
 from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.studies.study import counted
 from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED, DRAWS, SHOTS = 400, 2000, 4, (1, 4)

@@ -15,12 +15,13 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.blocks import put_block
 from sdmad.backbones import Backbone, load_backbone
-from sdmad.baselines.registry import MODULES, Build, load_system
+from sdmad.baselines.registry import SYSTEMS, Build, Recipe, load_system, match_systems
 from sdmad.detector.base import Detector
 from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.evaluation.intervals import DrawSummary
@@ -28,9 +29,9 @@ from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
 from sdmad.output import write_bytes
 from sdmad.phantoms.cases import MODALITIES
 from sdmad.reporting.curves import loss_plot
+from sdmad.reporting.draw_tables import TRIVIAL, cell, counted
 from sdmad.reporting.tables import METRIC_TITLES
-from sdmad.studies.comparison.material import Material, open_material
-from sdmad.studies.comparison.runs import Outcome, outcome_folder, run_system, stored_outcome
+from sdmad.studies.comparison.run import comparison_engine
 from sdmad.studies.comparison.tables import (
     PROTOCOLS,
     Compared,
@@ -43,7 +44,10 @@ from sdmad.studies.comparison.tables import (
     late_share,
     loss_logs,
 )
-from sdmad.studies.study import TRIVIAL, cell, counted
+from sdmad.studies.draw import Draw, Variant
+from sdmad.studies.engine import Engine
+from sdmad.studies.material import Material, Say, open_material
+from sdmad.studies.outcome import Outcome
 from sdmad.table import MISSING, Table
 
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
@@ -85,9 +89,9 @@ def material(out: Path, modality: str) -> Material:
     return open_material(f"phantom-{modality}", None, None, out, lambda _: None)
 
 
-def folder_of(out: Path, modality: str, general_only: bool) -> Path:
-    """Where a modality's outcomes are."""
-    return outcome_folder(out, material(out, modality), backbone(), general_only)
+def engine(out: Path, modality: str, general_only: bool, say: Say = lambda _: None) -> Engine:
+    """Keeps a modality's outcomes."""
+    return comparison_engine(out, material(out, modality), backbone(), say, general_only)
 
 
 def run_job(out: Path, job: Job, general: Sequence[str]) -> str:
@@ -97,24 +101,28 @@ def run_job(out: Path, job: Job, general: Sequence[str]) -> str:
     """
     seed, modality, name = job
     system = load_system(name)
-    held: list[Detector] = []
-
-    def shared(build: Build) -> Detector:
-        held.extend([] if held else [system.build(build)])
-        return held[0]
-
+    if system.learns_from == "auxiliary set":
+        system = replace(system, home=trained_once(system.recipe))
+    runs, of = engine(out, modality, name in general, print), material(out, modality)
     try:
         for shots in SHOTS:
-            run_system(
-                system, material(out, modality), backbone(), shots, seed,
-                folder_of(out, modality, name in general), name in general,
-                shared if system.learns_from == "auxiliary set" else None,
-            )  # fmt: skip
+            runs.run([Variant(system)], [Draw(of, shots, seed)], f"{name}, {modality}")
     except MissingExtraError:
         return "extra missing"
     except WeightsMissingError:
         return "weights missing"
     return ""
+
+
+def trained_once(recipe: Recipe) -> Recipe:
+    """A recipe that makes one detector and gives it again."""
+    held: list[Detector] = []
+
+    def make(build: Build, settings: Any) -> Detector:
+        held.extend([] if held else [recipe.make(build, settings)])
+        return held[0]
+
+    return replace(recipe, make=make)
 
 
 def start_worker() -> None:
@@ -126,14 +134,14 @@ def start_worker() -> None:
 
 def jobs(draws: int) -> list[Job]:
     """Every job, one draw after the other."""
-    return list(itertools.product(range(draws), MODALITIES, MODULES))
+    return list(itertools.product(range(draws), MODALITIES, SYSTEMS))
 
 
 def done(out: Path, job: Job, general_only: bool) -> bool:
     """Whether every outcome of a job is there, with the system's present settings."""
     seed, modality, name = job
-    system, folder = load_system(name), folder_of(out, modality, general_only)
-    return all(stored_outcome(system, backbone(), shots, seed, folder) for shots in SHOTS)
+    variant, runs = Variant(load_system(name)), engine(out, modality, general_only)
+    return all(runs.stored(variant, Draw(material(out, modality), s, seed)) for s in SHOTS)
 
 
 def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -> None:
@@ -158,12 +166,12 @@ def whole_draws(
     out: Path, name: str, draws: int, general_only: bool
 ) -> list[dict[tuple[str, int], Outcome]]:
     """A system's draws, from the first to the last that is whole, by modality and shots."""
-    system, found = load_system(name), []
+    variant, found = Variant(load_system(name)), []
     for seed in range(draws):
         draw = {}
         for modality, shots in itertools.product(MODALITIES, SHOTS):
-            folder = folder_of(out, modality, general_only)
-            kept = stored_outcome(system, backbone(), shots, seed, folder)
+            one = Draw(material(out, modality), shots, seed)
+            kept = engine(out, modality, general_only).stored(variant, one)
             if kept is None:
                 return found
             draw[modality, shots] = kept
@@ -177,7 +185,7 @@ def read(out: Path, draws: int) -> Found:
     Those asked for every category; where there are none, those asked only for any anomaly.
     """
     found: Found = {key: [] for key in itertools.product(MODALITIES, SHOTS)}
-    for name in MODULES:
+    for name in SYSTEMS:
         whole = whole_draws(out, name, draws, False) or whole_draws(out, name, draws, True)
         for key, rows in found.items():
             if whole:
@@ -260,7 +268,7 @@ def settled_table(found: Found) -> Table:
     for everywhere in zip(*found.values(), strict=True):  # one system
         cells = []
         for one in everywhere:
-            late = [late_share(o.converged) for o in one.outcomes if o.converged]
+            late = [late_share(o.losses) for o in one.outcomes if o.losses]
             known = [share for share in late if not np.isnan(share)]
             cells.append(f"{100 * max(known):.0f}" if known else MISSING)
         if set(cells) != {MISSING}:
@@ -280,7 +288,7 @@ def page(out: Path, found: Found) -> str:
     once = [c.title for c in found[MODALITIES[0], SHOTS[0]] if c.image_level_only]
     general = f"Asked only whether an image is abnormal (°), for time: {', '.join(once)}."
     there = {c.system.name for c in found[MODALITIES[0], SHOTS[0]]}
-    lacking = [load_system(n).title for n in MODULES if n not in there and n not in NO_WEIGHTS]
+    lacking = [load_system(n).title for n in SYSTEMS if n not in there and n not in NO_WEIGHTS]
     missing = f"Not run so far, for the hours they take: {', '.join(lacking)}. "
     parts = [
         HEAD.format(
@@ -314,11 +322,11 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--general", default="", help="systems asked only: is it abnormal?")
-    parser.add_argument("--systems", default=",".join(MODULES), help="run these only")
+    parser.add_argument("--systems", default="*", help="run these only")
     parser.add_argument("--write", action="store_true", help="run nothing, write what is there")
     options = parser.parse_args()
     if not options.write:
-        systems, general = options.systems.split(","), options.general.split(",")
+        systems, general = match_systems(options.systems), options.general.split(",")
         run(options.out, options.draws, systems, general)
     found = read(options.out, options.draws)
     logs = loss_logs(found[MODALITIES[0], max(SHOTS)])

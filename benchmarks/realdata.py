@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sdmad.backbones import load_backbone
-from sdmad.data.table import read_label_table
+from sdmad.data.sets.table_data import TableData
 from sdmad.output import write_text
+from sdmad.reporting.draw_tables import category_table, counted, differences, summary
 from sdmad.signs import SignBank
-from sdmad.studies.experiment import RECOMMENDED, fit_systems
-from sdmad.studies.study import (
-    Setting,
-    category_table,
-    counted,
-    differences,
-    read_draws,
-    run_draw,
-    summary,
-)
+from sdmad.studies.draw import PAPER_SYSTEMS, draws_of, variants_of
+from sdmad.studies.engine import Engine
+from sdmad.studies.material import Material
 
 HEAD = """# Small real sets
 Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
@@ -73,27 +66,28 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/realdata.md"))
     parser.add_argument("--set", action="append", help="run these folders only, write no page")
     options = parser.parse_args()
-    fit = partial(fit_systems, backbone=load_backbone("nano"))
-    parts = [HEAD]
+    backbone, parts = load_backbone("nano"), [HEAD]
     for real in [s for s in SETS if not options.set or s.folder in options.set]:
         labels = options.data / real.folder / "labels.csv"
         if not labels.exists():
             print(f"{real.title}: no {labels}; left out")
             continue
         bank = SignBank.load(real.bank)
-        table = read_label_table(labels, bank.names)
+        material = Material(TableData(labels, bank.names), bank)
+        engine = Engine(backbone, options.out / "draws" / real.folder, print)
         for shots in real.shots:
-            setting = Setting(real.folder, bank, table, shots)
-            for seed in range(real.draws):
-                run_draw(setting, seed, fit, options.out)
+            asked = draws_of(material, shots, real.draws)
+            outcomes = engine.run(
+                variants_of(PAPER_SYSTEMS), asked, f"{real.folder}, {counted(shots)}"
+            )
             if options.set:
                 continue
-            draws = read_draws(setting, range(real.draws), options.out)
+            draws = {name: [one.scored for one in of] for name, of in outcomes.items()}
             title = f"{real.title}, {counted(shots)}, {real.draws} draws"
             parts.append(summary(title, draws, "").markdown())
             parts.append(category_table(f"{title}: AUROC by category", draws,
                                         bank.names).markdown())  # fmt: skip
-            parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
+            parts.append(differences(f"{title}: paired differences", draws, "sd-mad").markdown())
     parts.append(Path(__file__).with_name("realdata_remarks.md").read_text(encoding="utf-8"))
     if not options.set:
         write_text(options.docs, "\n".join(parts))

@@ -9,40 +9,38 @@ from __future__ import annotations
 import argparse
 import itertools
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.blocks import block_of
 from sdmad.backbones import load_backbone
-from sdmad.data.table import read_label_table
 from sdmad.evaluation.intervals import summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.files import write_phantoms
-from sdmad.signs import SignBank
-from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.studies.experiment import RECOMMENDED, SYSTEMS, fit_systems
-from sdmad.studies.study import (
+from sdmad.reporting.draw_tables import (
     METRICS,
     TRIVIAL,
-    Setting,
     category_means,
     category_table,
     counted,
     differences,
-    read_draws,
-    run_draw,
     shown_name,
     summary,
     trivial_draws,
 )
+from sdmad.signs import SignBank
+from sdmad.signs.noise import MIXTURE, add_noise
+from sdmad.studies.draw import PAPER_SYSTEMS, draws_of, variants_of
+from sdmad.studies.engine import Engine
+from sdmad.studies.material import Material, phantom_data
 from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED = 500, 1000
 SHOTS, DRAWS = (1, 4), 5
+RECOMMENDED = "sd-mad"
 HEAD = """# Results on phantoms
 Written by `make results`; do not edit by hand. {images} phantoms a modality in the *test* style,
 about three patients in ten the pool of the support sets, the others judged; {draws} draws; nano
@@ -54,49 +52,47 @@ Categories marked * rest on signs that pretraining never drew: they are the trul
 """
 
 
-def settings(folder: Path, modality: str) -> tuple[list[Setting], list[Setting]]:
-    """The clean and the noisy settings of one modality, its phantoms drawn if need be."""
-    kind = load_modality(modality)
-    target = folder / f"phantoms-{modality}"
-    if not (target / "labels.csv").exists():
-        write_phantoms(kind, target, IMAGES, PHANTOM_SEED)
-    bank = SignBank.load(modality)
-    table = read_label_table(target / "labels.csv", bank.names)
-    noisy = add_noise(bank, MIXTURE, 2, seed=0).bank
-    return (
-        [Setting(f"{modality}-clean", bank, table, shots) for shots in SHOTS],
-        [Setting(f"{modality}-noisy", noisy, table, shots) for shots in SHOTS],
-    )
+@dataclass(frozen=True)
+class Setting:
+    """One modality with one bank and number of shots, and what each system said, by its name."""
+
+    material: Material
+    draws: dict[str, list[LabelledScores]]
 
 
-def run(
-    folder: Path, modalities: Sequence[str] = MODALITIES
-) -> dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]]:
-    """Run what is missing; returns every draw by modality, bank and shots."""
-    fit = partial(fit_systems, backbone=load_backbone("nano"))
-    found = {}
+Found = dict[tuple[str, str, int], Setting]
+"""By modality, bank (clean or noisy) and shots."""
+
+
+def run(folder: Path, modalities: Sequence[str] = MODALITIES) -> Found:
+    """Run what is missing; returns every draw."""
+    backbone, found = load_backbone("nano"), {}
     for modality in modalities:
-        clean, noisy = settings(folder, modality)
-        for kind, setting in [("clean", s) for s in clean] + [("noisy", s) for s in noisy]:
-            for seed in range(DRAWS):
-                run_draw(setting, seed, fit, folder / "draws")
-            draws = read_draws(setting, range(DRAWS), folder / "draws")
-            found[modality, kind, setting.shots] = (setting, draws)
+        bank = SignBank.load(modality)
+        data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, "test", print)
+        banks = {"clean": bank, "noisy": add_noise(bank, MIXTURE, 2, seed=0).bank}
+        for (kind, used), shots in itertools.product(banks.items(), SHOTS):
+            material = Material(data, used)
+            engine = Engine(backbone, folder / "draws" / f"{modality}-{kind}", print)
+            doing = f"{modality}, {kind} bank, {counted(shots)}"
+            outcomes = engine.run(
+                variants_of(PAPER_SYSTEMS), draws_of(material, shots, DRAWS), doing
+            )
+            scored = {name: [one.scored for one in of] for name, of in outcomes.items()}
+            found[modality, kind, shots] = Setting(material, scored)
     return found
 
 
-def mean_over_modalities(
-    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]],
-) -> Table:
+def mean_over_modalities(found: Found) -> Table:
     """The table to look at first: mean of the three modalities, AUROC / Hamming / subset."""
     columns = list(itertools.product(("clean", "noisy"), SHOTS))
     rows = []
-    for name in [*TRIVIAL.values(), *SYSTEMS]:
+    for name in [*TRIVIAL.values(), *PAPER_SYSTEMS]:
         cells = []
         for kind, shots in columns:
             values = []
             for modality in MODALITIES:
-                _, draws = found[modality, kind, shots]
+                draws = found[modality, kind, shots].draws
                 key = next((k for k, v in TRIVIAL.items() if v == name), None)
                 scored = trivial_draws(draws[RECOMMENDED], key) if key else draws[name]
                 values.append(summarise_draws(scored, resamples=0))
@@ -108,22 +104,21 @@ def mean_over_modalities(
     return Table(title, header, tuple(rows), "")
 
 
-def apart(
-    found: dict[tuple[str, str, int], tuple[Setting, dict[str, list[LabelledScores]]]],
-) -> Table:
+def apart(found: Found) -> Table:
     """Mean AUROC of the categories that rest on unseen signs, apart from the others."""
     columns = list(itertools.product((False, True), SHOTS))
     rows = []
-    for name in SYSTEMS:
+    for name in PAPER_SYSTEMS:
         cells = []
         for unseen, shots in columns:
             values = []
             for modality in MODALITIES:
-                setting, draws = found[modality, "clean", shots]
+                setting = found[modality, "clean", shots]
+                names = setting.material.bank.names
                 marked = load_modality(modality).unseen_categories()
-                means = category_means({name: draws[name]}, setting.bank.names)[name]
+                means = category_means({name: setting.draws[name]}, names)[name]
                 values += [
-                    v for c, v in zip(setting.bank.names, means, strict=True)
+                    v for c, v in zip(names, means, strict=True)
                     if (c in marked) == unseen
                 ]  # fmt: skip
             cells.append(f"{100 * np.nanmean(values):.1f}")
@@ -146,13 +141,15 @@ def main() -> None:
         return
     parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
     parts.append(apart(found).markdown())
-    for (modality, kind, shots), (setting, draws) in found.items():
+    for (modality, kind, shots), setting in found.items():
+        draws = setting.draws
         title = f"{load_modality(modality).title}, {kind} bank, {counted(shots)}"
         marked = load_modality(modality).unseen_categories()
         parts.append(summary(title, draws, "").markdown())
         if kind == "clean":
-            parts.append(category_table(f"{title}: AUROC by category", draws,
-                                        setting.bank.names, marked).markdown())  # fmt: skip
+            names = setting.material.bank.names
+            parts.append(category_table(f"{title}: AUROC by category", draws, names,
+                                        marked).markdown())  # fmt: skip
         if kind == "clean" and shots == max(SHOTS):
             parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
     parts.append(Path(__file__).with_name("results_remarks.md").read_text(encoding="utf-8"))

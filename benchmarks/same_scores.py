@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 
 from sdmad import SDMAD, SDMADConfig, SignBank, load_backbone
-from sdmad.baselines.registry import MODULES, Auxiliary, Build, load_system
+from sdmad.baselines import registry
+from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.errors import SDMADError
 from sdmad.phantoms.cases import draw_cases, load_modality
 
 SUPPORT, TEST, AUXILIARY = 14, 24, 8
 SEED = 11
+NAMES: Any = getattr(registry, "SYSTEMS", None) or registry.MODULES  # as it was called before
 CONFIGS = {
     "recommended": SDMADConfig(),
     "paper": SDMADConfig.paper(),
@@ -136,7 +138,7 @@ def main() -> None:
         phantoms = Phantoms(modality)
         for title, config in CONFIGS.items():
             found[f"{modality}: SDMAD {title}"] = own(config, phantoms)
-        for name in MODULES if modality == "brain" else ():
+        for name in NAMES if modality == "brain" else ():
             try:
                 found[f"{modality}: {name}"] = system(name, phantoms)
             except SDMADError as error:

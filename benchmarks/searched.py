@@ -11,23 +11,24 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sdmad.backbones import load_backbone
+from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
 from sdmad.evaluation.metrics import category_auroc, image_auroc, mean_of_defined
-from sdmad.output import write_json, write_text
-from sdmad.phantoms.cases import MODALITIES, load_modality
-from sdmad.phantoms.files import PhantomData, write_phantoms
+from sdmad.output import write_text
+from sdmad.phantoms.cases import MODALITIES
 from sdmad.signs import SignBank
-from sdmad.studies.comparison.material import Material
-from sdmad.studies.comparison.runs import run_system
+from sdmad.studies.draw import Draw, Variant
+from sdmad.studies.engine import Engine
+from sdmad.studies.material import Material, Say, phantom_data
+from sdmad.studies.outcome import Outcome
 from sdmad.table import Table
 
 IMAGES, PHANTOM_SEED, SHOTS, DRAW, NEAR = 240, 8000, 2, 100, 0.5
@@ -86,49 +87,61 @@ def candidates(name: str) -> list[dict[str, Any]]:
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
-def material(folder: Path, modality: str) -> Material:
-    """Validation phantoms of a modality."""
-    kind, target = load_modality(modality), folder / f"phantoms-{modality}"
-    if not (target / "labels.csv").is_file():
-        write_phantoms(kind, target, IMAGES, PHANTOM_SEED, "validation", force=True)
-    return Material(PhantomData(target, kind), SignBank.load(modality))
+@lru_cache(maxsize=1)
+def backbone() -> Backbone:
+    """The nano, once."""
+    return load_backbone("nano")
+
+
+def engine(folder: Path, modality: str, say: Say) -> Engine:
+    """Keeps the outcomes on a modality."""
+    return Engine(backbone(), folder / "outcomes" / modality, say, general_only=True)
+
+
+@lru_cache(maxsize=3)
+def draw(folder: Path, modality: str) -> Draw:
+    """The one draw of a modality's validation phantoms."""
+    data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, "validation", print)
+    return Draw(Material(data, SignBank.load(modality)), SHOTS, DRAW)
+
+
+def variants(name: str) -> list[Variant]:
+    """The candidates of a system."""
+    system = load_system(name)
+    return [Variant(system, replace(system.published, **one), str(one)) for one in candidates(name)]
 
 
 def run(folder: Path, names: Sequence[str]) -> dict[str, list[dict[str, float]]]:
     """Image AUROC of every candidate on every modality; what is there is not run again."""
-    backbone, found = load_backbone("nano"), {}
+    found = {}
     for name in names:
-        system = load_system(name)
-        rows: list[dict[str, float]] = []
-        for number, changes in enumerate(candidates(name)):
-            settings = replace(system.published, **changes)
-            tried = replace(
-                system, name=f"{name}-{number}", published=settings, searched=None, maps=False
-            )
+        rows = []
+        for tried in variants(name):
             row = {}
             for modality in MODALITIES:
-                path = folder / f"{name}-{number}-{modality}.json"
-                if not path.exists():
-                    outcome = run_system(
-                        tried, material(folder, modality), backbone, SHOTS, DRAW,
-                        folder / "outcomes" / modality, general_only=True,
-                    )  # fmt: skip
-                    scored = outcome.scored
-                    value = image_auroc(scored.abnormal, scored.abnormality)
-                    if name in CATEGORIES:
-                        value = mean_of_defined(category_auroc(scored.labels, scored.scores))
-                    write_json(path, {"auroc": value, "losses": list(outcome.converged)})
-                    print(name, changes, modality, f"{value:.3f}", flush=True)
-                row[modality] = 100 * json.loads(path.read_text(encoding="utf-8"))["auroc"]
+                doing = f"{name}, {tried.key}, {modality}"
+                runs = engine(folder, modality, print).run([tried], [draw(folder, modality)], doing)
+                row[modality] = 100 * judged(name, runs[tried.key][0])
             rows.append(row)
         found[name] = rows
     return found
 
 
+def judged(name: str, outcome: Outcome) -> float:
+    """The AUROC by which a system is judged."""
+    scored = outcome.scored
+    if name in CATEGORIES:
+        return mean_of_defined(category_auroc(scored.labels, scored.scores))
+    return image_auroc(scored.abnormal, scored.abnormality)
+
+
 def done(folder: Path, name: str) -> bool:
     """Whether every candidate of a system was judged."""
-    numbers = itertools.product(range(len(candidates(name))), MODALITIES)
-    return all((folder / f"{name}-{n}-{modality}.json").exists() for n, modality in numbers)
+    return all(
+        engine(folder, modality, lambda _: None).stored(tried, draw(folder, modality))
+        for tried in variants(name)
+        for modality in MODALITIES
+    )
 
 
 def choose(rows: Sequence[dict[str, float]]) -> int:

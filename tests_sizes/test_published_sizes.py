@@ -13,7 +13,6 @@ from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import Auxiliary, Build, load_system
 from sdmad.phantoms.cases import draw_cases, load_modality
-from sdmad.studies.comparison.runs import trained_parameters
 
 PATCHES = {240: 17, 518: 37}
 
@@ -79,7 +78,7 @@ def test_mvfa(checkpoint, name):
     mvfa = detector.mvfa if name == "sd-mad-mvfa" else detector.general
     assert [tuple(stored.shape) for stored in mvfa.memory_] == [(44, 290, 768)] * 4
     assert mvfa.tower_.blocks == (6, 12, 18, 24)
-    assert trained_parameters(detector) == 12_582_912
+    assert detector.trained_parameters == 12_582_912
     assert mvfa.map_pixels(torch.zeros(1, 3, 240, 240)).shape == (1, 240, 240)
 
 
@@ -96,7 +95,7 @@ def test_aa_clip(checkpoint):
     backbone = load_backbone(checkpoint("ViT-L/14"), 518)
     detector = run("aa-clip", backbone, 1, 1, text_epochs=1, image_epochs=0)
     expected = 6 * 1024**2 + 5 * 1024 * 768 + 4 * 768**2
-    assert trained_parameters(detector) == expected
+    assert detector.trained_parameters == expected
     assert detector.general.map_pixels(torch.zeros(1, 3, 518, 518)).shape == (1, 518, 518)
 
 

@@ -12,7 +12,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from sdmad.errors import InputError
-from sdmad.output import write_csv
 
 MISSING = "n/a"
 """What a cell says where a number is not defined."""
@@ -70,6 +69,8 @@ class Table:
         Args:
             path: the file to write.
         """
+        from sdmad.output import write_csv  # which needs NumPy, and a terminal does not
+
         write_csv(path, list(self.header), [list(row) for row in self.rows])
 
     def rich(self) -> RichTable:

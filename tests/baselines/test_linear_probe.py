@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sdmad.baselines import LinearProbeDetector
+from sdmad.baselines.linear_probe import LinearProbeDetector
 from sdmad.errors import InputError
 
 NAMES = ("Ring", "Bar", "Dots")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sdmad import load_backbone
-from sdmad.baselines import ZeroShotCLIP
 from sdmad.baselines.registry import Build, load_system
+from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.errors import WeightsMissingError
 from tests.backbones.medclip_checkpoints import make_parts, published_state, write_folder
 

@@ -41,7 +41,7 @@ def test_equation_5_of_the_final_embedding_is_added(small_bank, tiny_backbone, p
 
     alone = MVFA(small_bank.modality, tiny_backbone, once).train(pixels, abnormal, masks, spy)
     assert seen[0] > 0.1
-    assert both.log_[0] == pytest.approx(alone.log_[0] + seen[0].item(), rel=1e-5)
+    assert both.losses[0] == pytest.approx(alone.log_[0] + seen[0].item(), rel=1e-5)
 
 
 def test_whether_and_where_are_mvfas(trained, tiny_backbone, pictures):
@@ -82,7 +82,7 @@ def test_the_adapters_learn_equation_5(trained, small_bank, tiny_backbone, pictu
         for detector in (trained.mvfa, alone)
     )
     assert with_it < 0.9 * without
-    assert trained.log_[-1] < trained.log_[0]
+    assert trained.losses[-1] < trained.losses[0]
 
 
 def test_images_that_may_be_normal_are_left_out(small_bank, tiny_backbone, pictures, masks):
@@ -96,7 +96,7 @@ def test_images_that_may_be_normal_are_left_out(small_bank, tiny_backbone, pictu
     fewer = SDMADMVFA(small_bank, tiny_backbone, settings).fit(
         [images[i] for i in rest], labels[rest], masks=[masks[i] for i in rest]
     )
-    assert detector.log_ == fewer.log_
+    assert detector.losses == fewer.losses
 
 
 def test_mistakes_are_refused(small_bank, tiny_backbone, pictures):

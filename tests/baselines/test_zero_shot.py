@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sdmad import SignBank
-from sdmad.baselines import ZeroShotCLIP, name_bank
+from sdmad.baselines.zero_shot import ZeroShotCLIP, name_bank
 from sdmad.errors import InputError
 from sdmad.method.scoring import binary_predictions, category_scores, normal_anchor
 from sdmad.method.selection import select_signs

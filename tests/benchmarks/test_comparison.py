@@ -1,14 +1,18 @@
 """The study of all systems, on few phantoms and three of them."""
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks import comparison as study
-from sdmad.studies.comparison import material
+from sdmad.baselines.registry import SYSTEMS
+from sdmad.studies import material
+from tests.toys import toy
 
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(study, "MODULES", dict.fromkeys(["clip-signs", "linear-probe", "winclip"]))
+    monkeypatch.setattr(study, "SYSTEMS", dict.fromkeys(["clip-signs", "linear-probe", "winclip"]))
     monkeypatch.setattr(study, "MODALITIES", ("oct",))
     monkeypatch.setattr(study, "SHOTS", (1, 2))
     monkeypatch.setattr(study, "RESAMPLES", 20)
@@ -51,18 +55,9 @@ def test_whole_draws_are_read_and_written(few, tmp_path):
 
 def test_what_is_trained_elsewhere_is_trained_once(few, monkeypatch, tmp_path):
     built = []
-
-    class System:
-        learns_from = "auxiliary set"
-        name = "elsewhere"
-
-        def build(self, build):
-            built.append(build)
-            return built
-
-    made = []
-    monkeypatch.setattr(study, "load_system", lambda name: System())
-    monkeypatch.setattr(study, "run_system", lambda *given: made.append(given[-1]("what")))
-    study.run_job(tmp_path, (0, "oct", "elsewhere"), ())
-    assert built == ["what"]
-    assert len(made) == 2
+    elsewhere = replace(toy("elsewhere", fitted=built), learns_from="auxiliary set")
+    monkeypatch.setitem(SYSTEMS, "elsewhere", elsewhere)
+    job = (0, "oct", "elsewhere")
+    assert study.run_job(tmp_path, job, ()) == ""
+    assert len(built) == 1
+    assert study.done(tmp_path, job, general_only=False)  # with every number of shots

@@ -13,15 +13,14 @@ from PIL import Image
 import sdmad.studies.stress.results as results
 import sdmad.studies.stress.runs as runs
 from sdmad import SDMAD, SDMADConfig, SignBank
-from sdmad.baselines import ZeroShotCLIP
-from sdmad.data.fewshot import draw_support
-from sdmad.data.table import read_label_table
-from sdmad.detector.sdmad import train_adapters
+from sdmad.baselines.zero_shot import ZeroShotCLIP
+from sdmad.data.sets.table_data import TableData
 from sdmad.errors import InputError
 from sdmad.evaluation.intervals import DrawSummary, PairedDifference
 from sdmad.method.selection import select_signs
 from sdmad.signs.noise import KINDS, add_noise
-from sdmad.studies.experiment import table_episode
+from sdmad.studies.draw import Draw
+from sdmad.studies.material import Material
 from sdmad.studies.stress import StressRequest, stress
 from sdmad.studies.stress.results import (
     Discards,
@@ -35,14 +34,8 @@ from sdmad.studies.stress.runs import PRINTED, RECOMMENDED, ZERO_SHOT, Level, ke
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, one_epoch):
     """One epoch, one amount of noise, few resamples, few phantoms."""
-
-    def short(images, texts, labels, category, config, *rest):
-        config = dataclasses.replace(config, epochs=1)
-        return train_adapters(images, texts, labels, category, config, *rest)
-
-    monkeypatch.setattr("sdmad.detector.sdmad.train_adapters", short)
     for module in (runs, results):
         monkeypatch.setattr(module, "COUNTS", (2,))
     monkeypatch.setattr(results, "RESAMPLES", 20)
@@ -97,9 +90,9 @@ def test_the_study_writes_its_files_and_goes_on_where_it_was(ask, monkeypatch):
 
     monkeypatch.setattr("sdmad.detector.sdmad.train_adapters", refuse)
     assert [file.read_bytes() for file in stress(request, quiet)] == first
-    draws = sorted((request.out / "draws").rglob("*.npz"))
-    assert len(draws) == 2 * (1 + len(KINDS))
-    draws[0].unlink()
+    outcomes = sorted((request.out / "draws").rglob("sd-mad-*.npz"))
+    assert len(outcomes) == 2 * 4 * (1 + len(KINDS))  # draws, variants of SD-MAD, levels
+    outcomes[0].unlink()
     with pytest.raises(AssertionError, match="trained again"):
         stress(request, quiet)
 
@@ -111,8 +104,8 @@ def test_both_rules_are_the_same_training_and_agree_with_the_detectors(ask, tiny
     level = next(one for one in run_levels(request, quiet).levels if one.kind == "mixture")
     noisy = add_noise(bank, "mixture", 2, 0)
     assert level.marks == noisy.added
-    table = read_label_table(request.data, bank.names)
-    episode = table_episode(noisy.bank, table, draw_support(table, 1, 0), 0)
+    draw = Draw(Material(TableData(request.data, bank.names), noisy.bank), 1, 0)
+    drawn = draw.material.table.subset(draw.support.indices)
     for rule in ("none", "paper"):
         detectors = {
             ZERO_SHOT: ZeroShotCLIP(noisy.bank, tiny_backbone, rule),
@@ -120,14 +113,14 @@ def test_both_rules_are_the_same_training_and_agree_with_the_detectors(ask, tiny
             RECOMMENDED: SDMAD(noisy.bank, tiny_backbone, SDMADConfig(selection=rule), 0),
         }
         for system, detector in detectors.items():
-            detector.fit(episode.images, episode.labels)
-            expected = detector.score_images(episode.test_images)
+            detector.fit(drawn.files, drawn.labels)
             (found,) = level.draws[key(system, rule)]
-            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-            np.testing.assert_array_equal(found.decisions, expected.decisions)
+            scores = detector.decision_function(draw.files)
+            np.testing.assert_allclose(found.scores, scores, atol=1e-5)
+            np.testing.assert_array_equal(found.decisions, detector.predict(draw.files))
             if rule == "paper":
                 keep = level.keep[system][0]
-                np.testing.assert_array_equal(keep, detector.head_.keep.numpy())
+                np.testing.assert_array_equal(keep, detector.kept_signs)
     features = tiny_backbone.encode_text(noisy.bank.sentences)
     keep = select_signs(features, torch.tensor(noisy.bank.category_index))
     np.testing.assert_array_equal(level.keep[ZERO_SHOT][0], keep.numpy())

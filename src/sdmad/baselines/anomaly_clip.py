@@ -28,7 +28,7 @@ from sdmad.baselines.components.patch_maps import (
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published
 from sdmad.baselines.components.state_prompts import category_words
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
@@ -182,6 +182,11 @@ class TrainedPrompts:
             whole = tower.projection(token).float() if self.published else tower.project(token)
         return normalize(whole, dim=-1), normalize(torch.stack(found.patches), dim=-1)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The learned vectors."""
+        return () if self.prompts_ is None else tuple(self.prompts_.parameters())
+
     def train(self) -> Self:
         """Train the prompts; does nothing the second time.
 
@@ -245,6 +250,11 @@ class AnomalyCLIP(AnomalyDetector):
             self.words = f"{stem} with {category_words(category)}."
         self.text_: Tensor | None = None
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The prompts' vectors."""
+        return self.trained.learnt
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the shared prompts on the auxiliary set, unless they are; arguments are ignored.
 
@@ -259,9 +269,9 @@ class AnomalyCLIP(AnomalyDetector):
         return self
 
     @property
-    def log_(self) -> list[float]:
+    def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch on the auxiliary set."""
-        return self.trained.log_
+        return tuple(self.trained.log_)
 
     def _text(self) -> Tensor:
         if self.text_ is None:
@@ -291,17 +301,10 @@ def _make(build: Build, settings: AnomalyCLIPSettings) -> OnePerCategory:
     )
 
 
-SYSTEMS = (
-    System(
-        "anomaly-clip",
-        "AnomalyCLIP",
-        "Zhou et al., AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly "
-        "Detection, ICLR 2024",
-        "auxiliary set",
+RECIPES = {
+    "anomaly-clip": Recipe(
         _make,
-        published=AnomalyCLIPSettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        AnomalyCLIPSettings(),
+        SEARCHED,
     ),
-)
+}

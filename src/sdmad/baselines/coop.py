@@ -23,7 +23,7 @@ from sdmad.baselines.components.anchored import (
 )
 from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.components.state_prompts import category_words
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
@@ -189,6 +189,16 @@ class CoOp(Detector):
         if self.text_ is None:
             raise NotFittedError("this CoOp is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the learned vectors."""
+        return 0 if self.context_ is None else self.context_.numel()
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(self.log_)
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
@@ -199,14 +209,10 @@ class CoOp(Detector):
         return logit_scores(logits, features @ self.text_[-1])
 
 
-SYSTEMS = (
-    System(
-        "coop",
-        "CoOp",
-        "Zhou et al., Learning to Prompt for Vision-Language Models, IJCV 2022",
-        "support set",
+RECIPES = {
+    "coop": Recipe(
         lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
-        published=CoOpSettings(),
-        searched=SEARCHED,
+        CoOpSettings(),
+        SEARCHED,
     ),
-)
+}

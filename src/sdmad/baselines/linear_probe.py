@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
@@ -65,6 +65,12 @@ class LinearProbeDetector(Detector):
         if self.probe_ is None:
             raise NotFittedError("this probe is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Weights and biases of the regressions."""
+        probe = self.probe_
+        return 0 if probe is None else probe.weights.numel() + probe.bias.numel()
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
@@ -74,29 +80,18 @@ class LinearProbeDetector(Detector):
         return ImageScores.of(odds, odds > 0, odds.amax(dim=1))
 
 
-SOURCE = "Radford et al., Learning Transferable Visual Models, ICML 2021"
-
-
 def _make(build: Build, settings: LinearProbeSettings) -> LinearProbeDetector:
     return LinearProbeDetector(build.bank.names, build.backbone, settings)
 
 
-SYSTEMS = (
-    System(
-        "linear-probe",
-        "linear probe",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "linear-probe": Recipe(
         _make,
-        published=LinearProbeSettings(),
+        LinearProbeSettings(),
     ),
-    System(
-        "linear-probe-searched",
-        "linear probe, searched",
-        SOURCE,
-        "support set",
+    "linear-probe-searched": Recipe(
         _make,
-        published=LinearProbeSettings(),
-        searched=SEARCHED,
+        LinearProbeSettings(),
+        SEARCHED,
     ),
-)
+}

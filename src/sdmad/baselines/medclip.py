@@ -6,7 +6,7 @@ Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text
 from __future__ import annotations
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.baselines.zero_shot import ZeroShotCLIP, by_ensemble, by_names
 
 
@@ -23,29 +23,14 @@ def medclip_of(build: Build) -> Backbone:
     return load_medclip("medclip")  # which says what is missing
 
 
-SOURCE = (
-    "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022"
-)
-SYSTEMS = (
-    System(
-        "medclip-names",
-        "zero-shot MedCLIP, category names",
-        SOURCE,
-        "nothing",
+RECIPES = {
+    "medclip-names": Recipe(
         lambda build, _: by_names(build.bank, medclip_of(build)),
     ),
-    System(
-        "medclip-ensemble",
-        "zero-shot MedCLIP, prompt ensemble",
-        SOURCE,
-        "nothing",
+    "medclip-ensemble": Recipe(
         lambda build, _: by_ensemble(build.bank, medclip_of(build)),
     ),
-    System(
-        "medclip",
-        "zero-shot MedCLIP, signs",
-        SOURCE,
-        "nothing",
+    "medclip": Recipe(
         lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build)),
     ),
-)
+}

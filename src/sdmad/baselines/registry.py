@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sdmad.backbones import Backbone
 from sdmad.baselines.readme import differs_of
-from sdmad.data.images import ImageSource
-from sdmad.detector.base import Detector, Mask
 from sdmad.errors import InputError
-from sdmad.signs import SignBank
+
+if TYPE_CHECKING:  # a list of the systems must not wait for torch
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from sdmad.backbones import Backbone
+    from sdmad.data.images import ImageSource
+    from sdmad.detector.base import Detector, Mask
+    from sdmad.signs import SignBank
 
 LearnsFrom = Literal["nothing", "normal images", "support set", "auxiliary set"]
 
@@ -56,6 +60,22 @@ class Build:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How a system is built.
+
+    Attributes:
+        make: makes an unfitted detector with given hyper-parameters; None of a system without.
+        published: its hyper-parameters as its authors have them; None of a system without.
+        searched: those found on validation phantoms with the nano backbone, which no author knew
+            (docs/searched.md); None where none were searched.
+    """
+
+    make: Callable[[Build, Any], Detector]
+    published: Any = None
+    searched: Any = None
+
+
+@dataclass(frozen=True)
 class System:
     """A compared system.
 
@@ -64,36 +84,52 @@ class System:
         title: its name in tables.
         source: the publication.
         learns_from: what it needs.
-        make: makes an unfitted detector with given hyper-parameters; None of a system without.
+        home: the module of this package whose ``RECIPES`` say how it is built, which is imported
+            when that is first asked; or the recipe itself.
         single: whether it knows one kind of anomaly only, so that one is fitted a category.
         maps: whether it says where.
         extra: the extra of this package that it needs; empty for none.
-        published: its hyper-parameters as its authors have them; None of a system without.
         own_settings: whether ``published`` are this project's, not those of a publication.
-        searched: those found on validation phantoms with the nano backbone, which no author knew
-            (docs/searched.md); None where none were searched.
     """
 
     name: str
     title: str
     source: str
     learns_from: LearnsFrom
-    make: Callable[[Build, Any], Detector]
+    home: str | Recipe
     single: bool = False
     maps: bool = False
     extra: str = ""
-    published: Any = None
     own_settings: bool = False
-    searched: Any = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it is built."""
+        if isinstance(self.home, Recipe):
+            return self.home
+        found: Recipe = importlib.import_module(f"sdmad.baselines.{self.home}").RECIPES[self.name]
+        return found
+
+    @property
+    def published(self) -> Any:
+        """Its hyper-parameters as its authors have them; None of a system without."""
+        return self.recipe.published
+
+    @property
+    def searched(self) -> Any:
+        """Its hyper-parameters for the nano backbone; None where none were searched."""
+        return self.recipe.searched
 
     @property
     def differs(self) -> str:
         """What differs from its authors' code, and why, as its README says it.
 
+        Empty where the recipe was given, and no README belongs to it.
+
         Raises:
             LookupError: if no README does.
         """
-        return differs_of(self.name)
+        return "" if isinstance(self.home, Recipe) else differs_of(self.name)
 
     def settings_on(self, backbone: Backbone) -> Any:
         """The hyper-parameters on a backbone: the searched ones on the nano, else the published."""
@@ -111,43 +147,135 @@ class System:
             SDMADError: if an extra, weights, or a tower of the right kind is missing.
         """
         given = self.settings_on(build.backbone) if settings is None else settings
-        return self.make(build, given)
+        return self.recipe.make(build, given)
 
 
 SEARCHED_ON = "nano"
-
-
-MODULES = {
-    "clip-names": "zero_shot",
-    "clip-ensemble": "zero_shot",
-    "clip-signs": "zero_shot",
-    "clip-signs-selected": "zero_shot",
-    "medclip-names": "medclip",
-    "medclip-ensemble": "medclip",
-    "medclip": "medclip",
-    "xplainer": "xplainer",
-    "linear-probe": "linear_probe",
-    "linear-probe-searched": "linear_probe",
-    "coop": "coop",
-    "tip-adapter": "tip_adapter",
-    "tip-adapter-f": "tip_adapter",
-    "sd-mad-unselected": "sd_mad",
-    "sd-mad-printed": "sd_mad",
-    "sd-mad-searched": "sd_mad",
-    "sd-mad": "sd_mad",
-    "inctrl": "inctrl.detector",
-    "dra": "dra.detector",
-    "dra-patches": "dra.detector",
-    "bgad": "bgad.detector",
-    "bgad-patches": "bgad.detector",
-    "winclip": "winclip.detector",
-    "winclip-few": "winclip.detector",
-    "anomaly-clip": "anomaly_clip",
-    "aa-clip": "aa_clip.detector",
-    "mvfa": "mvfa.detector",
-    "sd-mad-mvfa": "sdmad_mvfa",
-}
-"""System name to the module of this package whose ``SYSTEMS`` holds it, in the tables' order."""
+CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
+MEDCLIP = (
+    "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022"
+)
+TIP = (
+    "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
+    "ECCV 2022"
+)
+SDMAD = "SD-MAD, under review at ICLR 2026"
+INCTRL = (
+    "Zhu and Pang, Toward Generalist Anomaly Detection via In-context Residual Learning with "
+    "Few-shot Sample Prompts, CVPR 2024"
+)
+DRA = (
+    "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
+    "Detection, CVPR 2022"
+)
+BGAD = (
+    "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
+    "Anomaly Detection, CVPR 2023"
+)
+WINCLIP = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
+XPLAINER = (
+    "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
+    "MICCAI 2023"
+)
+COOP = "Zhou et al., Learning to Prompt for Vision-Language Models, IJCV 2022"
+ANOMALY_CLIP = (
+    "Zhou et al., AnomalyCLIP: Object-agnostic Prompt Learning for Zero-shot Anomaly Detection, "
+    "ICLR 2024"
+)
+AA_CLIP = (
+    "Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR 2025"
+)
+MVFA = (
+    "Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in Medical "
+    "Images, CVPR 2024"
+)
+_ALL = (
+    System("clip-names", "zero-shot CLIP, category names", CLIP, "nothing", "zero_shot"),
+    System("clip-ensemble", "zero-shot CLIP, prompt ensemble", CLIP, "nothing", "zero_shot"),
+    System("clip-signs", "zero-shot CLIP, signs", CLIP, "nothing", "zero_shot"),
+    System("clip-signs-selected", "zero-shot CLIP, signs, selection", CLIP, "nothing", "zero_shot"),
+    System("medclip-names", "zero-shot MedCLIP, category names", MEDCLIP, "nothing", "medclip"),
+    System("medclip-ensemble", "zero-shot MedCLIP, prompt ensemble", MEDCLIP, "nothing", "medclip"),
+    System("medclip", "zero-shot MedCLIP, signs", MEDCLIP, "nothing", "medclip"),
+    System("xplainer", "Xplainer", XPLAINER, "nothing", "xplainer"),
+    System("linear-probe", "linear probe", CLIP, "support set", "linear_probe"),
+    System("linear-probe-searched", "linear probe, searched", CLIP, "support set", "linear_probe"),
+    System("coop", "CoOp", COOP, "support set", "coop"),
+    System("tip-adapter", "Tip-Adapter", TIP, "support set", "tip_adapter"),
+    System("tip-adapter-f", "Tip-Adapter-F", TIP, "support set", "tip_adapter"),
+    System(
+        "sd-mad-unselected",
+        "SD-MAD as printed, no selection",
+        SDMAD,
+        "support set",
+        "sd_mad",
+        maps=True,
+    ),
+    System("sd-mad-printed", "SD-MAD as printed", SDMAD, "support set", "sd_mad", maps=True),
+    System(
+        "sd-mad-searched", "SD-MAD as printed, searched", SDMAD, "support set", "sd_mad", maps=True
+    ),
+    System(
+        "sd-mad", "SD-MAD recommended", SDMAD, "support set", "sd_mad", maps=True, own_settings=True
+    ),
+    System("inctrl", "InCTRL", INCTRL, "auxiliary set", "inctrl.detector", single=True),
+    System("dra", "DRA", DRA, "support set", "dra.detector", single=True, extra="timm"),
+    System("dra-patches", "DRA on CLIP's patches", DRA, "support set", "dra.detector", single=True),
+    System(
+        "bgad", "BGAD", BGAD, "support set", "bgad.detector", single=True, maps=True, extra="bgad"
+    ),
+    System(
+        "bgad-patches",
+        "BGAD on CLIP's patches",
+        BGAD,
+        "support set",
+        "bgad.detector",
+        single=True,
+        maps=True,
+        extra="bgad",
+    ),
+    System(
+        "winclip",
+        "WinCLIP, zero-shot",
+        WINCLIP,
+        "nothing",
+        "winclip.detector",
+        single=True,
+        maps=True,
+    ),
+    System(
+        "winclip-few",
+        "WinCLIP+, few normal images",
+        WINCLIP,
+        "normal images",
+        "winclip.detector",
+        single=True,
+        maps=True,
+    ),
+    System(
+        "anomaly-clip",
+        "AnomalyCLIP",
+        ANOMALY_CLIP,
+        "auxiliary set",
+        "anomaly_clip",
+        single=True,
+        maps=True,
+    ),
+    System(
+        "aa-clip", "AA-CLIP", AA_CLIP, "auxiliary set", "aa_clip.detector", single=True, maps=True
+    ),
+    System("mvfa", "MVFA", MVFA, "support set", "mvfa.detector", single=True, maps=True),
+    System(
+        "sd-mad-mvfa",
+        "SD-MAD + MVFA",
+        "SD-MAD, under review at ICLR 2026, appendix 4; Huang et al., CVPR 2024",
+        "support set",
+        "sdmad_mvfa",
+        maps=True,
+    ),
+)
+SYSTEMS = {system.name: system for system in _ALL}
+"""Every system by name, in the tables' order."""
 
 
 def load_system(name: str) -> System:
@@ -156,13 +284,38 @@ def load_system(name: str) -> System:
     Raises:
         InputError: if there is no such system.
     """
-    if name not in MODULES:
-        raise InputError(f"no system {name!r}; there are {', '.join(MODULES)}")
-    module = importlib.import_module(f"sdmad.baselines.{MODULES[name]}")
-    found: dict[str, System] = {system.name: system for system in module.SYSTEMS}
-    return found[name]
+    if name not in SYSTEMS:
+        raise _unknown(name)
+    return SYSTEMS[name]
 
 
 def list_systems() -> tuple[System, ...]:
     """All systems, in the tables' order."""
-    return tuple(load_system(name) for name in MODULES)
+    return tuple(SYSTEMS.values())
+
+
+def match_systems(pattern: str) -> tuple[str, ...]:
+    """Names of the systems that a list of names and wildcards means, each once.
+
+    >>> match_systems("sd-mad*, clip-names")[-2:]
+    ('sd-mad-mvfa', 'clip-names')
+
+    Args:
+        pattern: names separated by commas, with ``*``, ``?`` and ``[...]`` as in a shell.
+
+    Raises:
+        InputError: if a name or a wildcard means no system.
+    """
+    found: dict[str, None] = {}
+    for part in pattern.split(","):
+        matching = fnmatch.filter(SYSTEMS, part.strip())
+        if not matching:
+            raise _unknown(part.strip())
+        found |= dict.fromkeys(matching)
+    return tuple(found)
+
+
+def _unknown(name: str) -> InputError:
+    near = difflib.get_close_matches(name, SYSTEMS, n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    return InputError(f"no system {name!r}{meant} There are {', '.join(SYSTEMS)}")

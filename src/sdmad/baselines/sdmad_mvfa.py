@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.mvfa.detector import MVFA, SEARCHED, MVFASettings
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import SignHead, TextFeatures
@@ -34,7 +36,6 @@ class SDMADMVFA(Detector):
 
     Attributes:
         mvfa: the detector of any anomaly.
-        log_: mean loss of each epoch, Eq. 5 included.
     """
 
     has_maps = True
@@ -54,9 +55,19 @@ class SDMADMVFA(Detector):
         self.head = SignHead.build(text, bank, self.config.replace(image_evidence="none"))
 
     @property
-    def log_(self) -> list[float]:
-        """Mean loss of each epoch."""
-        return self.mvfa.log_
+    def trained_parameters(self) -> int:
+        """Numbers of MVFA's adapters."""
+        return sum(tensor.numel() for tensor in self.mvfa.learnt)
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch, Eq. 5 included."""
+        return self.mvfa.losses
+
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that selection kept, ``(S,)``."""
+        return self.head.kept_signs
 
     def _fit(self, training: TrainingSet) -> None:
         """Train the adapters; images of which nobody knows whether they are normal are left out."""
@@ -105,15 +116,10 @@ def _make(build: Build, settings: MVFASettings) -> SDMADMVFA:
     return SDMADMVFA(build.bank, build.backbone, settings, seed=build.seed)
 
 
-SYSTEMS = (
-    System(
-        "sd-mad-mvfa",
-        "SD-MAD + MVFA",
-        "SD-MAD, under review at ICLR 2026, appendix 4; Huang et al., CVPR 2024",
-        "support set",
+RECIPES = {
+    "sd-mad-mvfa": Recipe(
         _make,
-        published=MVFASettings(),
-        searched=SEARCHED,
-        maps=True,
+        MVFASettings(),
+        SEARCHED,
     ),
-)
+}

@@ -23,7 +23,7 @@ from sdmad.baselines.components.anchored import (
     logit_scores,
 )
 from sdmad.baselines.components.minimise import take_step
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import NotFittedError
@@ -166,6 +166,16 @@ class TipAdapter(Detector):
         if self.cache_ is None:
             raise NotFittedError("this Tip-Adapter is not fitted yet: call fit")
 
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the keys, where they are trained."""
+        return self.cache_.keys.numel() if self.train and self.cache_ is not None else 0
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(self.log_)
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
@@ -192,28 +202,15 @@ def class_texts(bank: SignBank, backbone: Backbone) -> Tensor:
     return torch.cat([normalize(torch.stack(means), dim=-1), normal_anchor(normal)[None]])
 
 
-SOURCE = (
-    "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
-    "ECCV 2022"
-)
-
-SYSTEMS = (
-    System(
-        "tip-adapter",
-        "Tip-Adapter",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "tip-adapter": Recipe(
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings),
-        published=TipAdapterSettings(),
-        searched=SEARCHED,
+        TipAdapterSettings(),
+        SEARCHED,
     ),
-    System(
-        "tip-adapter-f",
-        "Tip-Adapter-F",
-        SOURCE,
-        "support set",
+    "tip-adapter-f": Recipe(
         lambda build, settings: TipAdapter(build.bank, build.backbone, settings, True, build.seed),
-        published=TipAdapterSettings(),
-        searched=SEARCHED_TRAINED,
+        TipAdapterSettings(),
+        SEARCHED_TRAINED,
     ),
-)
+}

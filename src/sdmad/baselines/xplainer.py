@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from sdmad.backbones import Backbone
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
 from sdmad.method.scoring import pool_signs
@@ -146,14 +146,9 @@ def sign_probabilities(logits: Tensor, category: Tensor) -> tuple[Tensor, Tensor
     return present.exp(), present - absent
 
 
-SYSTEMS = (
-    System(
-        "xplainer",
-        "Xplainer",
-        "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
-        "MICCAI 2023",
-        "nothing",
+RECIPES = {
+    "xplainer": Recipe(
         lambda build, settings: Xplainer(build.bank, build.backbone, settings),
-        published=XplainerSettings(),
+        XplainerSettings(),
     ),
-)
+}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.state_prompts import category_words, mean_direction
-from sdmad.baselines.registry import System
+from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig, parse_decision
 from sdmad.detector.head import SignHead, TextFeatures
@@ -106,6 +108,11 @@ class ZeroShotCLIP(Detector):
     def check_fitted(self) -> None:
         """Always fitted."""
 
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that selection kept, ``(S,)``."""
+        return self.head.kept_signs
+
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
@@ -122,34 +129,13 @@ def by_ensemble(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:
     return ZeroShotCLIP(name_bank(bank), backbone, text=ensemble_features(bank, backbone))
 
 
-CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
-SYSTEMS = (
-    System(
-        "clip-names",
-        "zero-shot CLIP, category names",
-        CLIP,
-        "nothing",
-        lambda build, _: by_names(build.bank, build.backbone),
-    ),
-    System(
-        "clip-ensemble",
-        "zero-shot CLIP, prompt ensemble",
-        CLIP,
-        "nothing",
+RECIPES = {
+    "clip-names": Recipe(lambda build, _: by_names(build.bank, build.backbone)),
+    "clip-ensemble": Recipe(
         lambda build, _: by_ensemble(build.bank, build.backbone),
     ),
-    System(
-        "clip-signs",
-        "zero-shot CLIP, signs",
-        CLIP,
-        "nothing",
-        lambda build, _: ZeroShotCLIP(build.bank, build.backbone),
+    "clip-signs": Recipe(lambda build, _: ZeroShotCLIP(build.bank, build.backbone)),
+    "clip-signs-selected": Recipe(
+        lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper")
     ),
-    System(
-        "clip-signs-selected",
-        "zero-shot CLIP, signs, selection",
-        CLIP,
-        "nothing",
-        lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper"),
-    ),
-)
+}

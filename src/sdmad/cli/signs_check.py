@@ -71,7 +71,7 @@ def _judge(
     """The measures with each sign's AUROC on the images of a table, and how many these are."""
     from dataclasses import replace
 
-    from sdmad.baselines import ZeroShotCLIP
+    from sdmad.baselines.zero_shot import ZeroShotCLIP
     from sdmad.data.table import read_label_table
     from sdmad.signs.measure import sign_auroc
 

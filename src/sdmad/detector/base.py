@@ -71,6 +71,30 @@ class Detector(ABC):
         prepared: Preprocessing = self.backbone.preprocessing
         return prepared
 
+    @property
+    def trained_parameters(self) -> int:
+        """How many numbers training has set; 0 where nothing is trained."""
+        return 0
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch of training; empty where nothing is trained."""
+        return ()
+
+    @property
+    def kept_signs(self) -> NDArray[np.bool_] | None:
+        """Signs that selection kept, ``(S,)`` in the bank's order; None without selection."""
+        return None
+
+    def with_settings(self, settings: Any) -> Detector | None:
+        """The same training under other settings; None where they need a training of their own.
+
+        Args:
+            settings: hyper-parameters of the same system.
+        """
+        del settings
+        return None
+
     @final
     def fit(
         self,

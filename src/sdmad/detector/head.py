@@ -136,6 +136,12 @@ class SignHead:
         kept = self.thresholds if config == self.config else None
         return replace(head, evidence=self.evidence, thresholds=kept)
 
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that selection kept, boolean ``(S,)``."""
+        kept: NDArray[np.bool_] = self.keep.cpu().numpy()
+        return kept
+
     def similarity(self, features: Tensor) -> Tensor:
         """Cosine of embeddings ``(n, D)`` with every sign: ``(n, S)``."""
         return features @ self.signs.T

@@ -156,6 +156,24 @@ class SignDetector(Detector):
         return self._fitted().threshold_hashes
 
     @property
+    def trained_parameters(self) -> int:
+        """Numbers of the adapters and of the probe."""
+        adapters = (*self.image_adapters_.parameters(), *self.text_adapters_.parameters())
+        evidence = self.head_.evidence
+        beside = () if evidence is None else (evidence.probe.weights, evidence.probe.bias)
+        return sum(tensor.numel() for tensor in (*adapters, *beside))
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch."""
+        return tuple(epoch.loss for epoch in self.log_)
+
+    @property
+    def kept_signs(self) -> NDArray[np.bool_]:
+        """Signs that Eq. 6 kept, ``(S,)``; all of them without selection."""
+        return self.head_.kept_signs
+
+    @property
     def image_adapters_(self) -> nn.ModuleDict:
         """Block number to adapter of the image tower."""
         return self._fitted().image.adapters
@@ -206,7 +224,7 @@ class SignDetector(Detector):
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
-        return explanations(self.bank_, self.head_.keep.cpu().numpy(), scored)
+        return explanations(self.bank_, self.kept_signs, scored)
 
     # Maps
 
@@ -268,6 +286,21 @@ class SignDetector(Detector):
         twin = copy.copy(self)
         twin.state_ = replace(state, config=config, head=head, threshold_hashes=kept)
         return twin
+
+    def with_settings(self, settings: Any) -> Self | None:
+        """The same training under other settings, where these differ in inference alone.
+
+        The scale of a probe beside the signs was fitted with the signs' scores, so another way of
+        scoring needs a fit of its own.
+        """
+        if not isinstance(settings, SDMADConfig):
+            return None
+        changes = {name: getattr(settings, name) for name in INFERENCE_SETTINGS}
+        if self.config_.replace(**changes) != settings:
+            return None
+        if settings.image_evidence != "none" and settings != self.config_:
+            return None
+        return self.with_inference(**changes)
 
     def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
         """Set a threshold a category at the false-positive rate of the ``fpr`` rule.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdmad.baselines import ZeroShotCLIP
+from sdmad.baselines.zero_shot import ZeroShotCLIP
 from sdmad.data.images import ImageError, content_hash, read_image
 from sdmad.data.table import LabelTable
 from sdmad.data.windows import Window

@@ -107,7 +107,7 @@ def summary_table(systems: Mapping[str, Evaluation], title: str) -> Table:
     ]
     names = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
     rows += [(system, *_cells(found, names)) for system, found in systems.items()]
-    header = ("System", "Mean AUROC", "Image AUROC", "Hamming", "Subset", "Macro F1")
+    header = ("System", *(METRIC_TITLES[name] for name in names))
     return Table(title, header, tuple(rows), _intervals_caption(any_one))
 
 

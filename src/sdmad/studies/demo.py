@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad.backbones import load_backbone
-from sdmad.data.fewshot import draw_support, write_support
-from sdmad.data.table import read_label_table
+from sdmad.data.fewshot import write_support
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.protocols import evaluate_scored
 from sdmad.output import output_directory
 from sdmad.phantoms.cases import load_modality
-from sdmad.phantoms.files import write_phantoms
+from sdmad.phantoms.files import PhantomData, write_phantoms
+from sdmad.reporting.draw_tables import shown_name
 from sdmad.reporting.model_evaluation import judge, write_judgement
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
-from sdmad.studies.experiment import (
-    NAMES,
-    RECOMMENDED,
-    SYSTEMS,
-    fit_systems,
-    judged,
-    score_systems,
-    table_episode,
+from sdmad.studies.draw import (
+    PAPER_SYSTEMS,
+    Draw,
+    fit_variants,
+    score_together,
+    variants_of,
 )
+from sdmad.studies.material import Material
 from sdmad.table import Table
 
 IMAGES = 400
 RESAMPLES = 500
+RECOMMENDED = "sd-mad"
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,19 @@ def run_demo(
     bank, backbone = SignBank.load(modality), load_backbone("nano")
     with output_directory(folder, force) as work:
         say(f"drawing {IMAGES} phantoms of {kind.title} in the test style")
-        table = read_label_table(write_phantoms(kind, work / "phantoms", IMAGES, seed), bank.names)
-        support = draw_support(table, shots, seed)
-        write_support(work / "model.support.json", support, table)
-        episode = table_episode(bank, table, support, seed)
-        systems = {}
-        for name, system in fit_systems(episode, backbone, SYSTEMS):
-            say(f"fitted: {name}")
-            systems[name] = system
+        write_phantoms(kind, work / "phantoms", IMAGES, seed)
+        material = Material(PhantomData(work / "phantoms", kind), bank)
+        draw, table = Draw(material, shots, seed), material.table
+        write_support(work / "model.support.json", draw.support, table)
+        detectors = {}
+        for one in fit_variants(variants_of(PAPER_SYSTEMS), draw, backbone):
+            say(f"fitted: {one.variant.system.title}")
+            detectors[one.variant.key] = one.detector
         evaluations = {
-            f"{name} (names not seen in pretraining)" if name == NAMES else name: evaluate_scored(
-                judged(episode, scores), bank.names, RESAMPLES
-            )
-            for name, scores in score_systems(systems, episode.test_images, "judging").items()
+            shown_name(name): evaluate_scored(draw.labelled(one.scores), bank.names, RESAMPLES)
+            for name, one in score_together(detectors, draw.files, "judging").items()
         }
-        detector = systems[RECOMMENDED]
+        detector = detectors[RECOMMENDED]
         assert isinstance(detector, SDMAD)
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
@@ -84,4 +82,4 @@ def run_demo(
         write_judgement(judgement, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
     notes = [f"categories that rest on signs never seen in pretraining: {unseen}"] if unseen else []
-    return Demo(summary, (*support.notes, *notes))
+    return Demo(summary, (*draw.support.notes, *notes))

@@ -1,7 +1,6 @@
 """Every target end to end, on few phantoms, on miniature trees of the real layouts."""
 
 import csv
-import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,30 +10,31 @@ import pytest
 from PIL import Image
 
 import sdmad.studies.reproduction as reproduction
+from sdmad.baselines.registry import SYSTEMS, Recipe, load_system
 from sdmad.cli import main
-from sdmad.detector.sdmad import train_adapters
 from sdmad.errors import InputError, MissingExtraError, ModelError
 from sdmad.phantoms.trees import (
     write_chestxray8_tree,
     write_fastmri_plus_tree,
     write_oct17_tree,
 )
-from sdmad.studies.experiment import MEDCLIP, PRINTED_SELECTED, SIGNS, SYSTEMS
+from sdmad.studies import engine
+from sdmad.studies.draw import PAPER_SYSTEMS
 from sdmad.studies.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
 
 TRIVIAL = ("none", "all", "prevalence")
 
 
+def title(name):
+    return load_system(name).title
+
+
+SIGNS, PRINTED_SELECTED, MEDCLIP = map(title, ("clip-signs", "sd-mad-printed", "medclip"))
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, one_epoch):
     """One epoch, few phantoms, few resamples, few points of a sweep."""
-
-    def short(images, texts, labels, category, config, *rest):
-        return train_adapters(
-            images, texts, labels, category, dataclasses.replace(config, epochs=1), *rest
-        )
-
-    monkeypatch.setattr("sdmad.detector.sdmad.train_adapters", short)
     monkeypatch.setattr(material, "PHANTOM_IMAGES", {"chest": 60, "oct": 24, "brain": 40})
     for module in (reproduction, figures):
         monkeypatch.setattr(module, "RESAMPLES", 20)
@@ -64,7 +64,7 @@ def rows(folder, target):
 def test_table2_has_every_row_and_column(ask):
     out = ask("table2", seeds=2)
     found = rows(out, "table2")
-    assert {row["system"] for row in found} == {*TRIVIAL, *SYSTEMS, MEDCLIP}
+    assert {row["system"] for row in found} == {*TRIVIAL, *map(title, PAPER_SYSTEMS), MEDCLIP}
     assert [r["what"] for r in found if r["system"] == SIGNS] == [
         *("CNV", "DME", "Drusen", "mean_auroc")
     ]
@@ -87,7 +87,7 @@ def test_table1_and_table6_share_their_draws(ask, monkeypatch):
     def refused(*_, **__):
         raise AssertionError("the draws of table1 serve table6 too")
 
-    monkeypatch.setattr(runs, "fit_systems", refused)
+    monkeypatch.setattr("sdmad.studies.engine.fit_variants", refused)
     out = ask("table6")
     one, other = rows(out, "table1"), rows(out, "table6")
     mean = {r["system"]: r["value"] for r in one if r["what"] == "mean_auroc"}
@@ -140,33 +140,29 @@ def test_a_sweep_holds_every_value(ask):
 
 
 def test_an_interrupted_run_goes_on_where_it_was(ask, monkeypatch):
-    true_draw, done = runs.run_draw, []
+    true_fit, fitted = engine.fit_variants, []
 
-    def interrupted(setting, seed, *rest, **more):
-        if seed == 1:
+    def interrupted(variants, draw, *rest):
+        fitted.append(draw.seed)
+        if fitted == [0, 1]:
             raise KeyboardInterrupt
-        done.append(seed)
-        return true_draw(setting, seed, *rest, **more)
+        return true_fit(variants, draw, *rest)
 
-    monkeypatch.setattr(runs, "run_draw", interrupted)
+    monkeypatch.setattr(engine, "fit_variants", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ask("table2", seeds=2)
-    monkeypatch.setattr(runs, "run_draw", true_draw)
-    true_fit, fitted = runs.fit_systems, []
-    monkeypatch.setattr(
-        runs, "fit_systems", lambda e, *a, **k: fitted.append(e.seed) or true_fit(e, *a, **k)
-    )
     ask("table2", seeds=2)
-    assert (done, fitted) == ([0], [1])
+    assert fitted == [0, 1, 1]
 
 
 def test_another_backbone_does_not_take_these_draws(ask, make_clip, tmp_path):
-    out = ask("table2")
+    out, said = ask("table2"), []
     other = Request("table2", "phantom", out, str(make_clip(seed=9)), 1, image_size=32)
     before = rows(out, "table2")
-    reproduce(other, lambda _: None)
+    reproduce(other, said.append)
     assert rows(out, "table2") != before
-    assert len(list((out / "draws").iterdir())) == 2
+    told = [line for line in said if "stored with another backbone; computed again" in line]
+    assert len(told) == len(PAPER_SYSTEMS)
 
 
 def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkeypatch):
@@ -178,12 +174,7 @@ def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkey
     def lacking(build, settings):
         raise MissingExtraError("pip install")
 
-    true_load = general.load_system
-    monkeypatch.setattr(
-        general,
-        "load_system",
-        lambda n: replace(true_load(n), make=lacking) if n == "dra" else true_load(n),
-    )
+    monkeypatch.setitem(SYSTEMS, "dra", replace(SYSTEMS["dra"], home=Recipe(lacking)))
     found = rows(ask("table5"), "table5")
     assert {r["part"] for r in found} == {"BrainMRI", "ChestXRay", "OCT"}
     brain = {(r["system"], r["what"]): r for r in found if r["part"] == "BrainMRI"}

@@ -30,7 +30,7 @@ from sdmad.baselines.components.patch_maps import (
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.components.state_prompts import compose, mean_direction
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import NotFittedError
 from sdmad.method.adapters import adapted_blocks
@@ -180,6 +180,12 @@ class TrainedAdapters:
             found.append(mean_direction(self.text_(ids.to(self.backbone.device))))
         return torch.stack(found)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The weights of both kinds of adapters."""
+        kinds = (kind for kind in (self.text_, self.image_) if kind is not None)
+        return tuple(weight for kind in kinds for weight in kind.parameters())
+
     def train(self) -> Self:
         """Train both stages; does nothing the second time.
 
@@ -275,6 +281,11 @@ class AACLIP(AnomalyDetector):
         self.natural_threshold = len(trained.blocks) / 2  # both states as near
         self.text_: Tensor | None = None
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The adapters' weights."""
+        return self.trained.learnt
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the shared adapters on the auxiliary set, unless they are; arguments are ignored.
 
@@ -288,9 +299,9 @@ class AACLIP(AnomalyDetector):
         return self
 
     @property
-    def log_(self) -> list[float]:
+    def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch of the second stage on the auxiliary set."""
-        return self.trained.log_
+        return tuple(self.trained.log_)
 
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Largest value of the map, ``(n,)``, of preprocessed images ``(n, 3, H, W)``."""
@@ -315,17 +326,10 @@ def _make(build: Build, settings: AACLIPSettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, lambda _: AACLIP(trained))
 
 
-SYSTEMS = (
-    System(
-        "aa-clip",
-        "AA-CLIP",
-        "Ma et al., AA-CLIP: Enhancing Zero-shot Anomaly Detection via Anomaly-Aware CLIP, CVPR "
-        "2025",
-        "auxiliary set",
+RECIPES = {
+    "aa-clip": Recipe(
         _make,
-        published=AACLIPSettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        AACLIPSettings(),
+        SEARCHED,
     ),
-)
+}

@@ -24,7 +24,7 @@ from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import support_masks
 from sdmad.baselines.components.pseudo import Brightness, paste_anomaly
 from sdmad.baselines.components.trunk import PatchTrunk, imagenet_preprocessing, load_trunk, require
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -228,6 +228,11 @@ class BGAD(AnomalyDetector):
         self.peaks_: list[Tensor] = []
         self.log_: list[float] = []
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The flows' weights; their permutations are drawn, not learnt."""
+        return tuple(w for flow in self.flows_ for w in flow.parameters() if w.requires_grad)
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the flows. Abnormal images without a mask are left out, with a warning.
 
@@ -416,31 +421,13 @@ def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) ->
     )
 
 
-SOURCE = (
-    "Yao et al., Explicit Boundary Guided Semi-Push-Pull Contrastive Learning for Supervised "
-    "Anomaly Detection, CVPR 2023"
-)
-SYSTEMS = (
-    System(
-        "bgad-patches",
-        "BGAD on CLIP's patches",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "bgad-patches": Recipe(
         build_bgad_on_patches,
-        published=BGADSettings(),
-        single=True,
-        maps=True,
-        extra="bgad",
+        BGADSettings(),
     ),
-    System(
-        "bgad",
-        "BGAD",
-        SOURCE,
-        "support set",
+    "bgad": Recipe(
         build_bgad,
-        published=BGADSettings(),
-        single=True,
-        maps=True,
-        extra="bgad",
+        BGADSettings(),
     ),
-)
+}

@@ -54,11 +54,23 @@ class AnomalyDetector(ABC):
         natural_threshold: abnormality above which an image counts as abnormal where the support
             set cannot say.
         preprocessing: how its images are prepared; None for the backbone's way.
+        log_: mean loss of each epoch of training; empty where nothing is trained.
     """
 
     has_maps: bool = False
     natural_threshold: float = 0.5
     preprocessing: Preprocessing | None = None
+    log_: Sequence[float] = ()
+
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The tensors that training has set; detectors may share them."""
+        return ()
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch of training."""
+        return tuple(self.log_)
 
     @abstractmethod
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
@@ -159,6 +171,17 @@ class OnePerCategory(Detector):
         type(self.general).fit_together(detectors, lessons)
         found = [_threshold(*pair) for pair in zip(detectors, lessons, strict=True)]
         self.thresholds_ = torch.tensor(found[1:] or found * len(self.categories))
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers that training has set in all detectors, those that they share once."""
+        tensors = {id(t): t for one in (self.general, *self.single) for t in one.learnt}
+        return sum(tensor.numel() for tensor in tensors.values())
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """Mean loss of each epoch, of the detector of any anomaly."""
+        return self.general.losses
 
     def check_fitted(self) -> None:
         """Raise InputError if :meth:`fit` has not run."""

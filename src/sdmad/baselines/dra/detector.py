@@ -26,7 +26,7 @@ from sdmad.baselines.components.trunk import (
     load_trunk,
     require,
 )
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -251,6 +251,11 @@ class DRA(AnomalyDetector):
         self._signs = torch.tensor([-1.0, 1.0, 1.0, 1.0])
         self._brightness = Brightness(preprocessing.mean, preprocessing.std)
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The weights of the network, its trunk's among them."""
+        return () if self.network_ is None else tuple(self.network_.parameters())
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the network; without an anomaly, on pseudo anomalies alone.
 
@@ -382,29 +387,14 @@ def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> O
     )
 
 
-SOURCE = (
-    "Ding, Pang and Shen, Catching Both Gray and Black Swans: Open-set Supervised Anomaly "
-    "Detection, CVPR 2022"
-)
-SYSTEMS = (
-    System(
-        "dra-patches",
-        "DRA on CLIP's patches",
-        SOURCE,
-        "support set",
+RECIPES = {
+    "dra-patches": Recipe(
         build_dra_on_patches,
-        published=DRASettings(),
-        searched=SEARCHED,
-        single=True,
+        DRASettings(),
+        SEARCHED,
     ),
-    System(
-        "dra",
-        "DRA",
-        SOURCE,
-        "support set",
+    "dra": Recipe(
         build_dra,
-        published=DRASettings(),
-        single=True,
-        extra="timm",
+        DRASettings(),
     ),
-)
+}

@@ -32,7 +32,7 @@ from sdmad.baselines.inctrl.heads import (
     patch_residuals,
     residuals_of,
 )
-from sdmad.baselines.registry import Auxiliary, Build, System
+from sdmad.baselines.registry import Auxiliary, Build, Recipe
 from sdmad.baselines.winclip.detector import WinCLIPSettings
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
@@ -319,6 +319,11 @@ class InCTRL(AnomalyDetector):
         self.abnormal_ = torch.zeros(0, dtype=torch.bool)
         self.log_: list[float] = []
 
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The heads' weights."""
+        return () if self.heads_ is None else tuple(self.heads_.parameters())
+
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Keep the tokens of the normal images; the abnormal ones and the masks are ignored.
 
@@ -392,16 +397,10 @@ def build_inctrl(build: Build, settings: InCTRLSettings | None = None) -> OnePer
     )
 
 
-SYSTEMS = (
-    System(
-        "inctrl",
-        "InCTRL",
-        "Zhu and Pang, Toward Generalist Anomaly Detection via In-context Residual Learning with "
-        "Few-shot Sample Prompts, CVPR 2024",
-        "auxiliary set",
+RECIPES = {
+    "inctrl": Recipe(
         build_inctrl,
-        published=InCTRLSettings(),
-        searched=SEARCHED,
-        single=True,
+        InCTRLSettings(),
+        SEARCHED,
     ),
-)
+}

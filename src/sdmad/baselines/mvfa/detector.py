@@ -32,7 +32,7 @@ from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
 from sdmad.baselines.mvfa.losses import abnormal_map
 from sdmad.baselines.mvfa.memory import Range, augment
 from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
@@ -190,6 +190,11 @@ class MVFA(AnomalyDetector):
             compose(states, TEMPLATES, self.modality) for states in (NORMAL_STATES, ABNORMAL_STATES)
         )
         return encode_states(self.backbone, normal, abnormal)
+
+    @property
+    def learnt(self) -> tuple[Tensor, ...]:
+        """The adapters' weights."""
+        return () if self.tower_ is None else tuple(self.tower_.parameters())
 
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Train the adapters, store the normal tokens, and fix the constants.
@@ -463,17 +468,10 @@ def _make(build: Build, settings: MVFASettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
-SYSTEMS = (
-    System(
-        "mvfa",
-        "MVFA",
-        "Huang et al., Adapting Visual-Language Models for Generalizable Anomaly Detection in "
-        "Medical Images, CVPR 2024",
-        "support set",
+RECIPES = {
+    "mvfa": Recipe(
         _make,
-        published=MVFASettings(),
-        searched=SEARCHED,
-        single=True,
-        maps=True,
+        MVFASettings(),
+        SEARCHED,
     ),
-)
+}

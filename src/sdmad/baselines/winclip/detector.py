@@ -27,7 +27,7 @@ from sdmad.baselines.components.state_prompts import (
     compose,
     mean_direction,
 )
-from sdmad.baselines.registry import Build, System
+from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 
@@ -367,27 +367,13 @@ def build_winclip(
     return OnePerCategory(build.bank.names, backbone, make)
 
 
-SOURCE = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
-
-SYSTEMS = (
-    System(
-        "winclip",
-        "WinCLIP, zero-shot",
-        SOURCE,
-        "nothing",
+RECIPES = {
+    "winclip": Recipe(
         lambda build, settings: build_winclip(build, few_shot=False, settings=settings),
-        published=WinCLIPSettings(),
-        single=True,
-        maps=True,
+        WinCLIPSettings(),
     ),
-    System(
-        "winclip-few",
-        "WinCLIP+, few normal images",
-        SOURCE,
-        "normal images",
+    "winclip-few": Recipe(
         lambda build, settings: build_winclip(build, few_shot=True, settings=settings),
-        published=WinCLIPSettings(),
-        single=True,
-        maps=True,
+        WinCLIPSettings(),
     ),
-)
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ class TableData(DataSet):
 
     Args:
         path: the CSV file, or a folder that holds ``labels.csv``.
+        categories: names and order of the categories, as in a sign bank; None takes them from the
+            table.
 
     Raises:
         InputError: if there is no such file.
@@ -33,7 +36,10 @@ class TableData(DataSet):
 
     name = "table"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], categories: Sequence[str] | None = None
+    ) -> None:
+        self.categories = categories
         path = absolute_path(path)
         self.path = path / TABLE if path.is_dir() else path
         if not self.path.is_file():
@@ -48,7 +54,7 @@ class TableData(DataSet):
         return (self.root / MASKS).is_dir()
 
     def _read(self) -> LabelTable:
-        return parse_label_table(self.path)
+        return parse_label_table(self.path, self.categories)
 
     def _mask(self, row: int) -> Mask | None:
         file = self.table.files[row]

@@ -23,9 +23,9 @@ from sdmad.evaluation.pixel_intervals import (
     pixel_difference,
     summarise_pixels,
 )
+from sdmad.reporting.draw_tables import TRIVIAL, category_table, cell, trivial_draws
 from sdmad.reporting.tables import METRIC_TITLES
-from sdmad.studies.comparison.runs import Outcome
-from sdmad.studies.study import TRIVIAL, category_table, cell, trivial_draws
+from sdmad.studies.outcome import Outcome
 from sdmad.table import MISSING, Table
 
 PROTOCOLS = {
@@ -299,7 +299,7 @@ def cost_table(compared: Sequence[Compared]) -> Table:
 
 
 def _convergence(outcomes: Sequence[Outcome]) -> str:
-    losses = outcomes[0].converged
+    losses = outcomes[0].losses
     if not losses:
         return MISSING
     late = late_share(losses)
@@ -324,7 +324,7 @@ def late_share(losses: Sequence[float]) -> float:
 
 def loss_logs(compared: Sequence[Compared]) -> dict[str, list[tuple[float, ...]]]:
     """Losses of each system that was trained, by title, a log a draw."""
-    found = {c.title: [o.converged for o in c.outcomes if o.converged] for c in compared}
+    found = {c.title: [o.losses for o in c.outcomes if o.losses] for c in compared}
     return {title: logs for title, logs in found.items() if logs}
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from sdmad.errors import InputError
 from sdmad.output import results_folder
+from sdmad.studies.material import Say
 from sdmad.studies.reproduction.figures import FIGURES
 from sdmad.studies.reproduction.general import table5
-from sdmad.studies.reproduction.material import Say
 from sdmad.studies.reproduction.records import write_records
-from sdmad.studies.reproduction.runs import RESAMPLES, Request, describe, load_models, run_material
+from sdmad.studies.reproduction.runs import RESAMPLES, Request, describe, load_models, run_part
 from sdmad.studies.reproduction.tables import SHOTS, TABLES, records_of
 
 TARGETS = (*TABLES, "table5", *FIGURES)
@@ -38,13 +38,13 @@ def reproduce(request: Request, say: Say) -> list[Path]:
     if request.target in FIGURES:
         return FIGURES[request.target].make(request, models, say)
     plan = TABLES[request.target]
-    materials = plan.material(request.data, request.out, say)
-    records, head = [], describe(request, models, materials)
-    for material in materials:
-        draws, notes = run_material(request, models, material, SHOTS, say)
+    parts = plan.parts(request.data, request.out, say)
+    records, head = [], describe(request, models, parts)
+    for part in parts:
+        draws, notes = run_part(request, models, part, SHOTS, say)
         head += notes
-        say(f"{material.name}: intervals")
-        records += records_of(request.target, material, draws, RESAMPLES, models.missing)
+        say(f"{part.name}: intervals")
+        records += records_of(request.target, part, draws, RESAMPLES, models.missing)
     return write_records(request.out, request.target, plan.title, head, records)
 
 

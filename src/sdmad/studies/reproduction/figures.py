@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.backbones import Backbone
-from sdmad.baselines import ZeroShotCLIP
-from sdmad.data.fewshot import draw_support
+from sdmad.baselines.registry import load_system
 from sdmad.data.images import read_image
-from sdmad.detector.base import Detector
 from sdmad.detector.config import SDMADConfig
-from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.intervals import summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import write_bytes, write_csv, write_json, write_text
 from sdmad.reporting.curves import Curve, curve_plot, picture_grid
+from sdmad.reporting.draw_tables import TRIVIAL, title_of, trivial_draws
 from sdmad.reporting.model_evaluation import image_groups
 from sdmad.reporting.plots import similarity_heatmap
 from sdmad.signs import SignBank
-from sdmad.studies.experiment import (
-    PRINTED,
-    PRINTED_SELECTED,
-    PROBE,
-    RECOMMENDED,
-    SIGNS,
-    Episode,
-    fit_systems,
+from sdmad.studies.draw import (
+    Draw,
+    Variant,
+    draws_of,
+    fit_variants,
+    score_together,
+    variants_of,
 )
-from sdmad.studies.reproduction.material import Material, Say, brains, volume_slices
+from sdmad.studies.material import Material, Say
+from sdmad.studies.reproduction.material import TablePart, brains, volume_slices
 from sdmad.studies.reproduction.records import Record, write_records
-from sdmad.studies.reproduction.runs import RESAMPLES, Models, Request, describe, run_fits
+from sdmad.studies.reproduction.runs import RESAMPLES, Models, Request, describe, run_variants
 from sdmad.studies.reproduction.tables import SHOTS, judged_as
-from sdmad.studies.study import TRIVIAL, trivial_draws
 from sdmad.table import Table
 
 LAMBDAS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9)
@@ -44,7 +40,7 @@ SHOT_COUNTS = (1, 2, 4, 8)
 SIGN_COUNTS = (1, 2, 4, 6, 8)
 IMAGES_A_GROUP = 12
 FIGURE_SLICE = 5
-CURVE_SYSTEMS = (SIGNS, PROBE, PRINTED_SELECTED, RECOMMENDED)
+CURVE_SYSTEMS = ("clip-signs", "linear-probe", "sd-mad-unselected", "sd-mad-printed", "sd-mad")
 
 
 @dataclass(frozen=True)
@@ -57,20 +53,18 @@ class Figure:
 
 def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     """Similarity of images and signs before (a) and after training (b), and the key (c)."""
-    (material,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
+    (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
     say("fitting SD-MAD as printed")
-    support = draw_support(material.table, SHOTS, 0)
-    drawn = material.table.subset(support.indices)
-    trained = SDMAD(material.bank, models.main, SDMADConfig.paper(), 0)
-    trained.fit(drawn.files, drawn.labels)
-    rest = material.table.subset(support.evaluation(material.table))
-    groups = image_groups(rest)
+    draw, bank = Draw(part.material, SHOTS, 0), part.material.bank
+    variants = variants_of(("clip-signs", "sd-mad-printed"))
+    detectors = {one.variant.key: one.detector for one in fit_variants(variants, draw, models.main)}
+    groups = image_groups(part.material.table.subset(draw.rows.tolist()))
     rows = _some_of_each(groups)
-    files, named = [rest.files[i] for i in rows], [groups[i] for i in rows]
-    before = ZeroShotCLIP(material.bank, models.main).score_images(files).similarity
-    after = trained.score_images(files).similarity
-    kept = trained.head_.keep.cpu().numpy()
-    bank = material.bank
+    named = [groups[i] for i in rows]
+    scored = score_together(detectors, [draw.files[i] for i in rows])
+    before, after = (scored[one.key].scores.similarity for one in variants)
+    kept = detectors["sd-mad-printed"].kept_signs
+    assert kept is not None
     categories = [bank.names[k] for k in bank.category_index]
     picture = similarity_heatmap(before, after, named, bank.sentences, categories, kept)
     folder = request.out
@@ -86,7 +80,7 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     ]
     header = ["image", "group", "sign", "category", "before", "after"]
     write_csv(folder / "figure3.csv", header, cosines)
-    head = describe(request, models, [material])
+    head = describe(request, models, [part])
     table = Table("(c) Signs and their categories", ("Sign", "Text", "Category", "Kept"), (*key,))
     page = [f"# {FIGURES['figure3'].title}", "", *(f"- {line}" for line in head), ""]
     page += ["![Heat maps](figure3.png)", "", table.markdown()]
@@ -113,43 +107,37 @@ def _some_of_each(groups: Sequence[str]) -> list[int]:
 
 def figure4(request: Request, models: Models, say: Say) -> list[Path]:
     """Hamming score and subset accuracy against lambda, on slice 5."""
-    (material,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
-
-    def fit(episode: Episode) -> Iterator[tuple[str, Detector]]:
-        for lam in LAMBDAS:
-            config = SDMADConfig.paper(lam=lam)
-            detector = SDMAD(episode.bank, models.main, config, episode.seed)
-            yield f"lambda {lam:g}", detector.fit(episode.images, episode.labels)
-
-    draws, _ = run_fits(request, models.main, material, SHOTS, fit, "lambda", say)
-    metrics = ("hamming_score", "subset_accuracy")
-    points = {
-        float(name.removeprefix("lambda ")): {PRINTED_SELECTED: d} for name, d in draws.items()
-    }
-    return _sweep("figure4", "lambda", request, models, material, points, metrics)
+    (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
+    printed = load_system("sd-mad-printed")
+    values = {f"lambda {lam:g}": lam for lam in LAMBDAS}
+    variants = [Variant(printed, SDMADConfig.paper(lam=lam), key) for key, lam in values.items()]
+    draws = draws_of(part.material, SHOTS, request.seeds)
+    found = run_variants(request, models.main, variants, part.name, draws, say)
+    points = {values[key]: {printed.name: scored} for key, scored in found.items()}
+    return _sweep(
+        "figure4", "lambda", request, models, part, points, ("hamming_score", "subset_accuracy")
+    )
 
 
 def shots_figure(request: Request, models: Models, say: Say) -> list[Path]:
     """Mean AUROC against the number of shots, on slice 5."""
-    (material,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
+    (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
     points = {
-        float(shots): _curve_draws(request, models.main, material, shots, "shots", say)
+        float(shots): _curve_draws(request, models, part.material, part.name, shots, say)
         for shots in SHOT_COUNTS
     }
-    return _sweep("shots", "shots", request, models, material, points, ("mean_auroc",))
+    return _sweep("shots", "shots", request, models, part, points, ("mean_auroc",))
 
 
 def signs_figure(request: Request, models: Models, say: Say) -> list[Path]:
     """Mean AUROC against the number of signs a category, on slice 5."""
-    (material,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
-    points = {
-        float(count): _curve_draws(
-            request, models.main, replace(material, bank=first_signs(material.bank, count)),
-            SHOTS, "signs", say,
-        )
-        for count in SIGN_COUNTS
-    }  # fmt: skip
-    return _sweep("signs", "signs a category", request, models, material, points, ("mean_auroc",))
+    (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
+    points = {}
+    for count in SIGN_COUNTS:
+        fewer = replace(part.material, bank=first_signs(part.material.bank, count))
+        name = f"{part.name}-{count}-signs"
+        points[float(count)] = _curve_draws(request, models, fewer, name, SHOTS, say)
+    return _sweep("signs", "signs a category", request, models, part, points, ("mean_auroc",))
 
 
 def first_signs(bank: SignBank, count: int) -> SignBank:
@@ -159,12 +147,11 @@ def first_signs(bank: SignBank, count: int) -> SignBank:
 
 
 def _curve_draws(
-    request: Request, backbone: Backbone, material: Material, shots: int, what: str, say: Say
+    request: Request, models: Models, material: Material, name: str, shots: int, say: Say
 ) -> dict[str, list[LabelledScores]]:
-    def fit(episode: Episode) -> Iterator[tuple[str, Detector]]:
-        return fit_systems(episode, backbone, (*CURVE_SYSTEMS, PRINTED))
-
-    return run_fits(request, backbone, material, shots, fit, what, say)[0]
+    variants = variants_of(CURVE_SYSTEMS)
+    draws = draws_of(material, shots, request.seeds)
+    return run_variants(request, models.main, variants, name, draws, say)
 
 
 def _sweep(
@@ -172,13 +159,13 @@ def _sweep(
     axis: str,
     request: Request,
     models: Models,
-    material: Material,
+    part: TablePart,
     points: Mapping[float, Mapping[str, list[LabelledScores]]],
     metrics: Sequence[str],
 ) -> list[Path]:
     """Records and a plot of metrics against a setting; the abnormal population is the paper's."""
     records, curves = [], []
-    columns, population = material.columns[-1], material.populations[0]
+    columns, population = part.columns[-1], part.populations[0]
     for value, systems in points.items():
         judged = {s: [judged_as(d, columns, population) for d in ds] for s, ds in systems.items()}
         first = next(iter(judged.values()))
@@ -187,7 +174,8 @@ def _sweep(
             found = summarise_draws(draws, RESAMPLES)
             records += [
                 Record(
-                    f"{axis} {value:g}", population, columns, metric, system, found[metric], None,
+                    f"{axis} {value:g}", population, columns, metric, title_of(system),
+                    found[metric], None,
                     tuple(len(d.labels) for d in draws),
                     tuple(int((d.labels == 1).sum()) for d in draws),
                     tuple(int((d.labels == 0).sum()) for d in draws),
@@ -204,7 +192,7 @@ def _sweep(
             )
     picture = curve_plot(curves, axis)
     write_bytes(request.out / f"{name}.png", picture)
-    head = [*describe(request, models, [material]), f"plot: {name}.png"]
+    head = [*describe(request, models, [part]), f"plot: {name}.png"]
     files = write_records(request.out, name, FIGURES[name].title, head, records)
     return [*files, request.out / f"{name}.png"]
 

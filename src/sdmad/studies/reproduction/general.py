@@ -7,14 +7,16 @@ from pathlib import Path
 
 from sdmad.baselines.registry import load_system
 from sdmad.evaluation.intervals import DrawSummary
-from sdmad.studies.comparison import Comparison, describe_settings, notes, run_one
-from sdmad.studies.comparison.material import open_material
+from sdmad.reporting.draw_tables import TRIVIAL
+from sdmad.studies.comparison.page import describe_settings, notes
+from sdmad.studies.comparison.run import comparison_engine, run_system
 from sdmad.studies.comparison.tables import Compared
-from sdmad.studies.reproduction.material import PHANTOM, Say
+from sdmad.studies.draw import draws_of
+from sdmad.studies.material import Say, open_material
+from sdmad.studies.reproduction.material import PHANTOM
 from sdmad.studies.reproduction.published import TABLE5, published
 from sdmad.studies.reproduction.records import Record, write_records
 from sdmad.studies.reproduction.runs import RESAMPLES, Models, Request, describe_run
-from sdmad.studies.study import TRIVIAL
 
 TITLE = "Table 5: general anomaly detection, image and pixel AUROC"
 SHOTS = 4
@@ -44,13 +46,11 @@ def table5(request: Request, models: Models, say: Say) -> list[Path]:
     for part, name in (STAND_INS if phantom else SETS).items():
         root = None if phantom else Path(request.data)
         material = open_material(name, root, None, request.out, say, PHANTOM_IMAGES)
-        asked = Comparison(material.data.name, request.out, shots=SHOTS, seeds=request.seeds)
-        compared = [
-            run_one(load_system(key), asked, material, models.main, say, general_only=True)
-            for key in TABLE5
-        ]
+        draws = draws_of(material, SHOTS, request.seeds)
+        engine = comparison_engine(request.out, material, models.main, say, general_only=True)
+        compared = [run_system(load_system(key), draws, engine) for key in TABLE5]
         records += [record for done in compared for record in _records(part, done)]
-        head += [f"{part}: {note}" for note in notes(material, asked, compared)]
+        head += [f"{part}: {note}" for note in notes(draws, compared)]
     records.sort(key=lambda r: (list(SETS).index(r.part), r.what))
     head += [
         f"{done.system.title}: settings {describe_settings(done.system, models.main)}; "

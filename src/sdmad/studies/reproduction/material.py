@@ -8,15 +8,14 @@ from pathlib import Path
 
 from sdmad.data.address import file_of, slice_address
 from sdmad.data.labels import canonical_name
+from sdmad.data.sets.base import DataSet
 from sdmad.data.sets.chestxray8 import ChestXray8
 from sdmad.data.sets.fastmri_plus import CATEGORIES as BRAIN_CATEGORIES
 from sdmad.data.sets.fastmri_plus import SLICES, FastMRIPlus
 from sdmad.data.sets.oct17 import OCT17
-from sdmad.data.table import LabelTable, read_label_table
 from sdmad.errors import InputError
-from sdmad.phantoms.cases import load_modality
-from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
+from sdmad.studies.material import Material, Say, phantom_data
 
 PHANTOM = "phantom"
 PHANTOM_IMAGES = {"chest": 400, "oct": 240, "brain": 240}
@@ -24,31 +23,31 @@ PHANTOM_SEED = 4000
 STYLES = {0: "pretraining", 5: "validation", 10: "test"}
 """The styles of the brain phantoms that stand in for the paper's slices."""
 
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Material:
-    """Images with labels, and the bank that describes their categories.
+class TablePart:
+    """One part of a table of the paper: on what it is made, and how it is judged.
 
     Attributes:
         part: of the paper's table: ``"slice 5"``, or empty.
         name: for file names.
-        bank: whose categories are the table's.
-        table: labels, patients and splits.
+        material: images, and the bank with the data set's categories in its order.
         columns: how many of the first categories the paper's tables may have counted.
         populations: which images are judged: ``all``, or ``abnormal`` too.
     """
 
     part: str
     name: str
-    bank: SignBank
-    table: LabelTable
+    material: Material
     columns: tuple[int, ...]
     populations: tuple[str, ...]
 
 
-def chest_xrays(data: str, work: Path, say: Say) -> tuple[Material, ...]:
+Parts = Callable[[str, Path, Say], tuple[TablePart, ...]]
+"""Reads a data set's folder, or ``phantom``; phantoms are kept in the second folder."""
+
+
+def chest_xrays(data: str, work: Path, say: Say) -> tuple[TablePart, ...]:
     """ChestX-ray8 with its official split.
 
     Args:
@@ -58,19 +57,19 @@ def chest_xrays(data: str, work: Path, say: Say) -> tuple[Material, ...]:
     """
     if data == PHANTOM:
         return (_phantoms("", "chest", "test", work, say),)
-    return (_material("", "chestxray8", SignBank.load("chestxray8"), ChestXray8(data).table),)
+    return (_part("", "chestxray8", SignBank.load("chestxray8"), ChestXray8(data)),)
 
 
-def retinas(data: str, work: Path, say: Say) -> tuple[Material, ...]:
+def retinas(data: str, work: Path, say: Say) -> tuple[TablePart, ...]:
     """OCT-17, support from train, evaluation on test; arguments as in :func:`chest_xrays`."""
     if data == PHANTOM:
         return (_phantoms("", "oct", "test", work, say),)
-    return (_material("", "oct17", SignBank.load("oct17"), OCT17(data).table),)
+    return (_part("", "oct17", SignBank.load("oct17"), OCT17(data)),)
 
 
 def brains(
     data: str, work: Path, say: Say, slices: Sequence[int] = tuple(STYLES)
-) -> tuple[Material, ...]:
+) -> tuple[TablePart, ...]:
     """Slices of fastMRI+, or brain phantoms of three styles.
 
     Small vessel change is a study-level label recorded at slice 0: at the others the sixth column
@@ -82,18 +81,18 @@ def brains(
         say: told what is being done.
         slices: which of 0, 5 and 10.
     """
-    found = []
+    found: list[TablePart] = []
     for index in slices:
         part = f"slice {index}"
         if data == PHANTOM:
-            material = _phantoms(part, "brain", STYLES[index], work, say)
+            found.append(_phantoms(part, "brain", STYLES[index], work, say))
         else:
-            table = FastMRIPlus(data, index, "all", BRAIN_CATEGORIES).table
-            bank = SignBank.load("fastmri_plus")
-            material = _material(part, f"fastmri-plus-slice{index}", bank, table)
+            slices_of = FastMRIPlus(data, index, "all", BRAIN_CATEGORIES)
+            name, bank = f"fastmri-plus-slice{index}", SignBank.load("fastmri_plus")
+            found.append(_part(part, name, bank, slices_of))
         total = len(BRAIN_CATEGORIES)
         columns = (total,) if index == 0 else (total - 1, total)
-        found.append(replace(material, columns=columns, populations=("abnormal", "all")))
+        found[-1] = replace(found[-1], columns=columns, populations=("abnormal", "all"))
     return tuple(found)
 
 
@@ -109,7 +108,7 @@ def volume_slices(data: str, work: Path, say: Say) -> tuple[Path, ...]:
         InputError: if there is no normal image, or none whose file is there.
     """
     if data == PHANTOM:
-        table = _phantoms("slice 10", "brain", STYLES[10], work, say).table
+        table = _phantoms("slice 10", "brain", STYLES[10], work, say).material.table
     else:
         table = FastMRIPlus(data, 0).table
     there = [
@@ -124,26 +123,21 @@ def volume_slices(data: str, work: Path, say: Say) -> tuple[Path, ...]:
     return tuple(slice_address(file_of(there[0]), index) for index in range(SLICES))
 
 
-def _material(part: str, name: str, bank: SignBank, table: LabelTable) -> Material:
-    return Material(part, name, _in_order(bank, table), table, (len(table.categories),), ("all",))
+def _part(part: str, name: str, bank: SignBank, data: DataSet) -> TablePart:
+    material = Material(data, _in_order(bank, data.table.categories))
+    return TablePart(part, name, material, (len(data.table.categories),), ("all",))
 
 
-def _in_order(bank: SignBank, table: LabelTable) -> SignBank:
-    """The bank with the table's categories, in the table's order."""
+def _in_order(bank: SignBank, categories: Sequence[str]) -> SignBank:
+    """The bank with a data set's categories, in its order."""
     known = {canonical_name(name): signs for name, signs in bank.categories.items()}
-    lacking = [name for name in table.categories if canonical_name(name) not in known]
+    lacking = [name for name in categories if canonical_name(name) not in known]
     if lacking:
         raise InputError(f"bank {bank.name!r} has no signs for {', '.join(lacking)}")
-    signs = {name: known[canonical_name(name)] for name in table.categories}
+    signs = {name: known[canonical_name(name)] for name in categories}
     return SignBank(bank.name, bank.modality, bank.normal, signs)
 
 
-def _phantoms(part: str, modality: str, style: str, work: Path, say: Say) -> Material:
-    name = f"{modality}-{style}"
-    folder = work / "phantoms" / name
-    images = PHANTOM_IMAGES[modality]
-    if not (folder / "labels.csv").is_file():
-        say(f"drawing {images} phantoms: {modality}, {style} style")
-        write_phantoms(load_modality(modality), folder, images, PHANTOM_SEED, style, force=True)
-    bank = SignBank.load(modality)
-    return _material(part, name, bank, read_label_table(folder / "labels.csv", bank.names))
+def _phantoms(part: str, modality: str, style: str, work: Path, say: Say) -> TablePart:
+    data = phantom_data(modality, work, PHANTOM_IMAGES[modality], PHANTOM_SEED, style, say)
+    return _part(part, f"{modality}-{style}", SignBank.load(modality), data)

@@ -8,18 +8,17 @@ from functools import cache
 import yaml
 
 from sdmad.data.labels import canonical_name
-from sdmad.studies.experiment import MEDCLIP, PRINTED, PRINTED_SELECTED, SIGNS
 
 COLUMNS = {
-    SIGNS: "CLIP",
-    MEDCLIP: "MedCLIP",
-    PRINTED: "Ours (no SS)",
-    PRINTED_SELECTED: "Ours (full model)",
+    "clip-signs": "CLIP",
+    "medclip": "MedCLIP",
+    "sd-mad-unselected": "Ours (no SS)",
+    "sd-mad-printed": "Ours (full model)",
 }
-"""Which column of the paper's tables belongs to which system here."""
+"""Which column of the paper's tables belongs to which system of the registry."""
 
 TABLE5 = ("dra", "bgad", "mvfa", "winclip", "anomaly-clip", "inctrl", "sd-mad-mvfa")
-"""The columns of Table 5, by the registry's names of the systems."""
+"""The columns of Table 5, likewise."""
 
 Key = tuple[str, str, str, str]
 
@@ -27,14 +26,14 @@ Key = tuple[str, str, str, str]
 def published(table: str, part: str, what: str, system: str) -> float | None:
     """A figure of the paper, in percent; None where it prints none.
 
-    >>> published("table7", "slice 10", "Enlarged ventricles", "zero-shot CLIP, signs")
+    >>> published("table7", "slice 10", "Enlarged ventricles", "clip-signs")
     98.1
 
     Args:
         table: such as ``"table1"``.
         part: of the data: ``"slice 5"``, or empty where a table has one part.
         what: a metric's name or a category.
-        system: a name from :mod:`sdmad.studies.experiment`; for Table 5, from the registry.
+        system: a name of the registry.
     """
     return _figures().get((table, part, canonical_name(what), system))
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sdmad._version import __version__
 from sdmad.backbones import PACKAGED, Backbone, load_backbone
-from sdmad.detector.base import Detector
-from sdmad.detector.config import SDMADConfig
+from sdmad.baselines.registry import load_system
 from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.output import write_json
-from sdmad.studies.experiment import MEDCLIP, SYSTEMS, Episode, fit_systems
-from sdmad.studies.reproduction.material import Material, Say
-from sdmad.studies.study import Fit, Setting, read_draws, run_draw
+from sdmad.reporting.draw_tables import counted
+from sdmad.studies.draw import PAPER_SYSTEMS, Draw, Variant, draws_of, variants_of
+from sdmad.studies.engine import Engine
+from sdmad.studies.material import Say
+from sdmad.studies.reproduction.material import TablePart
 
 PAPER_SIZE = 240
 """Side of the input in pixels (the paper, "Training details")."""
 
 RESAMPLES = 1000
+MEDCLIP = "medclip"
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Models:
     Attributes:
         main: the one that SD-MAD adapts.
         medclip: MedCLIP's, or None.
-        missing: systems that cannot be run, each with the reason.
+        missing: names of systems that cannot be run, each with the reason.
     """
 
     main: Backbone
@@ -88,77 +86,50 @@ def load_models(request: Request) -> Models:
     return Models(main, load_given_medclip(request.medclip).to(device), ())
 
 
-def run_material(
-    request: Request, models: Models, material: Material, shots: int, say: Say
+def run_part(
+    request: Request, models: Models, part: TablePart, shots: int, say: Say
 ) -> tuple[dict[str, list[LabelledScores]], tuple[str, ...]]:
     """Every system on every draw of one part of the data.
 
     Returns:
-        What each system said, a list over the draws, and notes on the draws.
+        What each system said, a list over the draws by its name, and notes on the draws.
     """
-    fit = partial(fit_systems, backbone=models.main, systems=SYSTEMS)
-    draws, notes = run_fits(request, models.main, material, shots, fit, "systems", say)
+    draws = draws_of(part.material, shots, request.seeds)
+    variants = variants_of(PAPER_SYSTEMS)
+    found = run_variants(request, models.main, variants, part.name, draws, say)
     if models.medclip is not None:
-        only = partial(_fit_medclip, medclip=models.medclip)
-        draws |= run_fits(request, models.medclip, material, shots, only, "medclip", say)[0]
-    return draws, notes
+        medclip = variants_of([MEDCLIP])
+        found |= run_variants(request, models.medclip, medclip, part.name, draws, say)
+    notes = [
+        f"{part.name}, draw {draw.seed}: {note}" for draw in draws for note in draw.support.notes
+    ]
+    return found, tuple(notes)
 
 
-def _fit_medclip(episode: Episode, medclip: Backbone) -> Iterator[tuple[str, Detector]]:
-    yield from fit_systems(episode, medclip, (MEDCLIP,), medclip)
-
-
-def run_fits(
+def run_variants(
     request: Request,
     backbone: Backbone,
-    material: Material,
-    shots: int,
-    fit: Fit,
-    what: str,
+    variants: Sequence[Variant],
+    name: str,
+    draws: Sequence[Draw],
     say: Say,
-) -> tuple[dict[str, list[LabelledScores]], tuple[str, ...]]:
-    """Some systems on every draw of one part of the data.
-
-    The draws lie in a folder whose name carries a hash of all that they depend on.
+) -> dict[str, list[LabelledScores]]:
+    """Some systems on some draws.
 
     Args:
-        request: seeds and output folder.
-        backbone: whose hash the draws depend on.
-        material: images, labels and bank.
-        shots: images a category.
-        fit: fits the systems.
-        what: name of the set of systems.
+        request: output folder.
+        backbone: the frozen model.
+        variants: the systems.
+        name: of the material, for messages and the folder of the outcomes.
+        draws: of one number of shots.
         say: told of each draw.
 
     Returns:
-        What each system said, a list over the draws, and notes on the draws.
+        What each system said, a list over the draws, by :attr:`Variant.key`.
     """
-    setting = Setting(material.name, material.bank, material.table, shots)
-    depends = _fingerprint(backbone, material, what)
-    digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:12]
-    folder = request.out / "draws" / f"{material.name}-{what}-{digest}"
-    notes: dict[str, None] = {}
-    for seed in range(request.seeds):
-        if not setting.draw_file(folder, seed).exists():
-            say(f"{material.name}, {what}, {shots} shots: draw {seed + 1} of {request.seeds}")
-        told = run_draw(setting, seed, fit, folder, progress=True)
-        notes |= dict.fromkeys(f"{material.name}, draw {seed}: {note}" for note in told)
-    write_json(folder / "depends_on.json", depends)
-    return read_draws(setting, range(request.seeds), folder), tuple(notes)
-
-
-def _fingerprint(backbone: Backbone, material: Material, what: str) -> dict[str, object]:
-    """All that a draw depends on, besides shots and seed."""
-    return {
-        "sdmad": __version__,
-        "what": what,
-        "backbone": backbone.weights_hash,
-        "preprocessing": backbone.preprocessing.to_dict(),
-        "bank": hashlib.sha256(material.bank.to_yaml().encode()).hexdigest(),
-        "table": material.table.digest(),
-        "printed": SDMADConfig.paper().to_dict(),
-        "recommended": SDMADConfig().to_dict(),
-    }
+    engine = Engine(backbone, request.out / "draws" / name, say)
+    found = engine.run(variants, draws, f"{name}, {counted(draws[0].shots)}")
+    return {key: [one.scored for one in outcomes] for key, outcomes in found.items()}
 
 
 def describe_run(request: Request, models: Models) -> list[str]:
@@ -173,10 +144,10 @@ def describe_run(request: Request, models: Models) -> list[str]:
     ]
 
 
-def describe(request: Request, models: Models, materials: Sequence[Material]) -> list[str]:
+def describe(request: Request, models: Models, parts: Sequence[TablePart]) -> list[str]:
     """Lines on what was run, what is missing, and notes on the data."""
     lines = describe_run(request, models)
-    lines += [f"{system}: {why}" for system, why in models.missing]
-    for material in materials:
-        lines += [f"{material.name}: {note}" for note in material.table.notes]
+    lines += [f"{load_system(name).title}: {why}" for name, why in models.missing]
+    for part in parts:
+        lines += [f"{part.name}: {note}" for note in part.material.table.notes]
     return lines

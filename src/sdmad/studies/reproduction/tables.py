@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from sdmad.evaluation.intervals import summarise_categories, summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.studies.reproduction.material import Material, Say, brains, chest_xrays, retinas
+from sdmad.reporting.draw_tables import TRIVIAL, title_of, trivial_draws
+from sdmad.studies.reproduction.material import Parts, TablePart, brains, chest_xrays, retinas
 from sdmad.studies.reproduction.published import published
 from sdmad.studies.reproduction.records import Record
-from sdmad.studies.study import TRIVIAL, trivial_draws
 
 SHOTS = 1
 """Images a category, for all of these tables (METHOD: only Table 5 has four)."""
@@ -28,14 +27,14 @@ class TablePlan:
 
     Attributes:
         title: of the page.
-        material: reads the data.
+        parts: reads the data.
         metrics: summary metrics that it shows, in its order.
         by_category: whether it shows the AUROC of each category too.
         six: whether slices without the sixth category are also judged with its column.
     """
 
     title: str
-    material: Callable[[str, Path, Say], tuple[Material, ...]]
+    parts: Parts
     metrics: tuple[str, ...]
     by_category: bool = False
     six: bool = False
@@ -91,7 +90,7 @@ def judged_as(scored: LabelledScores, columns: int, population: str) -> Labelled
 
 def records_of(
     name: str,
-    material: Material,
+    part: TablePart,
     draws: dict[str, list[LabelledScores]],
     resamples: int,
     missing: Sequence[tuple[str, str]] = (),
@@ -100,15 +99,15 @@ def records_of(
 
     Args:
         name: of the table, a key of :data:`TABLES`.
-        material: the part.
+        part: of the data.
         draws: what each system said, a list over the draws.
         resamples: of the bootstrap.
         missing: systems that could not be run, and why.
     """
     plan, records = TABLES[name], []
-    columns = material.columns if plan.six else material.columns[:1]
+    columns = part.columns if plan.six else part.columns[:1]
     for count in columns:
-        for population in material.populations:
+        for population in part.populations:
             rows = {
                 system: [judged_as(one, count, population) for one in found]
                 for system, found in draws.items()
@@ -116,15 +115,15 @@ def records_of(
             first = next(iter(rows.values()))
             rows = {trivial: trivial_draws(first, trivial) for trivial in TRIVIAL} | rows
             for system, found in rows.items():
-                records += _system_records(name, material, system, found, population, resamples)
+                records += _system_records(name, part, system, found, population, resamples)
             for system, why in missing:
-                records += _missing_records(name, material, system, why, first, population)
-    return _in_paper_order(records, name, material)
+                records += _missing_records(name, part, system, why, first, population)
+    return _in_paper_order(records, name, part)
 
 
 def _system_records(
     name: str,
-    material: Material,
+    part: TablePart,
     system: str,
     draws: list[LabelledScores],
     population: str,
@@ -134,34 +133,34 @@ def _system_records(
     summaries = dict(summarise_draws(draws, resamples))
     found = [(metric, summaries[metric]) for metric in plan.metrics]
     if plan.by_category:
-        names = material.table.categories
+        names = part.material.table.categories
         categories = summarise_categories(draws, resamples)
         found += list(zip(names[: len(categories)], categories, strict=True))
     return [
-        replace(_empty(name, material, system, what, draws, population), summary=summary)
+        replace(_empty(name, part, system, what, draws, population), summary=summary)
         for what, summary in found
     ]
 
 
 def _missing_records(
     name: str,
-    material: Material,
+    part: TablePart,
     system: str,
     why: str,
     draws: list[LabelledScores],
     population: str,
 ) -> list[Record]:
     count = draws[0].labels.shape[1]
-    named = material.table.categories[:count] if TABLES[name].by_category else ()
+    named = part.material.table.categories[:count] if TABLES[name].by_category else ()
     return [
-        replace(_empty(name, material, system, what, draws, population), note=why)
+        replace(_empty(name, part, system, what, draws, population), note=why)
         for what in (*TABLES[name].metrics, *named)
     ]
 
 
 def _empty(
     name: str,
-    material: Material,
+    part: TablePart,
     system: str,
     what: str,
     draws: list[LabelledScores],
@@ -169,25 +168,25 @@ def _empty(
 ) -> Record:
     """A record without its figure: which images, how many positives, what the paper prints."""
     columns = draws[0].labels.shape[1]
-    names = list(material.table.categories[:columns])
+    names = list(part.material.table.categories[:columns])
     shown = slice(names.index(what), names.index(what) + 1) if what in names else slice(None)
     return Record(
-        part=material.part,
+        part=part.part,
         population=population,
         columns=columns,
         what=what,
-        system=system,
+        system=title_of(system),
         summary=None,
-        paper=published(name, material.part, what, system),
+        paper=published(name, part.part, what, system),
         images=tuple(len(one.labels) for one in draws),
         positives=tuple(int((one.labels[:, shown] == 1).sum()) for one in draws),
         negatives=tuple(int((one.labels[:, shown] == 0).sum()) for one in draws),
     )
 
 
-def _in_paper_order(records: list[Record], name: str, material: Material) -> list[Record]:
+def _in_paper_order(records: list[Record], name: str, part: TablePart) -> list[Record]:
     """Figures by what they measure, categories before their mean, the systems beside each other."""
-    order = [*material.table.categories, *TABLES[name].metrics]
+    order = [*part.material.table.categories, *TABLES[name].metrics]
     groups = list(dict.fromkeys((r.columns, r.population) for r in records))
     systems = list(dict.fromkeys(r.system for r in records))
     return sorted(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdmad.studies.material import Say
 from sdmad.studies.stress.results import level_results, write_results
-from sdmad.studies.stress.runs import Say, StressRequest, run_levels
+from sdmad.studies.stress.runs import StressRequest, run_levels
 
 
 def stress(request: StressRequest, say: Say) -> list[Path]:

@@ -17,11 +17,11 @@ from sdmad.evaluation.intervals import (
     summarise_draws,
 )
 from sdmad.output import write_bytes, write_csv, write_json, write_text
+from sdmad.reporting.draw_tables import METRICS, cell
 from sdmad.reporting.noise_plot import NoisePoint, noise_plot
 from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.signs.noise import DUPLICATE, KINDS, OWN, VAGUE, WRONG
-from sdmad.studies.stress.runs import CLEAN, CONFIGS, COUNTS, Level, Study, key
-from sdmad.studies.study import METRICS, cell
+from sdmad.studies.stress.runs import CLEAN, COUNTS, SYSTEMS, Level, Study, key
 from sdmad.table import MISSING, Table
 
 RESAMPLES = 500
@@ -47,7 +47,7 @@ signs and the second of another), half findings that no image shows; **duplicate
 category once more in a frame that adds nothing; a **mixture** of the three in turn. Each draw has
 sentences of its own, and more noise keeps the sentences of less.
 
-Every system is fitted once a draw, on all sentences, and judged with selection *none* and with
+Every system is fitted on all sentences of a draw, and judged with selection *none* and with
 selection *paper* (Eq. 6 on the text features as they then are), so the two differ in nothing else.
 Percent; mean over the draws ± their standard deviation; 95% intervals from a bootstrap over draws
 and patients together. Differences are paired: both rules see the same resamples.
@@ -145,7 +145,7 @@ class LevelResult:
 def level_results(level: Level) -> list[LevelResult]:
     """Every system at one level, with intervals over draws and patients."""
     found = []
-    for system in CONFIGS:
+    for system in SYSTEMS:
         none, paper = level.draws[key(system, "none")], level.draws[key(system, "paper")]
         rules = {
             rule: {metric: summary[metric] for metric in METRICS}
@@ -202,7 +202,7 @@ def _of(results: Sequence[LevelResult], kind: str, system: str) -> list[LevelRes
 def pay_table(results: Sequence[LevelResult], metric: str) -> Table:
     """Whether selection pays: its paired difference without noise and with the most."""
     rows = []
-    for system in CONFIGS:
+    for system in SYSTEMS:
         clean = next(r for r in results if r.system == system and r.kind == CLEAN)
         worst = [_of(results, kind, system)[-1] for kind in KINDS]
         noisy = [r.difference[metric] for r in results if r.system == system and r.kind != CLEAN]
@@ -230,7 +230,7 @@ def auroc_table(results: Sequence[LevelResult], kind: str) -> Table:
             cell(r.rules["paper"][MAIN]),
             signed(r.difference[MAIN]),
         )
-        for system in CONFIGS
+        for system in SYSTEMS
         for r in _of(results, kind, system)
     ]
     header = ("Added", "System", "selection none", "selection paper", "paper less none")
@@ -273,7 +273,7 @@ def plot(results: Sequence[LevelResult]) -> bytes:
     gaps: dict[str, dict[str, list[NoisePoint]]] = {}
     for kind in KINDS:
         values[kind], gaps[kind] = {}, {}
-        for system in CONFIGS:
+        for system in SYSTEMS:
             levels = _of(results, kind, system)
             for rule in ("none", "paper"):
                 found = [r.rules[rule][MAIN] for r in levels]

@@ -1,7 +1,8 @@
-"""What systems are compared on: a data set with its bank, and the auxiliary set."""
+"""What studies are made on: a data set with its bank, the auxiliary set, phantoms."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sdmad.baselines.registry import Auxiliary
+from sdmad.data.address import file_of
 from sdmad.data.sets import open_data_set
 from sdmad.data.sets.base import DataSet
 from sdmad.data.table import LabelTable
@@ -40,7 +42,7 @@ ANATOMY = {"chest": ("chest", "rsna"), "oct": ("oct", "resc"), "brain": ("fastmr
 
 @dataclass(frozen=True)
 class Material:
-    """A data set, ready to be compared on.
+    """A data set and the bank that describes its categories.
 
     Attributes:
         data: images, labels and masks.
@@ -56,6 +58,18 @@ class Material:
     def table(self) -> LabelTable:
         """The data set's table with the bank's categories in the bank's order."""
         return self.data.table.ordered(self.bank.names)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of labels, splits, patients, and of the images' names and sizes, 64 hex digits.
+
+        The images' content is left out: to read a large set takes hours.
+        """
+        found = hashlib.sha256(self.table.digest().encode() + self.table.normal.tobytes())
+        files = (file_of(file) for file in self.table.files)
+        sizes = [file.stat().st_size if file.is_file() else None for file in files]
+        found.update(repr(sizes).encode())
+        return found.hexdigest()
 
     @property
     def modality(self) -> str:
@@ -112,12 +126,8 @@ def open_material(
     """
     kind, _, part = name.partition("-")
     if kind == "phantom":
-        modality = load_modality(part)
-        folder = work / "phantoms" / f"{part}-{images}"
-        if not (folder / "labels.csv").is_file():
-            say(f"drawing {images} phantoms of {modality.title}")
-            write_phantoms(modality, folder, images, PHANTOM_SEED, "test", force=True)
-        return Material(PhantomData(folder, modality), SignBank.load(bank or part))
+        phantoms = phantom_data(part, work, images, PHANTOM_SEED, "test", say)
+        return Material(phantoms, SignBank.load(bank or part))
     if root is None:
         raise InputError(f"--data {name} needs --root, the data set's folder")
     data = open_data_set(name, root)
@@ -125,3 +135,28 @@ def open_material(
     if bank is None and own is None:
         raise InputError(f"--data {name} needs --signs, a bank with its categories")
     return Material(data, SignBank.load(bank or own or ""))
+
+
+def phantom_data(
+    name: str, work: Path, images: int, seed: int, style: str, say: Say
+) -> PhantomData:
+    """Phantoms of a modality, drawn unless they are there.
+
+    Args:
+        name: brain, chest or oct.
+        work: where phantoms are kept, in a folder named after all that they depend on.
+        images: how many.
+        seed: of what is drawn.
+        style: of the acquisition.
+        say: told when they are drawn.
+
+    Raises:
+        InputError: if there is no such modality or style.
+        SDMADError: if they cannot be written.
+    """
+    modality = load_modality(name)
+    folder = work / "phantoms" / f"{name}-{style}-{images}-{seed}"
+    if not (folder / "labels.csv").is_file():
+        say(f"drawing {images} phantoms of {modality.title}, {style} style")
+        write_phantoms(modality, folder, images, seed, style, force=True)
+    return PhantomData(folder, modality)

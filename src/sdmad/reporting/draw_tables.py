@@ -1,0 +1,123 @@
+"""Tables of several systems on several draws of the support set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from sdmad.baselines.registry import SYSTEMS
+from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
+from sdmad.evaluation.labelled_scores import LabelledScores
+from sdmad.evaluation.metrics import category_auroc, mean_of_defined
+from sdmad.evaluation.trivial import trivial_predictor
+from sdmad.reporting.tables import METRIC_TITLES
+from sdmad.table import MISSING, Table
+
+METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
+TRIVIAL = {"none": "predict nothing", "all": "predict everything", "prevalence": "prevalence"}
+
+
+def trivial_draws(draws: Sequence[LabelledScores], name: str) -> list[LabelledScores]:
+    """A trivial predictor on the same images."""
+    made = []
+    for one in draws:
+        scores, decisions = trivial_predictor(name, one.labels, len(one.labels))
+        flat = np.zeros(len(one.labels))
+        made.append(LabelledScores(one.labels, scores, decisions, flat, one.normal, one.patients))
+    return made
+
+
+def cell(summary: DrawSummary) -> str:
+    """Mean, deviation over the draws and interval, in percent."""
+    if np.isnan(summary.mean):
+        return MISSING
+    text = f"{100 * summary.mean:.1f}"
+    if not np.isnan(summary.deviation):
+        text += f" ± {100 * summary.deviation:.1f}"
+    if not np.isnan(summary.low):
+        text += f" [{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
+    return text
+
+
+def summary(
+    title: str, draws: Mapping[str, Sequence[LabelledScores]], caption: str, resamples: int = 500
+) -> Table:
+    """One row a system: mean ± deviation over the draws, interval over draws and patients."""
+    first = next(iter(draws.values()))
+    everything = {TRIVIAL[name]: trivial_draws(first, name) for name in TRIVIAL}
+    everything |= {shown_name(name): list(scored) for name, scored in draws.items()}
+    rows = []
+    for name, scored in everything.items():
+        found = summarise_draws(list(scored), resamples)
+        rows.append((name, *(cell(found[metric]) for metric in METRICS)))
+    return Table(title, ("System", *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), caption)
+
+
+def differences(
+    title: str, draws: Mapping[str, Sequence[LabelledScores]], system: str, resamples: int = 500
+) -> Table:
+    """Paired differences of one system against each other one."""
+    rows = []
+    for name, scored in draws.items():
+        if name != system:
+            found = paired_difference(list(draws[system]), list(scored), resamples)
+            cells = [
+                f"{100 * found[m].difference:+.1f} "
+                f"[{100 * found[m].low:+.1f}, {100 * found[m].high:+.1f}]"
+                for m in METRICS
+            ]
+            rows.append((f"minus {title_of(name)}", *cells))
+    return Table(title, (title_of(system), *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), "")
+
+
+def category_means(
+    draws: Mapping[str, Sequence[LabelledScores]], categories: Sequence[str]
+) -> dict[str, list[float]]:
+    """AUROC of each category, mean over the draws, by system."""
+    return {
+        name: [
+            mean_of_defined(column)
+            for column in zip(*(category_auroc(s.labels, s.scores) for s in scored), strict=True)
+        ]
+        for name, scored in draws.items()
+        if len(categories) == scored[0].labels.shape[1]
+    }
+
+
+def category_table(
+    title: str,
+    draws: Mapping[str, Sequence[LabelledScores]],
+    categories: Sequence[str],
+    marked: Iterable[str] = (),
+) -> Table:
+    """One row a category: positives and AUROC by system; marked categories carry a star."""
+    means = category_means(draws, categories)
+    first = next(iter(draws.values()))[0]
+    positives = (first.labels == 1).sum(axis=0)
+    rows = [
+        (
+            name + (" *" if name in set(marked) else ""),
+            str(int(positives[k])),
+            *(MISSING if np.isnan(v[k]) else f"{100 * v[k]:.1f}" for v in means.values()),
+        )
+        for k, name in enumerate(categories)
+    ]
+    header = ("Category", "Positives (first draw)", *map(title_of, means))
+    return Table(title, header, tuple(rows), "")
+
+
+def title_of(system: str) -> str:
+    """The title of a system of the registry; any other name stands as it is."""
+    return SYSTEMS[system].title if system in SYSTEMS else system
+
+
+def shown_name(system: str) -> str:
+    """A system's title beside others'; the nano backbone has never read a category's name."""
+    unseen = " (names not seen in pretraining)" if system == "clip-names" else ""
+    return f"{title_of(system)}{unseen}"
+
+
+def counted(number: int, what: str = "shot") -> str:
+    """1 shot, 4 shots."""
+    return f"{number} {what}{'s' * (number > 1)}"
