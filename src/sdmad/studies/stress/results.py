@@ -17,7 +17,7 @@ from sdmad.evaluation.intervals import (
     summarise_draws,
 )
 from sdmad.output import write_bytes, write_csv, write_json, write_text
-from sdmad.reporting.draw_tables import METRICS, cell
+from sdmad.reporting.draw_tables import METRICS, cell, difference_cell
 from sdmad.reporting.noise_plot import NoisePoint, noise_plot
 from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.signs.noise import DUPLICATE, KINDS, OWN, VAGUE, WRONG
@@ -185,13 +185,8 @@ def _percent(value: float) -> str:
 
 def signed(gap: PairedDifference) -> str:
     """A difference in percent with its interval; a star where the interval leaves out 0."""
-    if isnan(gap.difference):
-        return MISSING
-    text = f"{100 * gap.difference:+.1f}"
-    if isnan(gap.low):
-        return text
     star = " *" if gap.low > 0 or gap.high < 0 else ""
-    return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]{star}"
+    return difference_cell(gap) + star
 
 
 def _of(results: Sequence[LevelResult], kind: str, system: str) -> list[LevelResult]:
