@@ -1,13 +1,9 @@
-import hashlib
-from pathlib import Path
-
 import pytest
 
 from sdmad import SignBank
 from sdmad.errors import InputError
-from sdmad.signs import noise
 from sdmad.signs.bank import list_banks
-from sdmad.signs.noise import KINDS, add_noise, halves, noise_hash
+from sdmad.signs.noise import KINDS, add_noise, halves
 from sdmad.signs.provenance import Provenance
 
 
@@ -132,8 +128,3 @@ def test_what_cannot_be_added_is_told(small_bank):
         add_noise(small_bank, "vague", -1, 0)
     with pytest.raises(InputError, match="not enough vague sentences for 'Bar'; add fewer"):
         add_noise(small_bank, "vague", 54, 0)
-
-
-def test_the_hash_is_of_the_file_of_sentences():
-    file = Path(noise.__file__).with_suffix(".yaml")
-    assert noise_hash() == hashlib.sha256(file.read_bytes()).hexdigest()

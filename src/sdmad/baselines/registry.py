@@ -7,7 +7,7 @@ import fnmatch
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdmad.baselines.readme import differs_of
 from sdmad.errors import InputError
@@ -151,6 +151,10 @@ class System:
 
 
 SEARCHED_ON = "nano"
+NOTHING: Final = "nothing"
+NORMAL: Final = "normal images"
+SUPPORT: Final = "support set"
+AUXILIARY: Final = "auxiliary set"
 CLIP = "Radford et al., Learning Transferable Visual Models, ICML 2021"
 MEDCLIP = (
     "Wang et al., MedCLIP: Contrastive Learning from Unpaired Medical Images and Text, EMNLP 2022"
@@ -160,6 +164,7 @@ TIP = (
     "ECCV 2022"
 )
 SDMAD = "SD-MAD, under review at ICLR 2026"
+APPENDIX = f"{SDMAD}, appendix 4; Huang et al., CVPR 2024"
 INCTRL = (
     "Zhu and Pang, Toward Generalist Anomaly Detection via In-context Residual Learning with "
     "Few-shot Sample Prompts, CVPR 2024"
@@ -190,45 +195,34 @@ MVFA = (
     "Images, CVPR 2024"
 )
 _ALL = (
-    System("clip-names", "zero-shot CLIP, category names", CLIP, "nothing", "zero_shot"),
-    System("clip-ensemble", "zero-shot CLIP, prompt ensemble", CLIP, "nothing", "zero_shot"),
-    System("clip-signs", "zero-shot CLIP, signs", CLIP, "nothing", "zero_shot"),
-    System("clip-signs-selected", "zero-shot CLIP, signs, selection", CLIP, "nothing", "zero_shot"),
-    System("medclip-names", "zero-shot MedCLIP, category names", MEDCLIP, "nothing", "medclip"),
-    System("medclip-ensemble", "zero-shot MedCLIP, prompt ensemble", MEDCLIP, "nothing", "medclip"),
-    System("medclip", "zero-shot MedCLIP, signs", MEDCLIP, "nothing", "medclip"),
-    System("xplainer", "Xplainer", XPLAINER, "nothing", "xplainer"),
-    System("linear-probe", "linear probe", CLIP, "support set", "linear_probe"),
-    System("linear-probe-searched", "linear probe, searched", CLIP, "support set", "linear_probe"),
-    System("coop", "CoOp", COOP, "support set", "coop"),
-    System("tip-adapter", "Tip-Adapter", TIP, "support set", "tip_adapter"),
-    System("tip-adapter-f", "Tip-Adapter-F", TIP, "support set", "tip_adapter"),
+    System("clip-names", "zero-shot CLIP, category names", CLIP, NOTHING, "zero_shot"),
+    System("clip-ensemble", "zero-shot CLIP, prompt ensemble", CLIP, NOTHING, "zero_shot"),
+    System("clip-signs", "zero-shot CLIP, signs", CLIP, NOTHING, "zero_shot"),
+    System("clip-signs-selected", "zero-shot CLIP, signs, selection", CLIP, NOTHING, "zero_shot"),
+    System("medclip-names", "zero-shot MedCLIP, category names", MEDCLIP, NOTHING, "medclip"),
+    System("medclip-ensemble", "zero-shot MedCLIP, prompt ensemble", MEDCLIP, NOTHING, "medclip"),
+    System("medclip", "zero-shot MedCLIP, signs", MEDCLIP, NOTHING, "medclip"),
+    System("xplainer", "Xplainer", XPLAINER, NOTHING, "xplainer"),
+    System("linear-probe", "linear probe", CLIP, SUPPORT, "linear_probe"),
+    System("linear-probe-searched", "linear probe, searched", CLIP, SUPPORT, "linear_probe"),
+    System("coop", "CoOp", COOP, SUPPORT, "coop"),
+    System("tip-adapter", "Tip-Adapter", TIP, SUPPORT, "tip_adapter"),
+    System("tip-adapter-f", "Tip-Adapter-F", TIP, SUPPORT, "tip_adapter"),
     System(
-        "sd-mad-unselected",
-        "SD-MAD as printed, no selection",
-        SDMAD,
-        "support set",
-        "sd_mad",
-        maps=True,
+        "sd-mad-unselected", "SD-MAD as printed, no selection", SDMAD, SUPPORT, "sd_mad", maps=True
     ),
-    System("sd-mad-printed", "SD-MAD as printed", SDMAD, "support set", "sd_mad", maps=True),
-    System(
-        "sd-mad-searched", "SD-MAD as printed, searched", SDMAD, "support set", "sd_mad", maps=True
-    ),
-    System(
-        "sd-mad", "SD-MAD recommended", SDMAD, "support set", "sd_mad", maps=True, own_settings=True
-    ),
-    System("inctrl", "InCTRL", INCTRL, "auxiliary set", "inctrl.detector", single=True),
-    System("dra", "DRA", DRA, "support set", "dra.detector", single=True, extra="timm"),
-    System("dra-patches", "DRA on CLIP's patches", DRA, "support set", "dra.detector", single=True),
-    System(
-        "bgad", "BGAD", BGAD, "support set", "bgad.detector", single=True, maps=True, extra="bgad"
-    ),
+    System("sd-mad-printed", "SD-MAD as printed", SDMAD, SUPPORT, "sd_mad", maps=True),
+    System("sd-mad-searched", "SD-MAD as printed, searched", SDMAD, SUPPORT, "sd_mad", maps=True),
+    System("sd-mad", "SD-MAD recommended", SDMAD, SUPPORT, "sd_mad", maps=True, own_settings=True),
+    System("inctrl", "InCTRL", INCTRL, AUXILIARY, "inctrl.detector", single=True),
+    System("dra", "DRA", DRA, SUPPORT, "dra.detector", single=True, extra="timm"),
+    System("dra-patches", "DRA on CLIP's patches", DRA, SUPPORT, "dra.detector", single=True),
+    System("bgad", "BGAD", BGAD, SUPPORT, "bgad.detector", single=True, maps=True, extra="bgad"),
     System(
         "bgad-patches",
         "BGAD on CLIP's patches",
         BGAD,
-        "support set",
+        SUPPORT,
         "bgad.detector",
         single=True,
         maps=True,
@@ -238,7 +232,7 @@ _ALL = (
         "winclip",
         "WinCLIP, zero-shot",
         WINCLIP,
-        "nothing",
+        NOTHING,
         "winclip.detector",
         single=True,
         maps=True,
@@ -247,7 +241,7 @@ _ALL = (
         "winclip-few",
         "WinCLIP+, few normal images",
         WINCLIP,
-        "normal images",
+        NORMAL,
         "winclip.detector",
         single=True,
         maps=True,
@@ -256,23 +250,14 @@ _ALL = (
         "anomaly-clip",
         "AnomalyCLIP",
         ANOMALY_CLIP,
-        "auxiliary set",
+        AUXILIARY,
         "anomaly_clip",
         single=True,
         maps=True,
     ),
-    System(
-        "aa-clip", "AA-CLIP", AA_CLIP, "auxiliary set", "aa_clip.detector", single=True, maps=True
-    ),
-    System("mvfa", "MVFA", MVFA, "support set", "mvfa.detector", single=True, maps=True),
-    System(
-        "sd-mad-mvfa",
-        "SD-MAD + MVFA",
-        "SD-MAD, under review at ICLR 2026, appendix 4; Huang et al., CVPR 2024",
-        "support set",
-        "sdmad_mvfa",
-        maps=True,
-    ),
+    System("aa-clip", "AA-CLIP", AA_CLIP, AUXILIARY, "aa_clip.detector", single=True, maps=True),
+    System("mvfa", "MVFA", MVFA, SUPPORT, "mvfa.detector", single=True, maps=True),
+    System("sd-mad-mvfa", "SD-MAD + MVFA", APPENDIX, SUPPORT, "sdmad_mvfa", maps=True),
 )
 SYSTEMS = {system.name: system for system in _ALL}
 """Every system by name, in the tables' order."""

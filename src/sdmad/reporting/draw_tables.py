@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from sdmad.baselines.registry import SYSTEMS
-from sdmad.evaluation.intervals import DrawSummary, paired_difference, summarise_draws
+from sdmad.evaluation.intervals import (
+    DrawSummary,
+    PairedDifference,
+    paired_difference,
+    summarise_draws,
+)
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.trivial import trivial_predictor
@@ -40,6 +45,16 @@ def cell(summary: DrawSummary) -> str:
     return text
 
 
+def difference_cell(gap: PairedDifference) -> str:
+    """A difference in points of percent, with its interval where there is one."""
+    if np.isnan(gap.difference):
+        return MISSING
+    text = f"{100 * gap.difference:+.1f}"
+    if np.isnan(gap.low):
+        return text
+    return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+
+
 def summary(
     title: str, draws: Mapping[str, Sequence[LabelledScores]], caption: str, resamples: int = 500
 ) -> Table:
@@ -62,11 +77,7 @@ def differences(
     for name, scored in draws.items():
         if name != system:
             found = paired_difference(list(draws[system]), list(scored), resamples)
-            cells = [
-                f"{100 * found[m].difference:+.1f} "
-                f"[{100 * found[m].low:+.1f}, {100 * found[m].high:+.1f}]"
-                for m in METRICS
-            ]
+            cells = [difference_cell(found[m]) for m in METRICS]
             rows.append((f"minus {title_of(name)}", *cells))
     return Table(title, (title_of(system), *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), "")
 

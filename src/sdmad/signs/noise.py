@@ -5,7 +5,6 @@ The sentences come from ``noise.yaml`` and from the bank itself, and fit any kin
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,11 +85,6 @@ def add_noise(bank: SignBank, kind: str, count: int, seed: int) -> NoisyBank:
     )
     spoilt = f"{bank.name}-{kind}-{count}" if count else bank.name
     return NoisyBank(SignBank(spoilt, bank.modality, bank.normal, signs, bank.origins), added)
-
-
-def noise_hash() -> str:
-    """SHA-256 of the file of sentences, hexadecimal."""
-    return hashlib.sha256(_text().encode()).hexdigest()
 
 
 class _Sources:

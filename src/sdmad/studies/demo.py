@@ -64,10 +64,11 @@ def run_demo(
         material = Material(PhantomData(work / "phantoms", kind), bank)
         draw, table = Draw(material, shots, seed), material.table
         write_support(work / "model.support.json", draw.support, table)
-        detectors = {}
+        detectors, told = {}, list(draw.support.notes)
         for one in fit_variants(variants_of(PAPER_SYSTEMS), draw, backbone):
             say(f"fitted: {one.variant.system.title}")
             detectors[one.variant.key] = one.detector
+            told += [f"{one.variant.system.title}: {note}" for note in one.notes]
         evaluations = {
             shown_name(name): evaluate_scored(draw.labelled(one.scores), bank.names, RESAMPLES)
             for name, one in score_together(detectors, draw.files, "judging").items()
@@ -81,5 +82,6 @@ def run_demo(
         title = f"SD-MAD demo: {kind.title} phantoms, {shots} shots"
         write_judgement(judgement, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
-    notes = [f"categories that rest on signs never seen in pretraining: {unseen}"] if unseen else []
-    return Demo(summary, (*draw.support.notes, *notes))
+    if unseen:
+        told.append(f"categories that rest on signs never seen in pretraining: {unseen}")
+    return Demo(summary, tuple(told))

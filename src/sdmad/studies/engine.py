@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -144,36 +144,30 @@ class Engine:
         files = draw.files
         parts: dict[str, list[Timed]] = {one.variant.key: [] for one in fitted}
         for start in range(0, len(files), PIECE):
-            kept = {one.variant.key: self._read_piece(one, draw, start) for one in fitted}
-            lacking = {
-                one.variant.key: one.detector for one in fitted if kept[one.variant.key] is None
-            }
-            made = score_together(lacking, files[start : start + PIECE], title) if lacking else {}
+            lacking = {}
             for one in fitted:
-                key = one.variant.key
-                if key in made and len(files) > PIECE:
-                    self._write_piece(one, draw, start, made[key])
-                found = made.get(key) or kept[key]
-                assert found is not None
-                parts[key].append(found)
+                kept = read_kept(*self._piece(one, draw, start), self.say)
+                if kept is None:
+                    lacking[one.variant.key] = one
+                else:
+                    timed = Timed(ImageScores(**kept[0]), kept[1]["seconds"])
+                    parts[one.variant.key].append(timed)
+            detectors = {key: one.detector for key, one in lacking.items()}
+            made = score_together(detectors, files[start : start + PIECE], title) if lacking else {}
+            for key, timed in made.items():
+                parts[key].append(timed)
+                if len(files) > PIECE:
+                    path, fingerprint = self._piece(lacking[key], draw, start)
+                    arrays = {f.name: getattr(timed.scores, f.name) for f in fields(ImageScores)}
+                    write_kept(path, arrays, {"seconds": timed.seconds}, fingerprint)
         return {key: Timed.join(found) for key, found in parts.items()}
 
-    def _write_piece(self, one: Fitted, draw: Draw, start: int, timed: Timed) -> None:
-        arrays = {f.name: getattr(timed.scores, f.name) for f in fields(ImageScores)}
-        path = _piece(self.path(one.variant, draw), start)
-        about: Mapping[str, Any] = {"seconds": timed.seconds}
-        write_kept(path, arrays, about, self.fingerprint(one.variant, draw))
-
-    def _read_piece(self, one: Fitted, draw: Draw, start: int) -> Timed | None:
-        path = _piece(self.path(one.variant, draw), start)
-        kept = read_kept(path, self.fingerprint(one.variant, draw), self.say)
-        return None if kept is None else Timed(ImageScores(**kept[0]), kept[1]["seconds"])
+    def _piece(self, one: Fitted, draw: Draw, start: int) -> tuple[Path, dict[str, Any]]:
+        """Where a piece is kept, and what it depends on."""
+        folder = _pieces(self.path(one.variant, draw))
+        return folder / f"{start:09d}.npz", self.fingerprint(one.variant, draw)
 
 
 def _pieces(path: Path) -> Path:
     """The folder of the pieces of an outcome that is not whole yet."""
     return path.with_suffix(".pieces")
-
-
-def _piece(path: Path, start: int) -> Path:
-    return _pieces(path) / f"{start:09d}.npz"

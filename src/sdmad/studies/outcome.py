@@ -19,7 +19,10 @@ from sdmad.output import json_text, write_arrays
 
 PARTS = ("labels", "scores", "decisions", "abnormality", "normal")
 PIXEL_PARTS = ("normal", "abnormal", "called")
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
 
 Arrays = Mapping[str, NDArray[Any]]
 Fingerprint = Mapping[str, Any]

@@ -23,7 +23,13 @@ from sdmad.evaluation.pixel_intervals import (
     pixel_difference,
     summarise_pixels,
 )
-from sdmad.reporting.draw_tables import TRIVIAL, category_table, cell, trivial_draws
+from sdmad.reporting.draw_tables import (
+    TRIVIAL,
+    category_table,
+    cell,
+    difference_cell,
+    trivial_draws,
+)
 from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.studies.outcome import Outcome
 from sdmad.table import MISSING, Table
@@ -232,19 +238,11 @@ def gap_tables(best_peer: Sequence[Gap], added_loss: Sequence[Gap]) -> dict[str,
     for name, title, gaps, caption in kinds:
         if gaps:
             rows = tuple(
-                (METRIC_TITLES[g.metric], g.less.title, _gap_cell(g.difference)) for g in gaps
+                (METRIC_TITLES[g.metric], g.less.title, difference_cell(g.difference)) for g in gaps
             )
             header = ("Metric", "Peer", f"{gaps[0].system.title} less it")
             found[name] = Table(title, header, rows, f"{PAIRED} {caption}")
     return found
-
-
-def _gap_cell(gap: PairedDifference) -> str:
-    """A difference in points of percent, with its interval where there is one."""
-    value = f"{100 * gap.difference:+.1f}"
-    if isnan(gap.low):
-        return value
-    return f"{value} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
 
 
 def _best_peer(

@@ -57,7 +57,11 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     say("fitting SD-MAD as printed")
     draw, bank = Draw(part.material, SHOTS, 0), part.material.bank
     variants = variants_of(("clip-signs", "sd-mad-printed"))
-    detectors = {one.variant.key: one.detector for one in fit_variants(variants, draw, models.main)}
+    detectors = {}
+    for one in fit_variants(variants, draw, models.main):
+        detectors[one.variant.key] = one.detector
+        for note in one.notes:
+            say(f"{one.variant.system.title}: {note}")
     groups = image_groups(part.material.table.subset(draw.rows.tolist()))
     rows = _some_of_each(groups)
     named = [groups[i] for i in rows]
@@ -67,8 +71,6 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     assert kept is not None
     categories = [bank.names[k] for k in bank.category_index]
     picture = similarity_heatmap(before, after, named, bank.sentences, categories, kept)
-    folder = request.out
-    write_bytes(folder / "figure3.png", picture)
     key = [
         (str(s + 1), sentence, categories[s], "yes" if kept[s] else "no")
         for s, sentence in enumerate(bank.sentences)
@@ -78,20 +80,35 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
         for i, group in enumerate(named)
         for s in range(len(categories))
     ]
-    header = ["image", "group", "sign", "category", "before", "after"]
-    write_csv(folder / "figure3.csv", header, cosines)
-    head = describe(request, models, [part])
+    header = ("image", "group", "sign", "category", "before", "after")
     table = Table("(c) Signs and their categories", ("Sign", "Text", "Category", "Kept"), (*key,))
-    page = [f"# {FIGURES['figure3'].title}", "", *(f"- {line}" for line in head), ""]
-    page += ["![Heat maps](figure3.png)", "", table.markdown()]
-    write_text(folder / "figure3.md", "\n".join(page))
-    content = {
-        "run": head,
-        "key": key,
-        "cosines": [dict(zip(header, c, strict=True)) for c in cosines],
-    }
-    write_json(folder / "figure3.json", content)
-    return [folder / f"figure3.{ending}" for ending in ("md", "csv", "json", "png")]
+    values = ("cosines", header, cosines)
+    return _write_picture(
+        request, models, "figure3", [part], picture, values, {"key": key}, table.markdown()
+    )
+
+
+def _write_picture(
+    request: Request,
+    models: Models,
+    name: str,
+    parts: Sequence[TablePart],
+    picture: bytes,
+    values: tuple[str, Sequence[str], Sequence[Sequence[object]]],
+    more: Mapping[str, object],
+    beneath: str = "",
+) -> list[Path]:
+    """A figure's page, its values (their name, header and rows) as CSV and JSON, its picture."""
+    what, header, rows = values
+    files = [request.out / f"{name}.{ending}" for ending in ("md", "csv", "json", "png")]
+    head = describe(request, models, parts)
+    page = [f"# {FIGURES[name].title}", "", *(f"- {line}" for line in head), ""]
+    write_text(files[0], "\n".join([*page, f"![{FIGURES[name].title}]({name}.png)", "", beneath]))
+    write_csv(files[1], header, rows)
+    told = [dict(zip(header, row, strict=True)) for row in rows]
+    write_json(files[2], {"run": head, **more, what: told})
+    write_bytes(files[3], picture)
+    return files
 
 
 def _some_of_each(groups: Sequence[str]) -> list[int]:
@@ -202,19 +219,13 @@ def figure5(request: Request, models: Models, say: Say) -> list[Path]:
     addresses = volume_slices(request.data, request.out, say)
     pictures: list[NDArray[np.uint8]] = [np.asarray(read_image(a).convert("L")) for a in addresses]
     titles = [f"slice {i}" for i in range(len(pictures))]
-    write_bytes(request.out / "figure5.png", picture_grid(pictures, titles, columns=4))
+    picture = picture_grid(pictures, titles, columns=4)
     values = [
         (title, p.shape[0], p.shape[1], float(p.mean()))
         for title, p in zip(titles, pictures, strict=True)
     ]
-    header = ["slice", "height", "width", "mean grey value"]
-    write_csv(request.out / "figure5.csv", header, values)
-    head = describe(request, models, [])
-    page = [f"# {FIGURES['figure5'].title}", "", *(f"- {line}" for line in head), ""]
-    write_text(request.out / "figure5.md", "\n".join([*page, "![Slices](figure5.png)", ""]))
-    content = {"run": head, "slices": [dict(zip(header, v, strict=True)) for v in values]}
-    write_json(request.out / "figure5.json", content)
-    return [request.out / f"figure5.{ending}" for ending in ("md", "csv", "json", "png")]
+    header = ("slice", "height", "width", "mean grey value")
+    return _write_picture(request, models, "figure5", [], picture, ("slices", header, values), {})
 
 
 FIGURES = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sdmad.evaluation.intervals import summarise_categories, summarise_draws
+from sdmad.evaluation.intervals import DrawSummary, summarise_categories, summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.reporting.draw_tables import TRIVIAL, title_of, trivial_draws
 from sdmad.studies.reproduction.material import Parts, TablePart, brains, chest_xrays, retinas
@@ -104,7 +104,7 @@ def records_of(
         resamples: of the bootstrap.
         missing: systems that could not be run, and why.
     """
-    plan, records = TABLES[name], []
+    plan, records = TABLES[name], list[Record]()
     columns = part.columns if plan.six else part.columns[:1]
     for count in columns:
         for population in part.populations:
@@ -115,73 +115,53 @@ def records_of(
             first = next(iter(rows.values()))
             rows = {trivial: trivial_draws(first, trivial) for trivial in TRIVIAL} | rows
             for system, found in rows.items():
-                records += _system_records(name, part, system, found, population, resamples)
+                figures = _figures(plan, part, found, resamples)
+                records += _records(name, part, population, system, found, figures)
             for system, why in missing:
-                records += _missing_records(name, part, system, why, first, population)
+                none = dict.fromkeys(figures)
+                records += _records(name, part, population, system, first, none, why)
     return _in_paper_order(records, name, part)
 
 
-def _system_records(
-    name: str,
-    part: TablePart,
-    system: str,
-    draws: list[LabelledScores],
-    population: str,
-    resamples: int,
-) -> list[Record]:
-    plan = TABLES[name]
-    summaries = dict(summarise_draws(draws, resamples))
-    found = [(metric, summaries[metric]) for metric in plan.metrics]
+def _figures(
+    plan: TablePlan, part: TablePart, draws: list[LabelledScores], resamples: int
+) -> dict[str, DrawSummary]:
+    """What a table shows of one system, by metric or category."""
+    summaries = summarise_draws(draws, resamples)
+    figures = {metric: summaries[metric] for metric in plan.metrics}
     if plan.by_category:
-        names = part.material.table.categories
         categories = summarise_categories(draws, resamples)
-        found += list(zip(names[: len(categories)], categories, strict=True))
-    return [
-        replace(_empty(name, part, system, what, draws, population), summary=summary)
-        for what, summary in found
-    ]
+        figures |= zip(part.material.table.categories, categories, strict=False)
+    return figures
 
 
-def _missing_records(
+def _records(
     name: str,
     part: TablePart,
-    system: str,
-    why: str,
-    draws: list[LabelledScores],
     population: str,
+    system: str,
+    draws: list[LabelledScores],
+    figures: Mapping[str, DrawSummary | None],
+    note: str = "",
 ) -> list[Record]:
-    count = draws[0].labels.shape[1]
-    named = part.material.table.categories[:count] if TABLES[name].by_category else ()
-    return [
-        replace(_empty(name, part, system, what, draws, population), note=why)
-        for what in (*TABLES[name].metrics, *named)
-    ]
-
-
-def _empty(
-    name: str,
-    part: TablePart,
-    system: str,
-    what: str,
-    draws: list[LabelledScores],
-    population: str,
-) -> Record:
-    """A record without its figure: which images, how many positives, what the paper prints."""
+    """Figures with which images, how many positives, and what the paper prints."""
     columns = draws[0].labels.shape[1]
     names = list(part.material.table.categories[:columns])
-    shown = slice(names.index(what), names.index(what) + 1) if what in names else slice(None)
-    return Record(
-        part=part.part,
-        population=population,
-        columns=columns,
-        what=what,
-        system=title_of(system),
-        summary=None,
-        paper=published(name, part.part, what, system),
-        images=tuple(len(one.labels) for one in draws),
-        positives=tuple(int((one.labels[:, shown] == 1).sum()) for one in draws),
-        negatives=tuple(int((one.labels[:, shown] == 0).sum()) for one in draws),
-    )
+    records = []
+    for what, figure in figures.items():
+        shown = slice(names.index(what), names.index(what) + 1) if what in names else slice(None)
+        labels = [one.labels[:, shown] for one in draws]
+        records.append(
+            Record(
+                part.part, population, columns, what, title_of(system), figure,
+                published(name, part.part, what, system),
+                tuple(len(one) for one in labels),
+                tuple(int((one == 1).sum()) for one in labels),
+                tuple(int((one == 0).sum()) for one in labels),
+                note,
+            )
+        )  # fmt: skip
+    return records
 
 
 def _in_paper_order(records: list[Record], name: str, part: TablePart) -> list[Record]:

@@ -17,11 +17,11 @@ from sdmad.evaluation.intervals import (
     summarise_draws,
 )
 from sdmad.output import write_bytes, write_csv, write_json, write_text
-from sdmad.reporting.draw_tables import METRICS, cell
+from sdmad.reporting.draw_tables import METRICS, cell, difference_cell
 from sdmad.reporting.noise_plot import NoisePoint, noise_plot
 from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.signs.noise import DUPLICATE, KINDS, OWN, VAGUE, WRONG
-from sdmad.studies.stress.runs import CLEAN, COUNTS, SYSTEMS, Level, Study, key
+from sdmad.studies.stress.runs import CLEAN, COUNTS, STRESSED, Level, Study, key
 from sdmad.table import MISSING, Table
 
 RESAMPLES = 500
@@ -145,7 +145,7 @@ class LevelResult:
 def level_results(level: Level) -> list[LevelResult]:
     """Every system at one level, with intervals over draws and patients."""
     found = []
-    for system in SYSTEMS:
+    for system in STRESSED:
         none, paper = level.draws[key(system, "none")], level.draws[key(system, "paper")]
         rules = {
             rule: {metric: summary[metric] for metric in METRICS}
@@ -185,13 +185,8 @@ def _percent(value: float) -> str:
 
 def signed(gap: PairedDifference) -> str:
     """A difference in percent with its interval; a star where the interval leaves out 0."""
-    if isnan(gap.difference):
-        return MISSING
-    text = f"{100 * gap.difference:+.1f}"
-    if isnan(gap.low):
-        return text
     star = " *" if gap.low > 0 or gap.high < 0 else ""
-    return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]{star}"
+    return difference_cell(gap) + star
 
 
 def _of(results: Sequence[LevelResult], kind: str, system: str) -> list[LevelResult]:
@@ -202,7 +197,7 @@ def _of(results: Sequence[LevelResult], kind: str, system: str) -> list[LevelRes
 def pay_table(results: Sequence[LevelResult], metric: str) -> Table:
     """Whether selection pays: its paired difference without noise and with the most."""
     rows = []
-    for system in SYSTEMS:
+    for system in STRESSED:
         clean = next(r for r in results if r.system == system and r.kind == CLEAN)
         worst = [_of(results, kind, system)[-1] for kind in KINDS]
         noisy = [r.difference[metric] for r in results if r.system == system and r.kind != CLEAN]
@@ -230,7 +225,7 @@ def auroc_table(results: Sequence[LevelResult], kind: str) -> Table:
             cell(r.rules["paper"][MAIN]),
             signed(r.difference[MAIN]),
         )
-        for system in SYSTEMS
+        for system in STRESSED
         for r in _of(results, kind, system)
     ]
     header = ("Added", "System", "selection none", "selection paper", "paper less none")
@@ -273,7 +268,7 @@ def plot(results: Sequence[LevelResult]) -> bytes:
     gaps: dict[str, dict[str, list[NoisePoint]]] = {}
     for kind in KINDS:
         values[kind], gaps[kind] = {}, {}
-        for system in SYSTEMS:
+        for system in STRESSED:
             levels = _of(results, kind, system)
             for rule in ("none", "paper"):
                 found = [r.rules[rule][MAIN] for r in levels]

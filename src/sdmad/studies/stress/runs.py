@@ -35,7 +35,7 @@ COUNTS = (2, 4, 8)
 CLEAN = "clean"
 RULES: tuple[Selection, ...] = ("none", "paper")
 ZERO_SHOT, PRINTED, RECOMMENDED = "zero-shot CLIP", "SD-MAD as printed", "SD-MAD recommended"
-SYSTEMS = {
+STRESSED = {
     ZERO_SHOT: ("clip-signs", "clip-signs-selected"),
     PRINTED: ("sd-mad-unselected", "sd-mad-printed"),
     RECOMMENDED: ("sd-mad", "sd-mad"),
@@ -112,7 +112,7 @@ def variants() -> list[Variant]:
             SDMADConfig(selection=rule) if system == RECOMMENDED else None,
             key(system, rule),
         )
-        for system, names in SYSTEMS.items()
+        for system, names in STRESSED.items()
         for rule, name in zip(RULES, names, strict=True)
     ]
 
@@ -137,8 +137,8 @@ def run_levels(request: StressRequest, say: Say) -> Study:
     plan = [(CLEAN, 0), *((kind, count) for kind in KINDS for count in COUNTS)]
     notes: dict[str, None] = dict.fromkeys(table.notes)
     levels = []
-    for place, (kind, count) in enumerate(plan, start=1):
-        doing = f"{kind}, {count} added a category ({place} of {len(plan)})"
+    for number, (kind, count) in enumerate(plan, start=1):
+        doing = f"{kind}, {count} added a category ({number} of {len(plan)})"
         level, draws = _run_level(request, data, bank, backbone, (kind, count), doing, say)
         levels.append(level)
         for draw in draws:
@@ -175,7 +175,7 @@ def _run_level(
     ]
     folder = request.out / "draws" / bank.name / f"{kind}-{count}"
     found = Engine(backbone, folder, say).run(variants(), draws, doing)
-    selected = {system: found[key(system, "paper")] for system in SYSTEMS}
+    selected = {system: found[key(system, "paper")] for system in STRESSED}
     keep = {
         system: [one.kept_signs for one in outcomes if one.kept_signs is not None]
         for system, outcomes in selected.items()
