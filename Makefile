@@ -85,10 +85,15 @@ searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared
 	$(BIN)/python -m benchmarks.searched --out out/searched --docs docs/searched.md
 
 comparison: $(VENV)/installed  ## every system in docs/results.md (hours; resumable)
-	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results.md
+	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results
+	$(BIN)/python -m benchmarks.results_page --docs docs
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
-	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md
+	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results
+	$(BIN)/python -m benchmarks.results_page --docs docs
+
+results-pages: $(VENV)/installed  ## docs/results.md and its pages again, from docs/results/*.csv
+	$(BIN)/python -m benchmarks.results_page --docs docs
 
 realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDATA=DIR)
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
