@@ -202,8 +202,10 @@ def titled(table: Table, title: str, caption: str = "") -> str:
 
 
 def bare(table: Table) -> str:
-    """A table without a heading."""
-    return table.markdown().split("\n", 2)[2].rstrip()
+    """A table without a heading, its figures to the right."""
+    header, _, *rows = table.markdown().split("\n")[2:]
+    figures = " ---: |" * (len(table.header) - 1)
+    return "\n".join([header, f"| --- |{figures}", *rows]).rstrip()
 
 
 def main() -> None:

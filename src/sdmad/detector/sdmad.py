@@ -53,7 +53,7 @@ class SDMAD(Detector):
 
     Args:
         signs: a sign bank, the name of a packaged one or a YAML file.
-        backbone: a loaded backbone, or what :func:`~sdmad.load_backbone` takes.
+        backbone: a loaded backbone, or what :func:`~sdmad.backbones.load_backbone` takes.
         config: the settings; ``SDMADConfig.paper()`` is the paper to the letter.
         seed: of the adapters' initial weights and the order of the images.
         device: ``"auto"`` takes a GPU when there is one, else the CPU.
