@@ -120,9 +120,8 @@ def compared_overview(compared: Stored) -> Table:
     rows = []
     for everywhere in zip(*(table.rows for table in compared.values()), strict=True):
         cells = (list(dict.fromkeys(row[place] for row in everywhere)) for place in places)
-        name, draws, *_ = everywhere[0]
-        rows.append((TRIVIAL.get(name, name), draws, *(" / ".join(found) for found in cells)))
-    return Table("", ("System", "Draws", *SHOWN), tuple(rows))
+        rows.append((*everywhere[0][:2], *(" / ".join(found) for found in cells)))
+    return spelled_out(Table("", ("System", "Draws", *SHOWN), tuple(rows)))
 
 
 def left_out(titles: Sequence[str]) -> str:
@@ -198,7 +197,13 @@ def files(kinds: Iterable[Kind]) -> str:
 def titled(table: Table, title: str, caption: str = "") -> str:
     """A table below its heading."""
     shown = title[0].upper() + title[1:]
-    return replace(table, title=shown, caption=caption).markdown()
+    return replace(spelled_out(table), title=shown, caption=caption).markdown()
+
+
+def spelled_out(table: Table) -> Table:
+    """The trivial predictors by what they do."""
+    rows = tuple((TRIVIAL.get(name, name), *cells) for name, *cells in table.rows)
+    return replace(table, rows=rows)
 
 
 def bare(table: Table) -> str:

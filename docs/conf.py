@@ -13,6 +13,7 @@ suppress_warnings = ["myst.header"]  # a page's tables are headings of the third
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "FloatArray", "BoolArray")}
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
