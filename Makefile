@@ -8,8 +8,8 @@ REALDATA ?= ../shared/realdata
 TABLES ?= $(REALDATA)/tables
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint format nano settings picture vit-large memory arithmetic bench \
-	stress sign-maps phantom-speed searched comparison results realdata clean
+.PHONY: help demo test test-extras test-sizes lint docs format nano settings picture vit-large memory arithmetic bench \
+	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -18,6 +18,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 $(EXTRAS)/installed: pyproject.toml constraints.txt
@@ -46,6 +50,9 @@ lint: $(VENV)/installed  ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/docs-installed  ## the documents as a site: site/index.html, a warning is an error
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs site
 
 format: $(VENV)/installed  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -85,13 +92,18 @@ searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared
 	$(BIN)/python -m benchmarks.searched --out out/searched --docs docs/searched.md
 
 comparison: $(VENV)/installed  ## every system in docs/results.md (hours; resumable)
-	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results.md
+	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results
+	$(BIN)/python -m benchmarks.results_page --docs docs
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
-	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results.md
+	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results
+	$(BIN)/python -m benchmarks.results_page --docs docs
+
+results-pages: $(VENV)/installed  ## docs/results.md and its pages again, from docs/results/*.csv
+	$(BIN)/python -m benchmarks.results_page --docs docs
 
 realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDATA=DIR)
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) $(EXTRAS) demo out build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EXTRAS) demo out site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,8 @@
 """The full comparison in ``docs/results.md``: every system, three modalities, 1 and 4 shots.
 
-Run ``make comparison``: hours on two cores. Interrupted and started again it goes on; the draws
-come one after the other, so that what is there is whole draws of every system.
+Run ``make comparison``: hours on two cores; ``benchmarks/results_page.py`` makes the pages.
+Interrupted and started again it goes on; the draws come one after the other, so that what is there
+is whole draws of every system.
 """
 
 from __future__ import annotations
@@ -19,7 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.blocks import put_block
+from benchmarks.results_tables import (
+    ADDED_LOSS,
+    COMPARED_CATEGORIES,
+    COMPARED_MEANS,
+    COSTS,
+    DECISIONS,
+    PEERS,
+    RANKING,
+    SETTLED,
+    Keys,
+    Kind,
+    store,
+)
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import SYSTEMS, Build, Recipe, load_system, match_systems
 from sdmad.detector.base import Detector
@@ -51,25 +64,18 @@ from sdmad.studies.outcome import Outcome
 from sdmad.table import MISSING, Table
 
 SHOTS, DRAWS, WORKERS, RESAMPLES = (1, 4), 5, 2, 1000
-LOSSES = "results-losses.png"
+LOSSES = "losses.png"
 METRICS = ("image_auroc", "mean_auroc", "hamming_score", "subset_accuracy", "macro_f1")
 SPREADS = {
-    "ranking and maps": ("image_auroc", "mean_auroc", *PIXEL_METRICS),
-    "decisions": PROTOCOLS["integrated"],
+    RANKING: ("image_auroc", "mean_auroc", *PIXEL_METRICS),
+    DECISIONS: PROTOCOLS["integrated"],
 }
+GAPS = {"difference": PEERS, "added-loss": ADDED_LOSS}
 NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
-HEAD = """## Every compared system
-Written by `make comparison`; do not edit by hand. 300 phantoms a modality in the *test* style, of
-other seeds than the tables above, about three patients in ten the pool of the support sets, the
-others judged; nano backbone; {draws}, fewer where the table says so; differences are against
-systems with all draws. Systems for one kind of anomaly answer protocols 2 and 3 through one
-detector a category. What settings each has on the nano, and from what search:
-[searched.md](searched.md). What differs from each system's own code stands at the end of every
-page of `sdmad compare`.
-
-No weights of MedCLIP and no ImageNet weights of DRA's and BGAD's networks were at hand; the nano's
-image tower stands in for the latter two, where they were run. {missing}{general}
-"""
+SETTLED_CAPTION = (
+    "Percent of the fall of the loss that lies in the last tenth of the epochs, the largest of the "
+    "draws; of several detectors, the one of any anomaly."
+)
 
 Job = tuple[int, str, str]
 """A draw, a modality and a system, with every number of shots."""
@@ -244,22 +250,18 @@ def spread_table(
 def modality_tables(
     out: Path,
     modality: str,
-    shots: int,
     rows: Sequence[Compared],
     summaries: Mapping[str, dict[str, DrawSummary]],
-) -> list[Table]:
+) -> dict[Kind, Table]:
     """All tables of one modality and number of shots."""
     draws = max(len(c.outcomes) for c in rows)
     whole = [c for c in rows if len(c.outcomes) == draws]
-    tables = [spread_table(summaries, rows, SPREADS[title], title) for title in SPREADS]
+    tables = {kind: spread_table(summaries, rows, metrics, "") for kind, metrics in SPREADS.items()}
     by_category = by_category_table(rows, material(out, modality).bank.names)
-    tables += [by_category] if by_category else []
+    tables |= {COMPARED_CATEGORIES: by_category} if by_category else {}
     best_peer = best_peer_gaps(whole, summaries, RESAMPLES)
-    tables += gap_tables(best_peer, added_loss_gaps(whole, RESAMPLES)).values()
-    return [
-        replace(t, title=f"{modality}, {counted(shots)}: {t.title[0].lower()}{t.title[1:]}")
-        for t in tables
-    ]
+    gaps = gap_tables(best_peer, added_loss_gaps(whole, RESAMPLES))
+    return tables | {GAPS[name]: table for name, table in gaps.items()}
 
 
 def settled_table(found: Found) -> Table:
@@ -274,52 +276,38 @@ def settled_table(found: Found) -> Table:
         if set(cells) != {MISSING}:
             body.append((everywhere[0].title, *cells))
     header = ("System", *(f"{modality}, {counted(shots)}" for modality, shots in found))
-    caption = (
-        "Percent of the fall of the loss that lies in the last tenth of the epochs, the largest of "
-        "the draws; of several detectors, the one of any anomaly."
+    return Table("How far the losses had settled", header, tuple(body), SETTLED_CAPTION)
+
+
+def costs_caption() -> str:
+    """How to read the costs of this study."""
+    return (
+        f"{cost_table([]).caption} One thread, beside another process of the study. What is "
+        "trained on the auxiliary set was trained once for all shots: see the fit with one."
     )
-    return Table("How far the losses had settled", header, tuple(body), caption)
 
 
-def page(out: Path, found: Found) -> str:
-    """The part of the results that this study writes."""
-    draws = max(len(c.outcomes) for c in found[MODALITIES[0], SHOTS[0]])
+def write_tables(folder: Path, out: Path, found: Found) -> None:
+    """Write every table of the study as CSV."""
     summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
-    once = [c.title for c in found[MODALITIES[0], SHOTS[0]] if c.image_level_only]
-    general = f"Asked only whether an image is abnormal (°), for time: {', '.join(once)}."
-    there = {c.system.name for c in found[MODALITIES[0], SHOTS[0]]}
-    lacking = [load_system(n).title for n in SYSTEMS if n not in there and n not in NO_WEIGHTS]
-    missing = f"Not run so far, for the hours they take: {', '.join(lacking)}. "
-    parts = [
-        HEAD.format(
-            draws=counted(draws, "draw"),
-            missing=missing if lacking else "",
-            general=general if once else "",
-        )
-    ]
-    parts += [mean_table(found, summaries, shots).markdown() for shots in SHOTS]
-    parts.append(Path(__file__).with_name("comparison_remarks.md").read_text(encoding="utf-8"))
+    tables: dict[Kind, list[tuple[Keys, Table]]] = {
+        COMPARED_MEANS: [((str(n),), mean_table(found, summaries, n)) for n in SHOTS],
+        COSTS: [((MODALITIES[0], str(n)), cost_table(found[MODALITIES[0], n])) for n in SHOTS],
+        SETTLED: [((), settled_table(found))],
+    }
     for (modality, shots), rows in found.items():
-        tables = modality_tables(out, modality, shots, rows, summaries[modality, shots])
-        parts += [table.markdown() for table in tables]
-    for shots in SHOTS:
-        costs = cost_table(found[MODALITIES[0], shots])
-        named = Table(
-            f"Costs on {MODALITIES[0]}, {counted(shots)}", costs.header, costs.rows,
-            f"{costs.caption} One thread, beside another process of the study. What is trained on "
-            "the auxiliary set was trained once for all shots: see the fit with one.",
-        )  # fmt: skip
-        parts.append(named.markdown())
-    parts.append(settled_table(found).markdown())
-    parts += [f"![Losses of {MODALITIES[0]}, {max(SHOTS)} shots]({LOSSES})\n"]
-    return "\n".join(parts)
+        made = modality_tables(out, modality, rows, summaries[modality, shots])
+        for kind, table in made.items():
+            tables.setdefault(kind, []).append(((modality, str(shots)), table))
+    for kind, shown in tables.items():
+        store(folder, kind, shown)
 
 
 def main() -> None:
-    """Run the study and write its part of the page."""
+    """Run the study and write its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/comparison"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results"))
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--general", default="", help="systems asked only: is it abnormal?")
     parser.add_argument("--systems", default="*", help="run these only")
@@ -330,8 +318,8 @@ def main() -> None:
         run(options.out, options.draws, systems, general)
     found = read(options.out, options.draws)
     logs = loss_logs(found[MODALITIES[0], max(SHOTS)])
-    write_bytes(options.docs.with_name(LOSSES), loss_plot(logs))
-    put_block(options.docs, "comparison", page(options.out, found))
+    write_bytes(options.docs / LOSSES, loss_plot(logs))
+    write_tables(options.docs, options.out, found)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ HEAD = """# Small real sets
 Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
 real image, and nothing was chosen on these: they show that the program runs on real files as they
 lie, and how far a backbone trained on phantoms carries over. They are no evidence about the method
-on a real backbone. Cells are as in [results.md](results.md): mean ± deviation over the draws,
-[95% interval over draws and patients].
+on a real backbone. Each cell is the mean over the draws in percent ± their standard deviation,
+[95% interval over draws and patients], as on the pages of [results.md](results.md).
 
 Cautions: the OCT set has 32 images of 25 patients; the chest images are 64 px, so the figures say
 nothing about radiographs; in the brain set planes and sequences are mixed, image size and origin

@@ -1,7 +1,7 @@
-"""``docs/results.md``: phantoms of the test style, three modalities, all systems, five draws.
+"""The draws behind ``docs/results.md``: phantoms of the test style, all systems, five draws.
 
-Run ``make results``. Nothing was chosen on these images; settings come from
-``benchmarks/choose.py`` on validation phantoms.
+Run ``make results``; ``benchmarks/results_page.py`` makes the pages. Nothing was chosen on these
+images; settings come from ``benchmarks/choose.py`` on validation phantoms.
 """
 
 from __future__ import annotations
@@ -14,11 +14,20 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.blocks import block_of
+from benchmarks.results_tables import (
+    CATEGORIES,
+    DIFFERENCES,
+    MEANS,
+    PRETRAINING,
+    Keys,
+    Kind,
+    split_means,
+    store,
+)
+from benchmarks.results_tables import SYSTEMS as SYSTEM_TABLES
 from sdmad.backbones import load_backbone
 from sdmad.evaluation.intervals import summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.output import write_text
 from sdmad.phantoms.cases import MODALITIES, load_modality
 from sdmad.reporting.draw_tables import (
     METRICS,
@@ -41,15 +50,6 @@ from sdmad.table import Table
 IMAGES, PHANTOM_SEED = 500, 1000
 SHOTS, DRAWS = (1, 4), 5
 RECOMMENDED = "sd-mad"
-HEAD = """# Results on phantoms
-Written by `make results`; do not edit by hand. {images} phantoms a modality in the *test* style,
-about three patients in ten the pool of the support sets, the others judged; {draws} draws; nano
-backbone. Each cell is the mean over the draws ± their standard deviation, in percent, with a 95%
-interval in brackets from a bootstrap that resamples draws and patients together. "Noisy banks" add
-one vague and one wrong sign to each category.
-Categories marked * rest on signs that pretraining never drew: they are the truly few-shot ones.
-
-"""
 
 
 @dataclass(frozen=True)
@@ -129,32 +129,36 @@ def apart(found: Found) -> Table:
     return Table(title, header, tuple(rows), "Unseen: Dural thickening, Hernia, CNV.")
 
 
-def main() -> None:
-    """Run the study and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/results"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/results.md"))
-    parser.add_argument("--modality", action="append", help="run these only, write no page")
-    options = parser.parse_args()
-    found = run(options.out, options.modality or MODALITIES)
-    if options.modality:
-        return
-    parts = [HEAD.format(images=IMAGES, draws=DRAWS), mean_over_modalities(found).markdown()]
-    parts.append(apart(found).markdown())
+def write_tables(folder: Path, found: Found) -> None:
+    """Write every table of the study as CSV."""
+    tables: dict[Kind, list[tuple[Keys, Table]]] = {}
+    tables[MEANS] = split_means(mean_over_modalities(found), ("Mean AUROC", "Hamming", "Subset"))
+    tables[PRETRAINING] = [((), apart(found))]
     for (modality, kind, shots), setting in found.items():
         draws = setting.draws
-        title = f"{load_modality(modality).title}, {kind} bank, {counted(shots)}"
+        keys = (modality, kind, str(shots))
         marked = load_modality(modality).unseen_categories()
-        parts.append(summary(title, draws, "").markdown())
+        tables.setdefault(SYSTEM_TABLES, []).append((keys, summary("", draws, "")))
         if kind == "clean":
-            names = setting.material.bank.names
-            parts.append(category_table(f"{title}: AUROC by category", draws, names,
-                                        marked).markdown())  # fmt: skip
+            table = category_table("", draws, setting.material.bank.names, marked)
+            tables.setdefault(CATEGORIES, []).append((keys, table))
         if kind == "clean" and shots == max(SHOTS):
-            parts.append(differences(f"{title}: paired differences", draws, RECOMMENDED).markdown())
-    parts.append(Path(__file__).with_name("results_remarks.md").read_text(encoding="utf-8"))
-    parts.append(block_of(options.docs, "comparison"))
-    write_text(options.docs, "\n".join(parts))
+            table = differences("", draws, RECOMMENDED)
+            tables.setdefault(DIFFERENCES, []).append((keys, table))
+    for kind_of_table, shown in tables.items():
+        store(folder, kind_of_table, shown)
+
+
+def main() -> None:
+    """Run the study and write its tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/results"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/results"))
+    parser.add_argument("--modality", action="append", help="run these only, write no table")
+    options = parser.parse_args()
+    found = run(options.out, options.modality or MODALITIES)
+    if not options.modality:
+        write_tables(options.docs, found)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Literal
 
@@ -92,3 +93,15 @@ class Table:
 
 def _markdown(text: str) -> str:
     return " ".join(text.split()).translate(_MARKDOWN_MARKS)
+
+
+def percent(value: float) -> str:
+    """Write a share as a percentage with one decimal, without the sign.
+
+    Args:
+        value: between 0 and 1, or NaN.
+
+    >>> percent(0.5748)
+    '57.5'
+    """
+    return MISSING if isnan(value) else f"{100 * value:.1f}"

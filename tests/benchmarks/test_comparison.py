@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import comparison as study
+from benchmarks import results_tables as tables
 from sdmad.baselines.registry import SYSTEMS
 from sdmad.studies import material
 from tests.toys import toy
+
+WRITTEN = (tables.COMPARED_MEANS, tables.DECISIONS, tables.COMPARED_CATEGORIES)
 
 
 @pytest.fixture
@@ -31,18 +34,18 @@ def test_whole_draws_are_read_and_written(few, tmp_path):
         assert study.run_job(tmp_path, job, ("winclip",)) == ""
     found = study.read(tmp_path, 2)
     assert [len(c.outcomes) for c in found["oct", 1]] == [2, 2, 1]  # the last lacks a draw
-    page = study.page(tmp_path, found)
-    assert "nano backbone; 2 draws, fewer where the table says so" in page
-    assert "### Mean of the three modalities, 2 shots" in page
-    winclip = next(line for line in page.splitlines() if line.startswith("| WinCLIP, zero-shot °"))
-    assert winclip.startswith("| WinCLIP, zero-shot ° | 1 |")
+    study.write_tables(tmp_path / "tables", tmp_path, found)
+    stored = {kind: tables.load(tmp_path / "tables", kind) for kind in WRITTEN}
+    assert list(stored[tables.COMPARED_MEANS]) == [("1",), ("2",)]
+    (winclip,) = (r for r in stored[tables.COMPARED_MEANS]["2",].rows if r[0].startswith("Win"))
+    assert winclip[:2] == ("WinCLIP, zero-shot °", "1")
     assert winclip.count("n/a") == 4  # of protocols 2 and 3
-    decisions = page.split("### oct, 1 shot: decisions")[1].split("###")[0]
-    assert "| none | " in decisions
-    assert "Macro F1" in decisions
-    by_category = page.split("### oct, 2 shots: each category's AUROC")[1].split("###")[0]
-    assert by_category.count("\n| ") == 5  # names, a line, positives, and the two that were asked
-    assert "oct, 1 shot: against the best peer" not in page  # SD-MAD is not among them
+    decisions = stored[tables.DECISIONS]["oct", "1"]
+    assert decisions.rows[0][0] == "none"
+    assert "Macro F1" in decisions.header
+    by_category = stored[tables.COMPARED_CATEGORIES]["oct", "2"]
+    assert len(by_category.rows) == 3  # positives, and the two that were asked
+    assert not (tmp_path / "tables" / "compared-peers.csv").exists()  # SD-MAD is not among them
     assert study.run_job(tmp_path, study.jobs(2)[-1], ("winclip",)) == ""
     assert [len(c.outcomes) for c in study.read(tmp_path, 2)["oct", 1]] == [2, 2, 2]
     # An answer to the one question does not count as answers to all.

@@ -40,7 +40,7 @@ def table(tmp_path, make_data):
 def fit_on(bank, backbone, table, rows, **more):
     part = table.subset(rows)
     detector = SDMAD(bank, backbone, SDMADConfig(epochs=1))
-    return detector.fit(part.files, part.labels, part.patients, **more)
+    return detector.fit(part.files, part.labels, patients=part.patients, **more)
 
 
 # Which rows are judged

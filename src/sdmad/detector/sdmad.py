@@ -58,7 +58,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
     Args:
         signs: a sign bank, the name of a packaged one or a YAML file.
         backbone: a loaded backbone, which is neither moved nor altered, or what
-            :func:`~sdmad.load_backbone` takes.
+            :func:`~sdmad.backbones.load_backbone` takes.
         config: the settings, :class:`SDMADConfig` when None; ``SDMADConfig.paper()`` is the paper
             to the letter.
         seed: of the adapters' initial weights and the order of the images.

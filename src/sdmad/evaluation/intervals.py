@@ -46,7 +46,7 @@ class BootstrapIntervals:
     """95% percentile intervals of an evaluation, resampled by patients.
 
     Attributes:
-        summary: lower and upper end of each of :data:`SUMMARY_METRICS`.
+        summary: lower and upper end of each of :data:`.SUMMARY_METRICS`.
         category_auroc: lower and upper end of each category's AUROC, in the categories' order.
         patients: number of patients.
         resamples: number of resamples.
@@ -172,7 +172,7 @@ def summarise_draws(
         seed: same seed, same intervals.
 
     Returns:
-        A summary for each of :data:`SUMMARY_METRICS`.
+        A summary for each of :data:`.SUMMARY_METRICS`.
 
     Raises:
         InputError: if there is no draw or ``resamples`` is negative.
@@ -259,7 +259,7 @@ def paired_difference(
         seed: same seed, same intervals.
 
     Returns:
-        The difference a less b for each of :data:`SUMMARY_METRICS`.
+        The difference a less b for each of :data:`.SUMMARY_METRICS`.
 
     Raises:
         InputError: if the systems were not scored on the same images, there is no draw, or

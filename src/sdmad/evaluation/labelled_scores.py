@@ -1,5 +1,7 @@
 """Images with their labels and what one system said about them."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 

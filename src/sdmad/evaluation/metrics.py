@@ -5,6 +5,8 @@ for a prediction nor against it. Predictions are ``(n, K)`` with 1 and 0 (or boo
 cannot be computed is NaN, never a made-up number.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 
 import numpy as np

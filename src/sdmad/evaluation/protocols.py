@@ -5,6 +5,8 @@ images. Protocol 2 (integrated): are all categories decided rightly, as Hamming 
 accuracy. Protocol 3 (category-wise): AUROC of each category, and their mean.
 """
 
+from __future__ import annotations
+
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from math import isnan

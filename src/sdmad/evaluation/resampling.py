@@ -111,7 +111,7 @@ class ResampledMetrics:
             pool: threads for the categories.
 
         Returns:
-            ``category_auroc`` ``(K, R)`` and each of :data:`SUMMARY_METRICS` ``(R,)``.
+            ``category_auroc`` ``(K, R)`` and each of :data:`.SUMMARY_METRICS` ``(R,)``.
         """
         auroc = self._aurocs(weights, pool)
         auroc[np.isnan(self._whole_auroc[:, 0])] = np.nan

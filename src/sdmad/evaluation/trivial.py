@@ -5,6 +5,8 @@ category its share of positives as score and decides positive where that share e
 All of them give every image the same scores, so their AUROC is .5 wherever one is defined.
 """
 
+from __future__ import annotations
+
 from typing import Literal
 
 import numpy as np

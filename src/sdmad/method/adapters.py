@@ -18,6 +18,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "gelu": nn.GELU,
     "identity": nn.Identity,
 }
+"""The activations that an adapter may have."""
 
 
 class Tower(Protocol):

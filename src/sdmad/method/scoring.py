@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 POOLINGS = ("max", "mean", "min")
+"""How the cosines of a category's signs make one number."""
 
 
 def pool_signs(similarity: Tensor, category: Tensor, keep: Tensor, pooling: str) -> Tensor:

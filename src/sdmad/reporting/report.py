@@ -18,8 +18,8 @@ from sdmad.evaluation.metrics import BoolArray, FloatArray
 from sdmad.evaluation.protocols import Evaluation
 from sdmad.output import write_text
 from sdmad.reporting.plots import ImageFormat, loss_plot, roc_plot, similarity_heatmap
-from sdmad.reporting.tables import METRIC_TITLES, percent, percent_interval
-from sdmad.table import Table
+from sdmad.reporting.tables import METRIC_TITLES, percent_interval
+from sdmad.table import Table, percent
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES: dict[ImageFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}

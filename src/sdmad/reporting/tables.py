@@ -6,7 +6,7 @@ from math import isnan
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import DECISION_METRICS, CategoryResult, Evaluation, Interval
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS
-from sdmad.table import MISSING, Table
+from sdmad.table import MISSING, Table, percent
 
 MOST_CATEGORY_COLUMNS = 8
 """With more categories than this, protocol 3 shows their mean only."""
@@ -31,18 +31,6 @@ TRIVIAL_TITLES = {
     "prevalence": "Trivial: prevalence",
 }
 """How the trivial predictors are called in tables."""
-
-
-def percent(value: float) -> str:
-    """Write a share as a percentage with one decimal, without the sign.
-
-    Args:
-        value: between 0 and 1, or NaN.
-
-    >>> percent(0.5748)
-    '57.5'
-    """
-    return MISSING if isnan(value) else f"{100 * value:.1f}"
 
 
 def percent_interval(value: float, interval: Interval) -> str:

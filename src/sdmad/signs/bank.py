@@ -145,7 +145,7 @@ class SignBank:
         """Where a normal sentence comes from.
 
         Args:
-            sentence: its index in :attr:`normal`.
+            sentence: its index in ``normal``.
 
         Raises:
             IndexError: if there is no such sentence.

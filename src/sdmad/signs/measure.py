@@ -13,9 +13,8 @@ from sdmad.backbones import Backbone
 from sdmad.errors import InputError
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.method.selection import select_signs, sign_margins
-from sdmad.reporting.tables import percent
 from sdmad.signs.bank import SignBank
-from sdmad.table import Table
+from sdmad.table import Table, percent
 
 MOST_SIGNS = 3_000
 """Signs that are compared with each other; the matrix of their cosines grows with the square."""

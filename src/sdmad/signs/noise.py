@@ -21,8 +21,9 @@ from sdmad.signs.bank import SignBank
 VAGUE, WRONG, DUPLICATE, MIXTURE = "vague", "wrong", "duplicate", "mixture"
 Item = TypeVar("Item")
 KINDS = (VAGUE, WRONG, DUPLICATE, MIXTURE)
+"""Of sentences that are added to a bank; the mixture takes the other three in turn."""
 OWN = ""
-"""What :attr:`NoisyBank.added` says of a sign that was there before."""
+"""What ``NoisyBank.added`` says of a sign that was there before."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+"""How Sphinx builds the site: ``make docs``. It loads nothing from outside and works from disk."""
+
+from sdmad import __version__
+
+project = "sdmad"
+author = copyright = "sdmad maintainers"  # noqa: A001
+version = release = __version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # a page's tables are headings of the third level
+
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "FloatArray", "BoolArray")}
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+
+nitpicky = True  # a name in a docstring that leads nowhere is a warning, and so an error
+nitpick_ignore_regex = [("py:class", ".*")]  # types of other libraries
+
+html_theme = "furo"
+html_title = "sdmad"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
