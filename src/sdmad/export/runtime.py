@@ -190,11 +190,13 @@ def compiled(model: Any) -> Run:
 
     # Left to itself the CPU plugin would run a float32 graph in bfloat16 where it can.
     ready = Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    names = [output.get_any_name() for output in ready.outputs]
+    # By position: compiling may drop an output's name, as it does with a last bfloat16 conversion
+    # on a processor without bfloat16.
+    names = [output.get_any_name() for output in model.outputs]
 
     def run(inputs: Arrays) -> Arrays:
         found = ready(dict(inputs))
-        return {name: np.array(found[name]) for name in names}
+        return {name: np.array(found[index]) for index, name in enumerate(names)}
 
     return run
 
