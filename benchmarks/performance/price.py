@@ -39,8 +39,9 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
                 for case in support
             ]
             for precision in PRECISIONS:
-                run = compiled(exports.build(detector, precision, planes))
-                model = ExportedModel(describe(detector, "openvino", precision), run)
+                about = describe(detector, "openvino", precision)
+                run = compiled(exports.build(detector, precision, planes, about.weight_bits))
+                model = ExportedModel(about, run)
                 scores = model.score([case.image for case in test]).scores
                 name = f"{size} px, {precision}"
                 found.setdefault(name, []).append(100 * mean_auroc(truth[1], scores))

@@ -26,6 +26,13 @@ class GraphPrecision(StrEnum):
     int8 = "int8"
 
 
+class Target(StrEnum):
+    """Whose processor the graph is for."""
+
+    here = "here"
+    any = "any"
+
+
 def command(
     model: Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")],
     out: Out,
@@ -41,6 +48,14 @@ def command(
             "any graph is checked on them.",
         ),
     ] = None,
+    target: Annotated[
+        Target,
+        typer.Option(
+            "--target",
+            help="Whose processor runs it: here is one like this machine's, any is safe "
+            "everywhere. Only int8 differs.",
+        ),
+    ] = Target.here,
     decision: Decision = None,
     normals: Normals = None,
     backbone: Annotated[
@@ -56,11 +71,14 @@ def command(
     from sdmad.output import check_output
     from sdmad.workflow import load_with_decision
 
-    check_request(layout.value, precision.value, calibration)
+    check_request(layout.value, precision.value, calibration, target.value)
     check_output(out, force, inputs=(model, calibration, normals))
     with readable_warnings():
+        say(f"reading {model}")
         detector = load_with_decision(model, decision, normals, backbone, "cpu")
-        written = export_model(detector, out, layout.value, precision.value, calibration, force)
+        written = export_model(
+            detector, out, layout.value, precision.value, calibration, force, target.value, say
+        )
     notes(written.notes)
     for kind, found in (("random", written.check.random), ("given", written.check.given)):
         if found is not None:

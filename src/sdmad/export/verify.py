@@ -17,6 +17,7 @@ from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector import SDMAD
 from sdmad.errors import ModelError
 from sdmad.export.runtime import ExportedModel
+from sdmad.progress import track
 from sdmad.scores import ImageScores
 
 RANDOM_SIZES = ((1, 1), (0.5, 0.8), (1.7, 1.2), (1.1, 2.3), (3.1, 3), (0.9, 1))
@@ -159,8 +160,9 @@ Raw = NDArray[np.uint8 | np.uint16]
 
 def _compare(detector: SDMAD, export: ExportedModel, images: Sequence[Raw]) -> Difference:
     """Judge raw pixels, ``(H, W)`` or ``(H, W, 3)``, by both."""
-    parts = [_alone(export, image) for image in images]
-    return Difference.between(detector.score(images), ImageScores.join(parts))
+    parts = [_alone(export, image) for image in track(images, "checking: the graph")]
+    scored = detector.score(images, progress="checking: the model")
+    return Difference.between(scored, ImageScores.join(parts))
 
 
 def _alone(export: ExportedModel, image: Raw) -> ImageScores:
