@@ -25,7 +25,7 @@ from sdmad.detector import SDMAD
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, Scoring, adapted_image
 from sdmad.export.pillow import resamples_tall_first
-from sdmad.export.trace import traced
+from sdmad.export.trace import quiet_torch, traced
 from sdmad.progress import track
 
 
@@ -134,7 +134,8 @@ def converted(module: nn.Module, shape: Sequence[int], name: str) -> ov.Model:
         name: of the input.
     """
     program = traced(module, torch.zeros(2, *shape))
-    model = ov.convert_model(program)
+    with quiet_torch():
+        model = ov.convert_model(program)
     _own_weights(model)
     model.reshape([-1, *shape])
     model.inputs[0].get_tensor().set_names({name})
