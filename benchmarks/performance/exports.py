@@ -27,12 +27,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from benchmarks.performance.common import Figures, made_up_bank
+from benchmarks.performance.common import CPU, Figures, made_up_bank
 from benchmarks.random_clip import PAPER_SIZE, write_random_checkpoint
 from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.backbones.transformer import ImageTransformer
+from sdmad.detector.precision import has_bfloat16
 from sdmad.export import openvino as exports
 from sdmad.export.graph import places
+from sdmad.export.machine import weight_bits
 from sdmad.export.runtime import compiled
 from sdmad.phantoms.cases import draw_cases, load_modality
 
@@ -42,7 +44,7 @@ PRECISIONS = tuple(NAMES)
 FEWER = (196, 168)  # pixels of ViT-L/14: 14 x 14 and 12 x 12 patches for 17 x 17
 SYSTEMS = (
     "bare torch f32",
-    "bare torch bf16",
+    *(["bare torch bf16"] if has_bfloat16(CPU) else []),
     *(f"bare openvino {p}" for p in PRECISIONS),
     *(f"export openvino {p}" for p in PRECISIONS),
     *(f"export openvino int8 {size}" for size in FEWER),
@@ -85,11 +87,11 @@ def squares(count: int, size: int) -> NDArray[np.uint8]:
     return np.stack([np.repeat(case.image[..., None], 3, axis=2) for case in cases])
 
 
-def prepare(work: Path) -> None:
+def prepare(work: Path, sizes: tuple[int, ...] = (PAPER_SIZE, *FEWER)) -> None:
     """Write the checkpoint, and at each size a detector on it that was fitted without an epoch."""
     write_random_checkpoint(work / "clip")
     words = made_up_bank()
-    for size in (PAPER_SIZE, *FEWER):
+    for size in sizes:
         detector = SDMAD(words, load_backbone(work / "clip", size), SDMADConfig(epochs=0))
         images = list(squares(len(words.names) + 1, size))
         labels = np.eye(len(images), len(words.names))
@@ -104,12 +106,13 @@ def convert(work: Path, system: str) -> None:
     detector = SDMAD.load(work / f"model-{size}", work / "clip")
     images = squares(CALIBRATION, size).astype(np.float32).transpose(0, 3, 1, 2)
     if kind == "export":
-        exports.save(exports.build(detector, NAMES[precision], list(images)), folder)
+        bits = weight_bits(NAMES[precision], "here")
+        exports.save(exports.build(detector, NAMES[precision], list(images), bits), folder)
         return
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = exports.converted(Bare(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
-        model = exports.quantised(model, list(images))
+        model = exports.quantised(model, list(images), weight_bits(precision, "here"))
     model.outputs[0].get_tensor().set_names({"features"})
     exports.save(model, folder)
 

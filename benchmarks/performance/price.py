@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.performance.common import Figures
-from benchmarks.performance.exports import PRECISIONS
+from benchmarks.performance.exports import NAMES
 from sdmad import SDMAD, SignBank, load_backbone
 from sdmad.evaluation.metrics import mean_auroc
 from sdmad.export import openvino as exports
@@ -38,11 +38,12 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
                 np.stack([backbone.preprocessing.square(case.image)] * 3).astype(np.float32)
                 for case in support
             ]
-            for precision in PRECISIONS:
-                run = compiled(exports.build(detector, precision, planes))
-                model = ExportedModel(describe(detector, "openvino", precision), run)
+            for word, precision in NAMES.items():
+                about = describe(detector, "openvino", precision)
+                run = compiled(exports.build(detector, precision, planes, about.weight_bits))
+                model = ExportedModel(about, run)
                 scores = model.score_images([case.image for case in test]).scores
-                name = f"{size} px, {precision}"
+                name = f"{size} px, {word}"
                 found.setdefault(name, []).append(100 * mean_auroc(truth[1], scores))
     print("price", modality, {k: float(np.mean(v)) for k, v in found.items()}, flush=True)
     return found

@@ -17,6 +17,9 @@ GraphPrecision = Literal["float32", "bfloat16", "int8"]
 GraphFormat = Literal["openvino", "onnx"]
 """Whose graph an export is (:mod:`sdmad.export`)."""
 
+ExportTarget = Literal["here", "any"]
+"""Whose processor an export is for: one like this machine's, or any (:mod:`sdmad.export`)."""
+
 Preset = Literal["recommended", "paper"]
 """Whose settings (:class:`~sdmad.SDMADConfig`)."""
 

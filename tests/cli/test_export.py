@@ -25,7 +25,11 @@ def test_predict_runs_an_export_as_it_runs_a_model(sdmad, model_folder, images, 
     graph = tmp_path / "graph"
     done = sdmad("export", model_folder, "--format", "openvino", "--out", graph)
     assert done.status == 0, done.err
-    assert "checked on 18 random images" in done.err
+    told = done.err.splitlines()
+    assert told[0].startswith("reading ")
+    assert told[1] == "making the graph: openvino, float32"
+    assert told[2] == "reading it back and comparing it with the model"
+    assert told[3].startswith("checked on 18 random images")
     assert "0 of 54 decisions changed" in done.err
     (images / "broken.png").write_bytes(b"")
     expected = sdmad("predict", model_folder, images, "--json")

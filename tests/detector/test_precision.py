@@ -27,6 +27,19 @@ def test_auto_takes_what_the_machine_has(monkeypatch):
     assert not has_bfloat16(torch.device("meta"))
 
 
+@pytest.mark.parametrize("name", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_a_processor_has_bfloat16_by_either_of_two_instructions(monkeypatch, name):
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    for check in checks:
+        monkeypatch.setattr(torch.cpu, check, lambda: False, raising=False)
+    assert not has_bfloat16(CPU)
+    monkeypatch.setattr(torch.cpu, name, lambda: True)
+    assert has_bfloat16(CPU)
+    for check in checks:
+        monkeypatch.delattr(torch.cpu, check)
+    assert not has_bfloat16(CPU)  # a torch that does not say
+
+
 def test_a_backbone_in_bfloat16_is_a_copy_with_nearby_embeddings(tiny_backbone, pictures):
     half = placed(tiny_backbone, CPU, torch.bfloat16)
     assert (half.dtype, tiny_backbone.dtype) == (torch.bfloat16, torch.float32)

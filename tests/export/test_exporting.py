@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sdmad.export import verify
 from sdmad.export.calibration import choose
 from sdmad.export.exporting import check_request, export_model
 from sdmad.export.files import GRAPHS, file_hash, read_description
-from sdmad.export.runtime import ExportedModel
+from sdmad.export.runtime import ExportedModel, compiled
 from tests.conftest import draw_pictures
 
 
@@ -142,11 +143,17 @@ def test_nothing_is_left_of_a_refused_export(fitted, openvino_export, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
-def test_lower_precision_stays_near_the_model(fitted, folder, tmp_path, precision):
+@pytest.mark.parametrize(
+    ("precision", "target"), [("bfloat16", "here"), ("int8", "here"), ("int8", "any")]
+)
+def test_lower_precision_stays_near_the_model(fitted, folder, tmp_path, precision, target):
     pytest.importorskip("openvino", reason="needs the extra sdmad[openvino]")
     pytest.importorskip("nncf", reason="needs the extra sdmad[openvino]")
-    written = export_model(fitted, tmp_path / "export", "openvino", precision, folder)
+    told = []
+    written = export_model(
+        fitted, tmp_path / "export", "openvino", precision, folder, target=target, say=told.append
+    )
+    assert [line.split()[0] for line in told] == ["making", "reading"]
     assert written.check.given.images == 12
     assert 1e-4 < written.check.given.cosine <= verify.TOLERANCES[precision].cosine
     assert "none of the 12 images" in written.notes[0]  # files, where the model had arrays
@@ -154,11 +161,48 @@ def test_lower_precision_stays_near_the_model(fitted, folder, tmp_path, precisio
     sizes = {p.name: p.stat().st_size for p in (tmp_path / "export").iterdir()}
     weights = sum(p.numel() for p in fitted.backbone_.image.parameters())
     assert sizes["model.bin"] < 3 * weights  # four bytes a weight in float32
+    manifest = json.loads((tmp_path / "export" / "export.json").read_text(encoding="utf-8"))
+    assert manifest["target"] == target
+    if target == "any":
+        check_that_no_sum_can_be_cut_off(tmp_path / "export")
+    ExportedModel.load(tmp_path / "export")  # runs here at least
+
+
+def check_that_no_sum_can_be_cut_off(folder):
+    """255 * 64 * 2 stays below 2 ** 15, and OpenVINO computes what the graph says."""
+    from openvino import Core
+
+    from benchmarks.int8_targets import exact
+
+    assert read_description(folder).weight_bits == 7
+    model = Core().read_model(folder / "model.xml")
+    constants = [op.data for op in model.get_ops() if op.get_type_name() == "Constant"]
+    largest = [np.abs(v.astype(int)).max() for v in constants if v.dtype == np.int8]
+    assert 60 < max(largest) <= 64
+    products = [op for op in model.get_ops() if op.get_type_name() in PRODUCTS]
+    assert {op.get_type_name() for op in products} == set(PRODUCTS)
+    assert not any(all(is_quantised(op.input_value(side)) for side in (0, 1)) for op in products)
+    shades = {"black": np.zeros(1, np.float32), "white": np.full(1, 255, np.float32)}
+    runs = [compiled(one) for one in (model, exact(model))]
+    for image in draw_pictures(4, seed=5)[0]:
+        pixels = image[None, :, :, None].astype(np.uint16)
+        found, expected = (run({"pixels": pixels, **shades})["similarity"] for run in runs)
+        assert found == pytest.approx(expected, abs=0.01)  # .03 to .09 where sums are cut off
+
+
+PRODUCTS = ("MatMul", "ScaledDotProductAttention")
+
+
+def is_quantised(value):
+    node = value.get_node()
+    while node.get_type_name() in ("Reshape", "Transpose"):
+        node = node.input_value(0).get_node()
+    return node.get_type_name() == "FakeQuantize"
 
 
 def test_support_images_are_known_by_their_hashes(fitted, folder, monkeypatch):
     known = tuple(content_hash(folder / name) for name in ("03.png", "05.png"))
-    monkeypatch.setattr(fitted, "support_hashes_", known)
+    monkeypatch.setattr(fitted, "state_", replace(fitted.state_, support_hashes=known))
     given = choose(folder, fitted)
     assert [file.name for file in given.files] == ["03.png", "05.png"]
     assert given.support

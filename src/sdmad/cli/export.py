@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import GraphFormat, GraphPrecision
+from sdmad.choices import ExportTarget, GraphFormat, GraphPrecision
 from sdmad.cli.common import (
     Decision,
     Force,
@@ -36,6 +36,14 @@ def command(
             "any graph is checked on them.",
         ),
     ] = None,
+    target: Annotated[
+        ExportTarget,
+        typer.Option(
+            "--target",
+            help="Whose processor runs it: here is one like this machine's, any is safe "
+            "everywhere. Only int8 differs.",
+        ),
+    ] = "here",
     decision: Decision = None,
     normals: Normals = None,
     backbone: ModelBackbone = None,
@@ -49,11 +57,12 @@ def command(
     from sdmad.export.exporting import check_request, export_model
     from sdmad.output import check_output
 
-    check_request(layout, precision, calibration)
+    check_request(layout, precision, calibration, target)
     check_output(out, force, inputs=(model, calibration, normals))
     with readable_warnings():
+        say(f"reading {model}")
         detector = load_with_decision(model, decision, normals, backbone, "cpu")
-        written = export_model(detector, out, layout, precision, calibration, force)
+        written = export_model(detector, out, layout, precision, calibration, force, target, say)
     notes(written.notes)
     for kind, found in (("random", written.check.random), ("given", written.check.given)):
         if found is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad._version import __version__
+from sdmad.choices import ExportTarget
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.export import verify
@@ -19,6 +21,7 @@ from sdmad.export.files import (
     Description,
     file_hash,
 )
+from sdmad.export.machine import check_target, weight_bits
 from sdmad.export.runtime import ExportedModel, open_graph, require
 from sdmad.output import output_directory, write_json, write_text
 
@@ -46,13 +49,22 @@ class Exported:
     notes: tuple[str, ...]
 
 
-def check_request(runtime: str, precision: str, calibration: Path | None) -> None:
+NARROW = (
+    "this processor adds products of 8-bit numbers in 16 bits: int8's weights keep to 7 bits and "
+    "attention's products to float32, as with --target any"
+)
+
+
+def check_request(
+    runtime: str, precision: str, calibration: Path | None, target: str = "here"
+) -> None:
     """Refuse what cannot be exported before anything is loaded.
 
     Raises:
-        InputError: if the runtime has no such precision, int8 has no images to calibrate on, or a
-            package is not installed.
+        InputError: if the runtime has no such precision, the target is another, int8 has no images
+            to calibrate on, or a package is not installed.
     """
+    check_target(target)
     if runtime not in GRAPHS or precision not in PRECISIONS:
         raise InputError(
             f"format must be {' or '.join(GRAPHS)} and precision one of {', '.join(PRECISIONS)}, "
@@ -76,6 +88,8 @@ def export_model(
     precision: str = "float32",
     calibration: Path | None = None,
     force: bool = False,
+    target: ExportTarget = "here",
+    say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Write a detector as a graph that is checked against it.
 
@@ -87,28 +101,37 @@ def export_model(
         calibration: a folder of images or a label table: int8 is calibrated on the support images
             among them, every precision is checked on them.
         force: replace what the folder holds.
+        target: whose processor will run it: ``here``, this machine's or one with the same 8-bit
+            arithmetic; ``any``, whatever it has. Of int8 alone the two differ.
+        say: told what is being done.
 
     Raises:
         ImageError: if an image cannot be read.
         InputError: as :func:`check_request`; or if the detector is not fitted.
         ModelError: if the graph differs from the detector by more than the tolerance.
     """
-    check_request(runtime, precision, calibration)
+    check_request(runtime, precision, calibration, target)
     detector.check_fitted()
     given = choose(calibration, detector) if calibration is not None else None
     files = () if given is None else given.files
+    description = describe(detector, runtime, precision, target)
     with output_directory(folder, force) as work:
-        _write_graph(detector, runtime, precision, files, work)
+        calibrated = f", calibrated on {len(files)} images" if precision == "int8" else ""
+        say(f"making the graph: {runtime}, {precision}{calibrated}")
+        _write_graph(detector, description, files, work)
         write_text(work / BANK, detector.bank_.to_yaml())
-        description = describe(detector, runtime, precision)
         write_json(work / CONFIG, description.to_dict())
+        say("reading it back and comparing it with the model")
         run = open_graph(runtime, work / GRAPHS[runtime][0])
         found = verify.check(detector, ExportedModel(description, run), files)
-        _write_manifest(detector, work, description, found, given)
-    return Exported(found, () if given is None else (given.note,))
+        _write_manifest(detector, work, description, target, found, given)
+    narrow = target == "here" and description.weight_bits == 7
+    return Exported(found, (*((given.note,) if given else ()), *((NARROW,) if narrow else ())))
 
 
-def describe(detector: SignDetector, runtime: str, precision: str) -> Description:
+def describe(
+    detector: SignDetector, runtime: str, precision: str, target: ExportTarget = "here"
+) -> Description:
     """What an export of a detector says of itself."""
     return Description(
         runtime,
@@ -117,27 +140,30 @@ def describe(detector: SignDetector, runtime: str, precision: str) -> Descriptio
         detector.bank_,
         tuple(detector.head_.keep.tolist()),
         detector.config_.decision,
+        weight_bits(precision, target),
     )
 
 
 def _write_graph(
-    detector: SignDetector, runtime: str, precision: str, files: tuple[Path, ...], work: Path
+    detector: SignDetector, description: Description, files: tuple[Path, ...], work: Path
 ) -> None:
-    if runtime == "onnx":
+    if description.runtime == "onnx":
         from sdmad.export import onnx
 
         onnx.save(onnx.build(detector), work)
         return
     from sdmad.export import openvino
 
+    precision, bits = description.precision, description.weight_bits
     images = squares(files, detector.backbone_.preprocessing) if precision == "int8" else ()
-    openvino.save(openvino.build(detector, precision, images), work)
+    openvino.save(openvino.build(detector, precision, images, bits), work)
 
 
 def _write_manifest(
     detector: SignDetector,
     work: Path,
     description: Description,
+    target: ExportTarget,
     found: verify.Check,
     given: GivenImages | None,
 ) -> None:
@@ -149,6 +175,7 @@ def _write_manifest(
             "files": {name: file_hash(work / name) for name in names},
             "backbone": detector.backbone_.name,
             "base_weights_sha256": detector.backbone_.weights_hash,
+            "target": target,
             "calibrated_on_support_images": bool(given and given.support)
             if description.precision == "int8"
             else None,

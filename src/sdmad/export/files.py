@@ -4,7 +4,7 @@
 | --- | --- |
 | ``model.xml``, ``model.bin`` or ``model.onnx``, ``model.onnx.data`` | the graph and its weights |
 | ``bank.yaml`` | the sign bank |
-| ``config.json`` | format, precision, preprocessing, decision rule, kept signs |
+| ``config.json`` | format, precision, weight bits, preprocessing, decision rule, kept signs |
 | ``export.json`` | SHA-256 of every other file, what it was made of, what the check found |
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from sdmad.choices import GraphPrecision
+from sdmad.choices import ExportTarget, GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, ModelError
 from sdmad.signs import SignBank
@@ -32,6 +32,7 @@ GRAPHS = {
 """Files of each runtime's graph; the first is opened."""
 
 PRECISIONS = get_args(GraphPrecision)
+TARGETS = get_args(ExportTarget)
 MAX_JSON = 10_000_000
 
 
@@ -46,6 +47,8 @@ class Description:
         bank: the signs.
         keep: those that selection kept, S of them.
         decision: the rule that the graph decides by.
+        weight_bits: of int8, 7 where any processor adds the products right and 8 where one with
+            VNNI is needed (see :mod:`sdmad.export.machine`); None for other precisions.
     """
 
     runtime: str
@@ -54,6 +57,7 @@ class Description:
     bank: SignBank
     keep: tuple[bool, ...]
     decision: str
+    weight_bits: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the bank's sentences."""
@@ -61,6 +65,7 @@ class Description:
             "format": FORMAT,
             "runtime": self.runtime,
             "precision": self.precision,
+            "weight_bits": self.weight_bits,
             "bank": self.bank.name,
             "keep": list(self.keep),
             "decision": self.decision,
@@ -108,9 +113,18 @@ def _described(folder: Path, config: dict[str, Any]) -> Description:
             bank,
             keep,
             str(config["decision"]),
+            _weight_bits(config),
         )
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
+
+
+def _weight_bits(config: dict[str, Any]) -> int | None:
+    """Exports of int8 that do not say it have all 8 bits."""
+    bits = config.get("weight_bits", 8 if config["precision"] == "int8" else None)
+    if bits not in ((7, 8) if config["precision"] == "int8" else (None,)):
+        raise ValueError(f"{config['precision']} weights of {bits} bits")
+    return bits if isinstance(bits, int) else None
 
 
 def _check(folder: Path, name: str, files: dict[str, Any]) -> None:

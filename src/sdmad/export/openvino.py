@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, Scoring, adapted_image
 from sdmad.export.pillow import resamples_tall_first
-from sdmad.export.trace import traced
+from sdmad.export.trace import quiet_torch, traced
+from sdmad.progress import track
 
 
 def preprocessing_model(size: int, tall_first: bool) -> ov.Model:
@@ -133,7 +134,8 @@ def converted(module: nn.Module, shape: Sequence[int], name: str) -> ov.Model:
         name: of the input.
     """
     program = traced(module, torch.zeros(2, *shape))
-    model = ov.convert_model(program)
+    with quiet_torch():
+        model = ov.convert_model(program)
     _own_weights(model)
     model.reshape([-1, *shape])
     model.inputs[0].get_tensor().set_names({name})
@@ -157,7 +159,10 @@ def joined(first: ov.Model, second: ov.Model) -> ov.Model:
 
 
 def build(
-    detector: SignDetector, precision: str, squares: Sequence[NDArray[np.float32]] = ()
+    detector: SignDetector,
+    precision: str,
+    squares: Sequence[NDArray[np.float32]] = (),
+    bits: int | None = None,
 ) -> ov.Model:
     """The whole graph of a detector.
 
@@ -165,12 +170,13 @@ def build(
         detector: fitted, in float32.
         precision: ``float32``, ``bfloat16`` (the tower alone) or ``int8`` (its products alone).
         squares: for int8, images to calibrate on, ``(3, S, S)``, brightness from 0 to 255.
+        bits: for int8, of the weights, as :func:`sdmad.export.machine.weight_bits` gives them.
     """
     size = detector.backbone_.preprocessing.size
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     image = converted(adapted_image(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
-        image = quantised(image, squares)
+        image = quantised(image, squares, bits)
     scoring = converted(Scoring(detector), (detector.backbone_.dimension,), "features")
     before = preprocessing_model(size, resamples_tall_first())
     whole = joined(before, joined(image, scoring))
@@ -182,23 +188,63 @@ def build(
     return whole
 
 
-def quantised(image: ov.Model, squares: Sequence[NDArray[np.float32]]) -> ov.Model:
+def quantised(
+    image: ov.Model, squares: Sequence[NDArray[np.float32]], bits: int | None
+) -> ov.Model:
     """Quantise a tower to int8 after training: NNCF with SmoothQuant (Xiao et al. 2023).
 
     Args:
         image: squares to embeddings, float32.
         squares: images to calibrate on, ``(3, S, S)``, brightness from 0 to 255.
+        bits: of the weights. With 7, products of two activations stay in float32, for these keep
+            all of their 8 bits.
     """
     import nncf
 
     nncf.set_log_level(logging.ERROR)
+    narrow = bits == 7
+    fix = nncf.OverflowFix.ENABLE if narrow else None
+    kept = nncf.IgnoredScope(names=_products_of_activations(image)) if narrow else None
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             image,
-            nncf.Dataset(squares, lambda square: square[None]),
+            nncf.Dataset(_Watched(squares), lambda square: square[None]),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(squares),
+            ignored_scope=kept,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )
+
+
+def _products_of_activations(model: ov.Model) -> list[str]:
+    """Names of the products that have no constant side: those of attention."""
+    computed, found = set(), []
+    for node in model.get_ordered_ops():
+        sources = [value.get_node().get_friendly_name() for value in node.input_values()]
+        moving = [name in computed for name in sources]
+        name, kind = node.get_friendly_name(), node.get_type_name()
+        if any(moving) or kind == "Parameter":
+            computed.add(name)
+        if kind in ("MatMul", "ScaledDotProductAttention") and all(moving[:2]):
+            found.append(name)
+    return found
+
+
+class _Watched:
+    """Images that NNCF goes through several times, each time with a progress bar.
+
+    Args:
+        squares: the images.
+    """
+
+    def __init__(self, squares: Sequence[NDArray[np.float32]]) -> None:
+        self._squares = squares
+
+    def __len__(self) -> int:
+        return len(self._squares)
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        return track(self._squares, "calibrating")
 
 
 def save(model: ov.Model, folder: Path) -> None:

@@ -17,6 +17,7 @@ from sdmad.data.images import ImageError, ImageSource
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
+from sdmad.export import machine
 from sdmad.export.files import GRAPHS, Description, read_description
 from sdmad.progress import track
 
@@ -46,10 +47,13 @@ class ExportedModel:
 
         Raises:
             InputError: if its runtime is not installed.
-            ModelError: if a file is missing, altered or unreadable.
+            ModelError: if a file is missing, altered or unreadable, or if this machine would add
+                up the products of its 8-bit weights wrongly.
         """
         path = Path(folder)
         description = read_description(path)
+        if description.weight_bits == 8:
+            _check_products(path)
         graph = path / GRAPHS[description.runtime][0]
         return cls(description, open_graph(description.runtime, graph))
 
@@ -143,6 +147,17 @@ def _three(square: Square) -> Square:
     return square if square.ndim == 3 else np.repeat(square[..., None], 3, axis=2)
 
 
+def _check_products(folder: Path) -> None:
+    """Refuse weights of 8 bits where their products are cut off at 16 bits."""
+    require("openvino", "openvino")
+    if not machine.exact_int8():
+        raise ModelError(
+            f"{folder}: made for a processor that adds products of 8-bit numbers in 32 bits (x86 "
+            "with VNNI, or ARM); this one cuts them off at 16 bits and scores would be wrong. "
+            "Export the model again here, or anywhere with --target any"
+        )
+
+
 def open_graph(runtime: str, path: Path) -> Run:
     """Open a graph's file in its runtime.
 
@@ -190,11 +205,13 @@ def compiled(model: Any) -> Run:
 
     # Left to itself the CPU plugin would run a float32 graph in bfloat16 where it can.
     ready = Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    names = [output.get_any_name() for output in ready.outputs]
+    # By position: compiling may drop an output's name, as it does with a last bfloat16 conversion
+    # on a processor without bfloat16.
+    names = [output.get_any_name() for output in model.outputs]
 
     def run(inputs: Arrays) -> Arrays:
         found = ready(dict(inputs))
-        return {name: np.array(found[name]) for name in names}
+        return {name: np.array(found[index]) for index, name in enumerate(names)}
 
     return run
 

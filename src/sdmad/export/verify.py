@@ -18,6 +18,7 @@ from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import ModelError
 from sdmad.export.runtime import ExportedModel
+from sdmad.progress import track
 
 RANDOM_SIZES = ((1, 1), (0.5, 0.8), (1.7, 1.2), (1.1, 2.3), (3.1, 3), (0.9, 1))
 """Heights and widths of the random images, as multiples of the graph's own side."""
@@ -159,8 +160,9 @@ Raw = NDArray[np.uint8 | np.uint16]
 
 def _compare(detector: SignDetector, export: ExportedModel, images: Sequence[Raw]) -> Difference:
     """Judge raw pixels, ``(H, W)`` or ``(H, W, 3)``, by both."""
-    parts = [_alone(export, image) for image in images]
-    return Difference.between(detector.score_images(images), ImageScores.join(parts))
+    parts = [_alone(export, image) for image in track(images, "checking: the graph")]
+    scored = detector.score_images(images, progress="checking: the model")
+    return Difference.between(scored, ImageScores.join(parts))
 
 
 def _alone(export: ExportedModel, image: Raw) -> ImageScores:

@@ -1,0 +1,119 @@
+"""What int8 loses with weights of 8 bits and of 7, on this machine and with exact sums.
+
+Run ``python -m benchmarks.int8_targets``. The nano is fitted on 48 phantoms and judges 100 more;
+its int8 graphs are compared with the model itself. *Exact* spells every quantisation out in
+float32, where no sum is cut off: what a processor with VNNI computes. The time of a bare ViT-L/14
+with random weights follows, batch 4.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import openvino.opset13 as ops
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.performance.common import by_turns
+from benchmarks.performance.exports import BATCH, CALIBRATION, Bare, prepare, squares
+from benchmarks.random_clip import PAPER_SIZE
+from sdmad import SDMAD, SignBank, load_backbone
+from sdmad.evaluation.metrics import mean_auroc
+from sdmad.export import openvino as exports
+from sdmad.export.exporting import describe
+from sdmad.export.machine import exact_int8
+from sdmad.export.runtime import ExportedModel, compiled
+from sdmad.export.verify import Difference
+from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
+
+SUPPORT, TEST = 48, 100
+PRECISION = {"f32": None, "int8, 8 bits": 8, "int8, 7 bits": 7}
+
+
+def exact(model: ov.Model) -> ov.Model:
+    """A copy in float32 that rounds as an int8 graph does and cuts no sum off."""
+    model = model.clone()
+    for node in model.get_ordered_ops():
+        source = node.input_value(0) if node.get_input_size() else None
+        if node.get_type_name() == "FakeQuantize":
+            node.output(0).replace(_rounded(node).output(0))
+        elif node.get_type_name() == "Convert" and source.get_element_type() == ov.Type.i8:
+            values = source.get_node().data.astype(np.float32)
+            node.output(0).replace(ops.constant(values).output(0))
+    return model
+
+
+def _rounded(node: Any) -> Any:
+    """A quantisation in single operations."""
+    values, low, high, shown_low, shown_high = node.input_values()
+    steps = ops.constant(np.array(node.get_attributes()["levels"] - 1, np.float32))
+    inside = ops.minimum(ops.maximum(values, low), high)
+    share = ops.divide(ops.subtract(inside, low), ops.subtract(high, low))
+    whole = ops.round(ops.multiply(share, steps), "half_to_even")
+    span = ops.subtract(shown_high, shown_low)
+    return ops.add(ops.multiply(ops.divide(whole, steps), span), shown_low)
+
+
+def losses(name: str) -> None:
+    """Print how far the int8 graphs of one modality are from the model."""
+    words, kind = SignBank.load(name), load_modality(name)
+    support, test = (list(draw_cases(kind, n, s)) for n, s in ((SUPPORT, 11), (TEST, 12)))
+    labels, truth = (_labels(cases, words.names) for cases in (support, test))
+    backbone = load_backbone("nano")
+    detector = SDMAD(words, backbone).fit([case.image for case in support], labels)
+    images = [case.image for case in test]
+    planes = [
+        np.stack([backbone.preprocessing.square(case.image)] * 3).astype(np.float32)
+        for case in support
+    ]
+    model = detector.score(images)
+    about = describe(detector, "openvino", "int8")
+    print(f"{name}, the model: AUROC {100 * mean_auroc(truth, model.scores):.2f}")
+    for bits in (8, 7):
+        graph = exports.build(detector, "int8", planes, bits)
+        for where, made in (("here", graph), ("exact", exact(graph))):
+            found = ExportedModel(about, compiled(made)).score(images)
+            cosines = np.abs(found.similarity - model.similarity)
+            apart = Difference.between(model, found)
+            print(
+                f"{name}, {bits} bits, {where}: cosines differ by {cosines.mean():.4f}, at most "
+                f"{apart.cosine:.3f}; scores at most {apart.score:.2f}; {apart.changed} of "
+                f"{apart.decisions} decisions; AUROC {100 * mean_auroc(truth, found.scores):.2f}",
+                flush=True,
+            )
+
+
+def _labels(cases: list[Any], names: tuple[str, ...]) -> NDArray[np.float64]:
+    return np.array([[float(name in case.categories) for name in names] for case in cases])
+
+
+def speed(work: Path) -> None:
+    """Print the seconds of a batch by turns, and what 8 and 7 bits take of float32's."""
+    prepare(work, (PAPER_SIZE,))
+    detector = SDMAD.load(work / f"model-{PAPER_SIZE}", work / "clip")
+    images = squares(CALIBRATION, PAPER_SIZE).astype(np.float32).transpose(0, 3, 1, 2)
+    bare = Bare(detector, torch.float32)
+    runs = {}
+    for name, bits in PRECISION.items():
+        model = exports.converted(bare, (3, PAPER_SIZE, PAPER_SIZE), "squares")
+        ready = compiled(exports.quantised(model, list(images), bits) if bits else model)
+        runs[name] = lambda ready=ready: ready({"squares": images[:BATCH]})
+    medians = {name: one["median"] for name, one in by_turns(runs).items()}
+    print({name: f"{medians['f32'] / took:.2f} times f32" for name, took in medians.items()})
+
+
+def main() -> None:
+    """Losses of every modality, then the speed."""
+    print("8-bit products here:", "exact" if exact_int8() else "cut off at 16 bits")
+    for name in MODALITIES:
+        losses(name)
+    with tempfile.TemporaryDirectory() as folder:
+        speed(Path(folder))
+
+
+if __name__ == "__main__":
+    main()
