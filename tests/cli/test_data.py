@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from sdmad.phantoms.trees import write_bmad_tree
+from tests.trees import write_bmad_tree
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from sdmad.data.sets import BMAD, FastMRIPlus
 from sdmad.data.sets.folders import ORIGINS
 from sdmad.errors import InputError
 from sdmad.phantoms.cases import load_modality
-from sdmad.phantoms.trees import (
+from tests.trees import (
     tree_cases,
     write_bmad_tree,
     write_fastmri_plus_tree,

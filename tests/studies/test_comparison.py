@@ -16,10 +16,10 @@ from sdmad.baselines.registry import SYSTEMS, Recipe
 from sdmad.cli import main
 from sdmad.data.plane import ImageError
 from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
-from sdmad.phantoms import trees
 from sdmad.signs import SignBank
 from sdmad.studies import draw, map_scores
 from sdmad.studies.comparison import Comparison, compare
+from tests import trees
 from tests.backbones.medclip_checkpoints import make_parts, published_state, write_folder
 from tests.toys import toy
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.phantoms import trees
+from tests import trees
 
 
 @pytest.fixture(scope="session")

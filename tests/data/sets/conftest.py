@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from sdmad.phantoms import trees
+from tests import trees
 
 
 @pytest.fixture(scope="session")

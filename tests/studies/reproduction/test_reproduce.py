@@ -13,14 +13,14 @@ import sdmad.studies.reproduction as reproduction
 from sdmad.baselines.registry import SYSTEMS, Recipe, load_system
 from sdmad.cli import main
 from sdmad.errors import InputError, MissingExtraError, ModelError
-from sdmad.phantoms.trees import (
+from sdmad.studies import engine
+from sdmad.studies.draw import PAPER_SYSTEMS
+from sdmad.studies.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
+from tests.trees import (
     write_chestxray8_tree,
     write_fastmri_plus_tree,
     write_oct17_tree,
 )
-from sdmad.studies import engine
-from sdmad.studies.draw import PAPER_SYSTEMS
-from sdmad.studies.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
 
 TRIVIAL = ("none", "all", "prevalence")
 
