@@ -19,9 +19,8 @@ class Brightness(AnomalyDetector):
     def learnt(self):
         return (self.weight,)
 
-    def fit(self, pixels, abnormal, masks):
+    def _fit(self, pixels, abnormal, masks):
         self.seen = (len(pixels), int(abnormal.sum()), [m is not None for m in masks])
-        return self
 
     def score_pixels(self, pixels):
         return (self.weight[0] * pixels.mean(dim=(1, 2, 3))).detach()

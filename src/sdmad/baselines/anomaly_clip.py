@@ -255,18 +255,13 @@ class AnomalyCLIP(AnomalyDetector):
         """The prompts' vectors."""
         return self.trained.learnt
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Train the shared prompts on the auxiliary set, unless they are; arguments are ignored.
-
-        Raises:
-            InputError: if the auxiliary set lacks normal or abnormal images.
-        """
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Train the shared prompts on the auxiliary set, unless they are trained already."""
         del pixels, abnormal, masks
         prompts = self.trained.train().prompts_
         assert prompts is not None
         with torch.no_grad():
             self.text_ = prompts(self.words)
-        return self
 
     @property
     def losses(self) -> tuple[float, ...]:

@@ -26,7 +26,7 @@ from sdmad.baselines.components.state_prompts import category_words
 from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError, NotFittedError
+from sdmad.errors import InputError
 
 NORMAL_NAME = "normal"
 
@@ -138,6 +138,8 @@ class CoOp(Detector):
         log_: mean loss of each epoch.
     """
 
+    set_by_fit = "text_"
+
     def __init__(
         self,
         categories: Sequence[str],
@@ -184,20 +186,10 @@ class CoOp(Detector):
             log.append(sum(losses) / len(losses))
         return log
 
-    def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
-        if self.text_ is None:
-            raise NotFittedError("this CoOp is not fitted yet: call fit")
-
     @property
     def trained_parameters(self) -> int:
         """Numbers of the learned vectors."""
         return 0 if self.context_ is None else self.context_.numel()
-
-    @property
-    def losses(self) -> tuple[float, ...]:
-        """Mean loss of each epoch."""
-        return tuple(self.log_)
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

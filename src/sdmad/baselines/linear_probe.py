@@ -13,7 +13,6 @@ from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import NotFittedError
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class LinearProbeDetector(Detector):
         probe_: the fitted probe.
     """
 
+    set_by_fit = "probe_"
+
     def __init__(
         self,
         categories: Sequence[str],
@@ -59,11 +60,6 @@ class LinearProbeDetector(Detector):
         pixels = self.backbone.preprocessing(training.images)
         features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
         self.probe_ = LinearProbe.fit(features, training.labels, self.settings.regularisation)
-
-    def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
-        if self.probe_ is None:
-            raise NotFittedError("this probe is not fitted yet: call fit")
 
     @property
     def trained_parameters(self) -> int:

@@ -16,7 +16,7 @@ from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError, NotFittedError
+from sdmad.errors import InputError
 from sdmad.method.losses import inter_anomaly_loss
 from sdmad.signs import SignBank
 
@@ -39,6 +39,7 @@ class SDMADMVFA(Detector):
     """
 
     has_maps = True
+    set_by_fit = "mvfa.tower_"
 
     def __init__(
         self,
@@ -92,11 +93,6 @@ class SDMADMVFA(Detector):
             )
 
         self.mvfa.train(pixels, abnormal[rows], [training.masks[i] for i in rows], added)
-
-    def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
-        if self.mvfa.tower_ is None:
-            raise NotFittedError("this detector is not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

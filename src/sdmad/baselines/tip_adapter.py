@@ -26,7 +26,6 @@ from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import NotFittedError
 from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
 
@@ -112,6 +111,8 @@ class TipAdapter(Detector):
         log_: mean loss of each epoch of training.
     """
 
+    set_by_fit = "cache_"
+
     def __init__(
         self,
         bank: SignBank,
@@ -161,20 +162,10 @@ class TipAdapter(Detector):
             log.append(sum(losses) / len(losses))
         return log
 
-    def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
-        if self.cache_ is None:
-            raise NotFittedError("this Tip-Adapter is not fitted yet: call fit")
-
     @property
     def trained_parameters(self) -> int:
         """Numbers of the keys, where they are trained."""
         return self.cache_.keys.numel() if self.train and self.cache_ is not None else 0
-
-    @property
-    def losses(self) -> tuple[float, ...]:
-        """Mean loss of each epoch."""
-        return tuple(self.log_)
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

@@ -96,6 +96,8 @@ class Xplainer(Detector):
         negations: the negated sentence of each sign.
     """
 
+    set_by_fit = ""
+
     def __init__(
         self, bank: SignBank, backbone: Backbone, settings: XplainerSettings | None = None
     ) -> None:
@@ -110,9 +112,6 @@ class Xplainer(Detector):
     def _fit(self, training: TrainingSet) -> None:
         """Nothing is learnt."""
         del training
-
-    def check_fitted(self) -> None:
-        """Always fitted."""
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

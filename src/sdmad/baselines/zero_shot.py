@@ -86,6 +86,8 @@ class ZeroShotCLIP(Detector):
         text: features to take instead of the bank's sentences' own, in the bank's order.
     """
 
+    set_by_fit = ""
+
     def __init__(
         self,
         bank: SignBank,
@@ -104,9 +106,6 @@ class ZeroShotCLIP(Detector):
     def _fit(self, training: TrainingSet) -> None:
         """Nothing is learnt."""
         del training
-
-    def check_fitted(self) -> None:
-        """Always fitted."""
 
     @property
     def kept_signs(self) -> NDArray[np.bool_]:

@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Self, final
+from operator import attrgetter
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,7 @@ from sdmad.data.decoding import Square, decode_all
 from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError
+from sdmad.errors import InputError, NotFittedError
 from sdmad.evaluation.metrics import subset_accuracy
 from sdmad.progress import track
 
@@ -59,11 +60,16 @@ class Detector(ABC):
         categories: the K category names, in the order of every label matrix and score.
         backbone: the frozen vision-language model.
         has_maps: whether :meth:`anomaly_maps` says where an image is abnormal.
+        log_: what each epoch of training did; empty where nothing is trained.
+        set_by_fit: the attribute that is None until :meth:`fit` has run, dotted if it is a part's;
+            empty where nothing is learnt.
     """
 
     categories: tuple[str, ...]
     backbone: Any
     has_maps: bool = False
+    log_: Sequence[Any] = ()
+    set_by_fit: ClassVar[str]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -79,7 +85,7 @@ class Detector(ABC):
     @property
     def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch of training; empty where nothing is trained."""
-        return ()
+        return tuple(self.log_)
 
     @property
     def kept_signs(self) -> NDArray[np.bool_] | None:
@@ -146,9 +152,10 @@ class Detector(ABC):
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
 
-    @abstractmethod
     def check_fitted(self) -> None:
         """Raise NotFittedError, an InputError, if :meth:`fit` has not run."""
+        if self.set_by_fit and attrgetter(self.set_by_fit)(self) is None:
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet: call fit")
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``, larger is more.

@@ -40,6 +40,7 @@ class SignDetector(Detector):
     """
 
     state_: FittedState
+    set_by_fit = "state_"
 
     def __init__(self, state: FittedState) -> None:
         self.state_ = state
@@ -96,9 +97,6 @@ class SignDetector(Detector):
         del training
         raise InputError("this detector is fitted already; sdmad.SDMAD learns anew")
 
-    def check_fitted(self) -> None:
-        """Nothing: it is made of what a fit settled."""
-
     # What was settled
 
     def _fitted(self) -> FittedState:
@@ -126,7 +124,7 @@ class SignDetector(Detector):
         return self._fitted().head
 
     @property
-    def log_(self) -> tuple[EpochLog, ...]:
+    def log_(self) -> tuple[EpochLog, ...]:  # type: ignore[override]
         """One entry an epoch: loss and mean cosine between signs."""
         return self._fitted().log
 

@@ -286,17 +286,12 @@ class AACLIP(AnomalyDetector):
         """The adapters' weights."""
         return self.trained.learnt
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Train the shared adapters on the auxiliary set, unless they are; arguments are ignored.
-
-        Raises:
-            InputError: if the auxiliary set lacks normal or abnormal images.
-        """
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Train the shared adapters on the auxiliary set, unless they are trained already."""
         del pixels, abnormal, masks
         self.trained.train()
         with torch.no_grad():
             self.text_ = self.trained.states()
-        return self
 
     @property
     def losses(self) -> tuple[float, ...]:

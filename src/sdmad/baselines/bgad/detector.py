@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,7 +27,6 @@ from sdmad.baselines.components.trunk import PatchTrunk, imagenet_preprocessing,
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError
 
 CHUNK = 32768  # positions that a flow takes at once where nothing is learnt
 TRUNK_BATCH = 8
@@ -197,6 +196,8 @@ def boundary_loss(likelihood: Tensor, abnormal: Tensor, settings: BGADSettings) 
 class BGAD(AnomalyDetector):
     """Normal features are probable, those of the support set's anomalies improbable.
 
+    Abnormal support images without a mask are left out, with a warning.
+
     Args:
         features: of the frozen network, one map a level, of pixels ``(n, 3, H, W)``.
         channels: of the maps.
@@ -211,6 +212,7 @@ class BGAD(AnomalyDetector):
     """
 
     has_maps = True
+    needs_normal = True
 
     def __init__(
         self,
@@ -233,25 +235,14 @@ class BGAD(AnomalyDetector):
         """The flows' weights; their permutations are drawn, not learnt."""
         return tuple(w for flow in self.flows_ for w in flow.parameters() if w.requires_grad)
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Train the flows. Abnormal images without a mask are left out, with a warning.
-
-        Args:
-            pixels: preprocessed images, ``(n, 3, H, W)``.
-            abnormal: which of them are abnormal, boolean ``(n,)``.
-            masks: where each is abnormal, or None.
-
-        Raises:
-            InputError: if no image is normal.
-        """
-        if bool(abnormal.all()):
-            raise InputError("BGAD needs at least one normal image in the support set")
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Train the flows on the images of which it is known where they are abnormal."""
         where, known = support_masks(masks, abnormal, pixels.shape[-1])
         if not known.all():
             warnings.warn(
                 f"BGAD leaves out {int((~known).sum())} of {int(abnormal.sum())} abnormal images, "
                 "of which no mask says where they are abnormal",
-                stacklevel=2,
+                stacklevel=3,
             )
         draws = Generator().manual_seed(self.seed)
         images, where = self._with_pasted(pixels[known], where[known].bool(), draws)
@@ -262,7 +253,6 @@ class BGAD(AnomalyDetector):
         found = self._likelihoods([m[normal] for m in maps])
         self.peaks_ = [likelihood.max() for likelihood in found]
         self.natural_threshold = float(self._map(found, pixels.shape[-1]).max())
-        return self
 
     def _with_pasted(
         self, pixels: Tensor, where: Tensor, draws: Generator

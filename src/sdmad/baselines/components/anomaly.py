@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, final
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from sdmad.backbones import Backbone
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Detector, Mask, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError, NotFittedError
+from sdmad.errors import InputError
 
 FIT_BATCH = 32
 
@@ -51,6 +51,7 @@ class AnomalyDetector(ABC):
 
     Attributes:
         has_maps: whether :meth:`map_pixels` is there.
+        needs_normal: whether it cannot be fitted without a normal image.
         natural_threshold: abnormality above which an image counts as abnormal where the support
             set cannot say.
         preprocessing: how its images are prepared; None for the backbone's way.
@@ -58,6 +59,7 @@ class AnomalyDetector(ABC):
     """
 
     has_maps: bool = False
+    needs_normal: bool = False
     natural_threshold: float = 0.5
     preprocessing: Preprocessing | None = None
     log_: Sequence[float] = ()
@@ -72,7 +74,7 @@ class AnomalyDetector(ABC):
         """Mean loss of each epoch of training."""
         return tuple(self.log_)
 
-    @abstractmethod
+    @final
     def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
         """Learn from the support set.
 
@@ -84,6 +86,16 @@ class AnomalyDetector(ABC):
         Raises:
             InputError: if the system needs what the support set does not have.
         """
+        if self.needs_normal and bool(abnormal.all()):
+            raise InputError(
+                f"{type(self).__name__} needs at least one normal image in the support set"
+            )
+        self._fit(pixels, abnormal, masks)
+        return self
+
+    @abstractmethod
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Learn from a support set that has what the system needs."""
 
     @classmethod
     def fit_together(cls, detectors: Sequence[Any], lessons: Sequence[Lesson]) -> None:
@@ -135,6 +147,8 @@ class OnePerCategory(Detector):
         make: builds an unfitted detector for a category, or for None: any anomaly.
     """
 
+    set_by_fit = "thresholds_"
+
     def __init__(
         self,
         categories: Sequence[str],
@@ -182,11 +196,6 @@ class OnePerCategory(Detector):
     def losses(self) -> tuple[float, ...]:
         """Mean loss of each epoch, of the detector of any anomaly."""
         return self.general.losses
-
-    def check_fitted(self) -> None:
-        """Raise InputError if :meth:`fit` has not run."""
-        if self.thresholds_ is None:
-            raise NotFittedError("these detectors are not fitted yet: call fit")
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:

@@ -11,7 +11,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -29,7 +28,6 @@ from sdmad.baselines.components.trunk import (
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
-from sdmad.errors import InputError
 
 NORMAL, SEEN, PSEUDO = 0, 1, 2
 
@@ -227,6 +225,8 @@ def network_loss(scores: Tensor, kind: Tensor, prior: Tensor, margin: float) -> 
 class DRA(AnomalyDetector):
     """Learns from normal images, some anomalies and pseudo anomalies; image level only.
 
+    Without an anomaly it is trained on pseudo anomalies alone.
+
     Args:
         trunk: pretrained; a copy of it is trained.
         preprocessing: of its images.
@@ -238,6 +238,8 @@ class DRA(AnomalyDetector):
         references_: normal images for the composite head.
         log_: mean loss of each epoch.
     """
+
+    needs_normal = True
 
     def __init__(
         self, trunk: FeatureMaps, preprocessing: Preprocessing, settings: DRASettings, seed: int
@@ -256,20 +258,9 @@ class DRA(AnomalyDetector):
         """The weights of the network, its trunk's among them."""
         return () if self.network_ is None else tuple(self.network_.parameters())
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Train the network; without an anomaly, on pseudo anomalies alone.
-
-        Args:
-            pixels: preprocessed images, ``(n, 3, H, W)``.
-            abnormal: which of them are abnormal, boolean ``(n,)``.
-            masks: ignored.
-
-        Raises:
-            InputError: if no image is normal.
-        """
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Train the network."""
         del masks
-        if bool(abnormal.all()):
-            raise InputError("DRA needs at least one normal image in the support set")
         settings, draws = self.settings, Generator().manual_seed(self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
@@ -297,7 +288,6 @@ class DRA(AnomalyDetector):
         self.references_ = pixels[_draw((~abnormal), settings.references, draws)]
         # Without an anomaly the seen head has never been told what one is.
         self._signs[1] = float(abnormal.any())
-        return self
 
     def _batch(
         self, pixels: Tensor, abnormal: Tensor, draws: Generator

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
 
 import numpy as np
 import torch
@@ -310,6 +309,8 @@ class InCTRL(AnomalyDetector):
         log_: mean loss of each epoch of the heads' training.
     """
 
+    needs_normal = True
+
     def __init__(
         self, training: HeadTraining, reader: Callable[[Tensor], Tokens], modality: str
     ) -> None:
@@ -324,23 +325,11 @@ class InCTRL(AnomalyDetector):
         """The heads' weights."""
         return () if self.heads_ is None else tuple(self.heads_.parameters())
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Keep the tokens of the normal images; the abnormal ones and the masks are ignored.
-
-        Args:
-            pixels: preprocessed images, ``(n, 3, H, W)``.
-            abnormal: which of them are abnormal, boolean ``(n,)``.
-            masks: ignored.
-
-        Raises:
-            InputError: if no image is normal.
-        """
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Keep the tokens of the normal images; the abnormal ones and the masks are ignored."""
         del masks
-        if bool(abnormal.all()):
-            raise InputError("InCTRL needs at least one normal image in the support set")
         self.references_, self.abnormal_ = self.reader(pixels).rows(~abnormal), abnormal
         self.heads_, self.log_ = self.training.heads(len(self.references_))
-        return self
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> Tensor:

@@ -196,19 +196,9 @@ class MVFA(AnomalyDetector):
         """The adapters' weights."""
         return () if self.tower_ is None else tuple(self.tower_.parameters())
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Train the adapters, store the normal tokens, and fix the constants.
-
-        Args:
-            pixels: preprocessed images, ``(n, 3, H, W)``.
-            abnormal: which of them are abnormal, boolean ``(n,)``.
-            masks: where each is abnormal, boolean of any size, or None where that is not known.
-
-        Raises:
-            InputError: if there is no normal image, or no abnormal one for a detector of any
-                anomaly; that of a category without a positive finds nothing, with a warning.
-        """
-        return self.train(pixels, abnormal, masks)
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Train the adapters, store the normal tokens, and fix the constants."""
+        self.train(pixels, abnormal, masks)
 
     def train(
         self,
@@ -220,7 +210,9 @@ class MVFA(AnomalyDetector):
         """:meth:`fit` with one more loss on the image embeddings, added to the others.
 
         Raises:
-            InputError: as :meth:`fit`, or if the loss is no longer finite.
+            InputError: if there is no normal image, or no abnormal one for a detector of any
+                anomaly; that of a category without a positive finds nothing, with a warning. Also
+                if the loss is no longer finite.
         """
         lesson = Lesson(pixels, abnormal, tuple(masks))
         self.tower_ = None
@@ -233,7 +225,7 @@ class MVFA(AnomalyDetector):
         """:meth:`fit` of several detectors; those with the same images are trained side by side.
 
         Raises:
-            InputError: as :meth:`fit`.
+            InputError: as :meth:`train`.
         """
         groups: dict[tuple[object, ...], list[tuple[MVFA, Lesson]]] = {}
         for detector, lesson in zip(detectors, lessons, strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -227,17 +227,8 @@ class WinCLIP(AnomalyDetector):
         self.reader, self.members, self.text = reader, members, text
         self.temperature, self.references = temperature, references
 
-    def fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> Self:
-        """Keep the normal images' views, in the few-shot form; everything else is ignored.
-
-        Args:
-            pixels: preprocessed images, ``(n, 3, H, W)``.
-            abnormal: which of them are abnormal, boolean ``(n,)``.
-            masks: ignored.
-
-        Raises:
-            InputError: if there is no normal image in the few-shot form.
-        """
+    def _fit(self, pixels: Tensor, abnormal: Tensor, masks: Sequence[Mask | None]) -> None:
+        """Keep the normal images' views, in the few-shot form; everything else is ignored."""
         del masks
         if self.references is not None and self.references.views is None:
             if abnormal.all():
@@ -247,7 +238,6 @@ class WinCLIP(AnomalyDetector):
                 )
             self.references.views = self.reader(pixels[~abnormal])
             self.references.pixels = pixels[~abnormal]
-        return self
 
     @classmethod
     def fit_together(cls, detectors: Sequence[Any], lessons: Sequence[Lesson]) -> None:
