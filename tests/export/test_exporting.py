@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from sdmad.data.images import content_hash
+from sdmad.detector.manifest import file_hash
 from sdmad.errors import InputError, ModelError
 from sdmad.export import verify
 from sdmad.export.calibration import choose
 from sdmad.export.exporting import check_request, export_model
-from sdmad.export.files import GRAPHS, file_hash, read_description
+from sdmad.export.files import GRAPHS, read_description
 from sdmad.export.runtime import ExportedModel, compiled
 from tests.conftest import draw_pictures
 

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("openvino", reason="needs the extra sdmad[openvino]")
 
+from sdmad.detector.manifest import file_hash
 from sdmad.errors import InputError, ModelError
 from sdmad.export import machine
-from sdmad.export.files import file_hash, read_description
+from sdmad.export.files import read_description
 from sdmad.export.runtime import ExportedModel
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")

@@ -21,10 +21,7 @@ PACKAGED = {"nano": NANO_FOLDER}
 # Modules of this package and a function in each, imported when one is asked for:
 # ``(name, image_size, **overrides) -> Backbone``. Behind a prefix the name is what the user typed,
 # prefix included; elsewhere it is the local folder that holds the files.
-PREFIXES = {
-    "open_clip:": ("open_clip", "load_open_clip"),
-    "medclip:": ("medclip", "load_medclip"),
-}
+PREFIXES = {"open_clip:": ("open_clip", "load_open_clip"), "medclip:": ("medclip", "load_medclip")}
 MODEL_TYPES = {
     "clip": ("clip", "load_clip"),
     "siglip": ("siglip", "load_siglip"),

@@ -28,12 +28,7 @@ from sdmad.backbones.known import (
     settle_activation,
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
-from sdmad.backbones.transformer import (
-    ImageTransformer,
-    TextTransformer,
-    fill_tower,
-    weight_names,
-)
+from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
 from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
 from sdmad.errors import InputError, ModelError
 

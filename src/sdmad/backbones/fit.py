@@ -89,11 +89,7 @@ def _compare(
     shapes = [f"{k} is {list(given[k])}, not {list(expected[k])}" for k in other]
     parts = [
         f"{len(found)} {what}: {'; '.join(found[:NAMED])}" + ("; ..." if found[NAMED:] else "")
-        for what, found in (
-            ("missing", missing),
-            ("too many", extra),
-            ("of another shape", shapes),
-        )
+        for what, found in (("missing", missing), ("too many", extra), ("of another shape", shapes))
         if found
     ]
     if parts:

@@ -31,14 +31,7 @@ from sdmad.backbones.base import Backbone, Tower
 from sdmad.backbones.bert import BertWords, attention_mask, masked_mean, read_bert_words
 from sdmad.backbones.files import read_json
 from sdmad.backbones.fit import load_filled
-from sdmad.backbones.known import (
-    Channels,
-    Overrides,
-    Voice,
-    same_activation,
-    same_channels,
-    settle,
-)
+from sdmad.backbones.known import Channels, Overrides, Voice, same_activation, same_channels, settle
 from sdmad.backbones.pretrained import MAX_DEPTH
 from sdmad.backbones.weights import DAMAGED, Reading, hash_tensors
 from sdmad.data.preprocessing import Preprocessing

@@ -20,11 +20,7 @@ from sdmad.baselines.components.auxiliary import read_auxiliary
 from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
 from sdmad.baselines.components.minimise import Schedule, minimise
 from sdmad.baselines.components.once import Once
-from sdmad.baselines.components.patch_maps import (
-    gaussian_blur,
-    patches_a_side,
-    to_pixels,
-)
+from sdmad.baselines.components.patch_maps import gaussian_blur, patches_a_side, to_pixels
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published
 from sdmad.baselines.components.state_prompts import category_words
@@ -296,10 +292,4 @@ def _make(build: Build, settings: AnomalyCLIPSettings) -> OnePerCategory:
     )
 
 
-RECIPES = {
-    "anomaly-clip": Recipe(
-        _make,
-        AnomalyCLIPSettings(),
-        SEARCHED,
-    ),
-}
+RECIPES = {"anomaly-clip": Recipe(_make, AnomalyCLIPSettings(), SEARCHED)}

@@ -206,5 +206,5 @@ RECIPES = {
         lambda build, settings: CoOp(build.bank.names, build.backbone, settings, build.seed),
         CoOpSettings(),
         SEARCHED,
-    ),
+    )
 }

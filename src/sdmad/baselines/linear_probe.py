@@ -81,13 +81,6 @@ def _make(build: Build, settings: LinearProbeSettings) -> LinearProbeDetector:
 
 
 RECIPES = {
-    "linear-probe": Recipe(
-        _make,
-        LinearProbeSettings(),
-    ),
-    "linear-probe-searched": Recipe(
-        _make,
-        LinearProbeSettings(),
-        SEARCHED,
-    ),
+    "linear-probe": Recipe(_make, LinearProbeSettings()),
+    "linear-probe-searched": Recipe(_make, LinearProbeSettings(), SEARCHED),
 }

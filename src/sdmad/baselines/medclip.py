@@ -24,13 +24,7 @@ def medclip_of(build: Build) -> Backbone:
 
 
 RECIPES = {
-    "medclip-names": Recipe(
-        lambda build, _: by_names(build.bank, medclip_of(build)),
-    ),
-    "medclip-ensemble": Recipe(
-        lambda build, _: by_ensemble(build.bank, medclip_of(build)),
-    ),
-    "medclip": Recipe(
-        lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build)),
-    ),
+    "medclip-names": Recipe(lambda build, _: by_names(build.bank, medclip_of(build))),
+    "medclip-ensemble": Recipe(lambda build, _: by_ensemble(build.bank, medclip_of(build))),
+    "medclip": Recipe(lambda build, _: ZeroShotCLIP(build.bank, medclip_of(build))),
 }

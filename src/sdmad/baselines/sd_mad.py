@@ -15,18 +15,8 @@ def _make(build: Build, settings: SDMADConfig) -> SDMAD:
 
 
 RECIPES = {
-    "sd-mad-unselected": Recipe(
-        _make,
-        SDMADConfig.paper(selection="none"),
-    ),
+    "sd-mad-unselected": Recipe(_make, SDMADConfig.paper(selection="none")),
     "sd-mad-printed": Recipe(_make, SDMADConfig.paper()),
-    "sd-mad-searched": Recipe(
-        _make,
-        SDMADConfig.paper(),
-        SEARCHED,
-    ),
-    "sd-mad": Recipe(
-        _make,
-        SDMADConfig(),
-    ),
+    "sd-mad-searched": Recipe(_make, SDMADConfig.paper(), SEARCHED),
+    "sd-mad": Recipe(_make, SDMADConfig()),
 }

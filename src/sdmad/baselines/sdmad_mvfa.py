@@ -112,10 +112,4 @@ def _make(build: Build, settings: MVFASettings) -> SDMADMVFA:
     return SDMADMVFA(build.bank, build.backbone, settings, seed=build.seed)
 
 
-RECIPES = {
-    "sd-mad-mvfa": Recipe(
-        _make,
-        MVFASettings(),
-        SEARCHED,
-    ),
-}
+RECIPES = {"sd-mad-mvfa": Recipe(_make, MVFASettings(), SEARCHED)}

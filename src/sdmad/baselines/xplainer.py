@@ -147,7 +147,6 @@ def sign_probabilities(logits: Tensor, category: Tensor) -> tuple[Tensor, Tensor
 
 RECIPES = {
     "xplainer": Recipe(
-        lambda build, settings: Xplainer(build.bank, build.backbone, settings),
-        XplainerSettings(),
-    ),
+        lambda build, settings: Xplainer(build.bank, build.backbone, settings), XplainerSettings()
+    )
 }

@@ -130,9 +130,7 @@ def by_ensemble(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:
 
 RECIPES = {
     "clip-names": Recipe(lambda build, _: by_names(build.bank, build.backbone)),
-    "clip-ensemble": Recipe(
-        lambda build, _: by_ensemble(build.bank, build.backbone),
-    ),
+    "clip-ensemble": Recipe(lambda build, _: by_ensemble(build.bank, build.backbone)),
     "clip-signs": Recipe(lambda build, _: ZeroShotCLIP(build.bank, build.backbone)),
     "clip-signs-selected": Recipe(
         lambda build, _: ZeroShotCLIP(build.bank, build.backbone, "paper")

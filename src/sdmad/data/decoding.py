@@ -180,9 +180,7 @@ def _answer(preprocessing: Preprocessing, path: Path, answers: IO[bytes]) -> Non
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = _here(preprocessing, path)
-    head: dict[str, object] = {
-        "warnings": [(w.category.__name__, str(w.message)) for w in caught],
-    }
+    head: dict[str, object] = {"warnings": [(w.category.__name__, str(w.message)) for w in caught]}
     if isinstance(found, ImageError):
         answers.write(json.dumps({**head, "error": str(found)}).encode() + b"\n")
     else:

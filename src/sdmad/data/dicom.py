@@ -370,11 +370,7 @@ def _check_codestream(file: _File, frame: int) -> None:
         offsets = (file.header.ExtendedOffsetTable, file.header.ExtendedOffsetTableLengths)
     data = get_frame(file.stream, frame, extended_offsets=offsets, number_of_frames=file.frames)
     size = codestream_size(data)
-    expected = (
-        file.number("Columns"),
-        file.number("Rows"),
-        file.number("SamplesPerPixel", 1),
-    )
+    expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel", 1))
     if size != expected:
         raise damaged(file.path, "DICOM whose compressed picture has another size than its header")
 

@@ -203,8 +203,4 @@ def _nifti(path: Path) -> Header:
         ) from None
 
 
-_VOLUMES: dict[str, Callable[[Path], Header]] = {
-    "hdf5": _hdf5,
-    "dicom": _dicom,
-    "nifti": _nifti,
-}
+_VOLUMES: dict[str, Callable[[Path], Header]] = {"hdf5": _hdf5, "dicom": _dicom, "nifti": _nifti}

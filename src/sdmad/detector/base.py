@@ -6,12 +6,10 @@ never depend on the other images scored with it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from operator import attrgetter
 from typing import Any, ClassVar, Self, final
 
@@ -21,16 +19,16 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from sdmad.data.decoding import Square, decode_all
-from sdmad.data.images import ImageError, ImageSource, to_image
+from sdmad.data.decoding import Square
+from sdmad.data.images import ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.batches import OnError as OnError
+from sdmad.detector.batches import score_in_batches
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
 from sdmad.evaluation.metrics import subset_accuracy
-from sdmad.progress import track
 
 BATCH_SIZE = 32
-OnError = Callable[[int, ImageError], None]
 Mask = NDArray[np.bool_]
 
 
@@ -203,33 +201,12 @@ class Detector(ABC):
         """
         self.check_fitted()
         sources = as_image_list(images)
-        if len(sources) == 0:
-            raise InputError("there is no image to score")
-        squares = decode_all(self.preprocessing, sources)
-        starts = range(0, len(sources), BATCH_SIZE)
-        with contextlib.closing(squares):
-            parts = [
-                self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
-                for start in track(starts, progress)
-            ]
-        return ImageScores.join(parts)
-
-    def _score_batch(
-        self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
-    ) -> ImageScores:
         preprocessing = self.preprocessing
-        readable, squares = [], []
-        for offset, square in enumerate(batch):
-            if isinstance(square, np.ndarray):
-                readable.append(offset)
-                squares.append(square)
-            elif on_error is None:
-                raise square
-            else:
-                on_error(start + offset, square)
-        blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
-        pixels = preprocessing.standardise(squares or [blank])
-        return self.score_pixels(pixels).spread(readable, len(batch))
+
+        def score(squares: Sequence[Square]) -> ImageScores:
+            return self.score_pixels(preprocessing.standardise(squares))
+
+        return score_in_batches(sources, preprocessing, score, BATCH_SIZE, on_error, progress)
 
     def decision_function(
         self, images: Sequence[ImageSource] | NDArray[Any]

@@ -13,11 +13,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -31,6 +28,7 @@ from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import ImageEvidence, SignHead
+from sdmad.detector.manifest import altered, check_file, file_hash, read_json, read_manifest
 from sdmad.detector.patients import PatientHashes
 from sdmad.detector.precision import choose_device, choose_precision, placed
 from sdmad.detector.probe import LinearProbe
@@ -50,7 +48,6 @@ FILES = (
     "support.json",
     "training.json",
 )
-MAX_JSON = 50_000_000
 IMAGE, TEXT, HEAD, EVIDENCE = "image.", "text.", "scorer.", "evidence."
 
 
@@ -90,7 +87,7 @@ def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
         write_json(
             work / MANIFEST,
             {
-                "files": {name: _hash(work / name) for name in FILES},
+                "files": {name: file_hash(work / name) for name in FILES},
                 "base_weights_sha256": backbone.weights_hash,
             },
         )
@@ -117,7 +114,7 @@ def read_state(
 ) -> FittedState:
     """Read what a fit settled; see :meth:`sdmad.SDMAD.load`."""
     expected = verify(folder)
-    config = _read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     if config.get("format") != FORMAT:
         raise ModelError(
             f"{folder}: written in format {config.get('format')!r} by sdmad "
@@ -125,7 +122,7 @@ def read_state(
         )
     try:
         settings = SDMADConfig.from_dict(config["settings"])
-        preprocessing = Preprocessing.from_dict(_read_json(folder / "preprocessing.json"))
+        preprocessing = Preprocessing.from_dict(read_json(folder / "preprocessing.json"))
         bank = SignBank.load(folder / "bank.yaml")
         bank = replace(bank, name=str(config["bank"]))
         name, seed = str(config["backbone"]), int(config["seed"])
@@ -180,8 +177,8 @@ def _restore(
         image, text = build_adapters(backbone, config, seed)
         image.adapters.load_state_dict(_part(tensors, IMAGE))
         text.adapters.load_state_dict(_part(tensors, TEXT))
-        support = _read_json(folder / "support.json")
-        training = _read_json(folder / "training.json")
+        support = read_json(folder / "support.json")
+        training = read_json(folder / "training.json")
         return FittedState(
             bank,
             backbone,
@@ -232,38 +229,10 @@ def verify(folder: Path) -> str:
         raise ModelError(f"no model directory {folder}; sdmad fit writes one")
     if not (folder / MANIFEST).is_file():
         raise ModelError(f"{folder} is not a model directory: it has no {MANIFEST}")
-    manifest = _read_json(folder / MANIFEST)
-    files, base = manifest.get("files"), manifest.get("base_weights_sha256")
-    if not isinstance(files, dict) or not isinstance(base, str):
-        raise ModelError(f"{folder}: {MANIFEST} was altered; copy the whole directory again")
+    manifest, files = read_manifest(folder / MANIFEST)
+    base = manifest.get("base_weights_sha256")
+    if not isinstance(base, str):
+        raise altered(folder / MANIFEST)
     for name in FILES:
-        if name not in files:
-            raise ModelError(f"{folder}: {MANIFEST} does not list {name}")
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: {name} is missing; copy the whole directory again")
-        if _hash(folder / name) != files[name]:
-            raise ModelError(
-                f"{folder}: {name} is truncated or was altered since it was written (its SHA-256 "
-                f"is not the one in {MANIFEST}); copy the directory again or fit again"
-            )
+        check_file(folder / MANIFEST, files, name, "fit again")
     return base
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ModelError(f"{path}: too large to be a model's file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return content

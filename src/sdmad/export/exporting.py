@@ -8,27 +8,17 @@ from pathlib import Path
 
 from sdmad._version import __version__
 from sdmad.choices import ExportTarget
+from sdmad.detector.manifest import file_hash
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.export import verify
 from sdmad.export.calibration import GivenImages, choose, squares
-from sdmad.export.files import (
-    BANK,
-    CONFIG,
-    GRAPHS,
-    MANIFEST,
-    PRECISIONS,
-    Description,
-    file_hash,
-)
+from sdmad.export.files import BANK, CONFIG, GRAPHS, MANIFEST, PRECISIONS, Description
 from sdmad.export.machine import check_target, weight_bits
 from sdmad.export.runtime import ExportedModel, open_graph, require
 from sdmad.output import output_directory, write_json, write_text
 
-NEEDS = {
-    "openvino": ("openvino",),
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-}
+NEEDS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
 REFUSED = {
     ("onnx", "bfloat16"): (
         "ONNX Runtime's CPU has no bfloat16 kernels; take float32, or --format openvino"

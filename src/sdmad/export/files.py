@@ -10,14 +10,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from sdmad.choices import ExportTarget, GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.manifest import check_file, read_json, read_manifest
 from sdmad.errors import InputError, ModelError
 from sdmad.signs import SignBank
 
@@ -25,15 +24,11 @@ MANIFEST = "export.json"
 CONFIG = "config.json"
 BANK = "bank.yaml"
 FORMAT = 1
-GRAPHS = {
-    "openvino": ("model.xml", "model.bin"),
-    "onnx": ("model.onnx", "model.onnx.data"),
-}
+GRAPHS = {"openvino": ("model.xml", "model.bin"), "onnx": ("model.onnx", "model.onnx.data")}
 """Files of each runtime's graph; the first is opened."""
 
 PRECISIONS = get_args(GraphPrecision)
 TARGETS = get_args(ExportTarget)
-MAX_JSON = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -84,19 +79,16 @@ def read_description(folder: Path) -> Description:
     Raises:
         ModelError: naming what is missing, truncated, altered or of another format.
     """
-    manifest = _read_json(folder / MANIFEST)
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise ModelError(f"{folder}: {MANIFEST} was altered; copy the whole directory again")
-    _check(folder, CONFIG, files)
-    config = _read_json(folder / CONFIG)
+    _, files = read_manifest(folder / MANIFEST)
+    check_file(folder / MANIFEST, files, CONFIG, "export again")
+    config = read_json(folder / CONFIG)
     if config.get("format") != FORMAT or config.get("runtime") not in GRAPHS:
         raise ModelError(
             f"{folder}: an export of format {config.get('format')!r} for {config.get('runtime')!r};"
             f" this version reads format {FORMAT} for {' and '.join(GRAPHS)}; export again"
         )
     for name in (BANK, *GRAPHS[config["runtime"]]):
-        _check(folder, name, files)
+        check_file(folder / MANIFEST, files, name, "export again")
     return _described(folder, config)
 
 
@@ -125,40 +117,3 @@ def _weight_bits(config: dict[str, Any]) -> int | None:
     if bits not in ((7, 8) if config["precision"] == "int8" else (None,)):
         raise ValueError(f"{config['precision']} weights of {bits} bits")
     return bits if isinstance(bits, int) else None
-
-
-def _check(folder: Path, name: str, files: dict[str, Any]) -> None:
-    if name not in files:
-        raise ModelError(f"{folder}: {MANIFEST} does not list {name}; export again")
-    if not (folder / name).is_file():
-        raise ModelError(f"{folder}: {name} is missing; copy the whole directory again")
-    if file_hash(folder / name) != files[name]:
-        raise ModelError(
-            f"{folder}: {name} is truncated or was altered since it was written (its SHA-256 is "
-            f"not the one in {MANIFEST}); copy the directory again or export again"
-        )
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises:
-        ModelError: if it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ModelError(f"{path}: too large to be an export's file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return content

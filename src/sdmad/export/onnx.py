@@ -161,10 +161,6 @@ def save(model: onnx.ModelProto, folder: Path) -> None:
     """Write ``model.onnx`` and, beside it, the weights; a file of protobuf ends at 2 GB."""
     name, weights = GRAPHS["onnx"]
     onnx.save_model(
-        model,
-        folder / name,
-        save_as_external_data=True,
-        location=weights,
-        size_threshold=SMALL,
+        model, folder / name, save_as_external_data=True, location=weights, size_threshold=SMALL
     )
     (folder / weights).chmod((folder / name).stat().st_mode)  # onnx leaves it to its owner alone

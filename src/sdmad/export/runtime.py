@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.decoding import Square, decode_all
-from sdmad.data.images import ImageError, ImageSource
+from sdmad.data.decoding import Square
+from sdmad.data.images import ImageSource
+from sdmad.detector.batches import OnError, score_in_batches
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
 from sdmad.export import machine
 from sdmad.export.files import GRAPHS, Description, read_description
-from sdmad.progress import track
 
 BATCH_SIZE = 8
-OnError = Callable[[int, ImageError], None]
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
 """Inputs to outputs, both by name."""
@@ -111,32 +108,14 @@ class ExportedModel:
             ImageError: if an image cannot be read and there is no ``on_error``.
             InputError: if there is no image.
         """
-        if len(images) == 0:
-            raise InputError("there is no image to score")
-        squares = decode_all(self.description.preprocessing, images)
-        starts = range(0, len(images), BATCH_SIZE)
-        with contextlib.closing(squares):
-            parts = [
-                self._score_batch(list(islice(squares, BATCH_SIZE)), start, on_error)
-                for start in track(starts, progress)
-            ]
-        return ImageScores.join(parts)
-
-    def _score_batch(
-        self, batch: Sequence[Square | ImageError], start: int, on_error: OnError | None
-    ) -> ImageScores:
-        rows, squares = [], []
-        for offset, square in enumerate(batch):
-            if isinstance(square, np.ndarray):
-                rows.append(offset)
-                squares.append(square)
-            elif on_error is None:
-                raise square
-            else:
-                on_error(start + offset, square)
-        size = self.description.preprocessing.size
-        stack = [_three(s) for s in squares] or [np.zeros((size, size, 3), np.uint8)]
-        return self.run(np.stack(stack)).spread(rows, len(batch))
+        return score_in_batches(
+            images,
+            self.description.preprocessing,
+            lambda squares: self.run(np.stack([_three(square) for square in squares])),
+            BATCH_SIZE,
+            on_error,
+            progress,
+        )
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""

@@ -57,11 +57,7 @@ class ShiftAdapter(nn.Module):
     """
 
     def __init__(
-        self,
-        width: int,
-        bottleneck: float = 0.75,
-        lam: float = 0.8,
-        activation: str = "leaky_relu",
+        self, width: int, bottleneck: float = 0.75, lam: float = 0.8, activation: str = "leaky_relu"
     ) -> None:
         super().__init__()
         if width < 1 or not bottleneck > 0:

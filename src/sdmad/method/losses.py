@@ -44,11 +44,7 @@ def _is_normal(labels: Tensor) -> Tensor:
 
 
 def image_text_loss(
-    image_features: Tensor,
-    text_features: Tensor,
-    category: Tensor,
-    anchor: Tensor,
-    labels: Tensor,
+    image_features: Tensor, text_features: Tensor, category: Tensor, anchor: Tensor, labels: Tensor
 ) -> Tensor:
     """Pull each image to every sign of its categories, a normal image to the anchor (Eq. 3).
 

@@ -16,11 +16,7 @@ from sdmad.phantoms.brain_axial import axial
 from sdmad.phantoms.brain_planes import coronal, sagittal
 from sdmad.phantoms.brain_signs import PAINTERS
 
-_VIEWS: dict[str, Callable[..., Scene]] = {
-    "axial": axial,
-    "sagittal": sagittal,
-    "coronal": coronal,
-}
+_VIEWS: dict[str, Callable[..., Scene]] = {"axial": axial, "sagittal": sagittal, "coronal": coronal}
 
 SIGNS = ("midline_shift", *PAINTERS)
 _ANY_PLANE = (
@@ -48,8 +44,7 @@ CATEGORIES: dict[str, Category] = {
         shared=("ring_enhancing_lesion", "dark_susceptibility_spot", "midline_shift"),
     ),
     "Nonspecific lesion": Category(
-        own=("small_bright_focus", "solid_mass"),
-        shared=("ring_enhancing_lesion",),
+        own=("small_bright_focus", "solid_mass"), shared=("ring_enhancing_lesion",)
     ),
     "Dural thickening": Category(own=("bright_dural_rim", "thick_falx")),
     "Enlarged ventricles": Category(

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdmad.reporting.plots import (
-    DASHES,
-    FAINT,
-    INK,
-    PALETTE,
-    new_figure,
-    save_figure,
-    style_axes,
-)
+from sdmad.reporting.plots import DASHES, FAINT, INK, PALETTE, new_figure, save_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -195,12 +195,7 @@ def _heatmap_order(image_groups: Sequence[str], sign_categories: Sequence[str]) 
 
 def _heatmap_panel(axes: "Axes", values: FloatArray, scale: tuple[float, float]) -> None:
     axes.imshow(
-        values,
-        aspect="auto",
-        cmap="cividis",
-        vmin=scale[0],
-        vmax=scale[1],
-        interpolation="nearest",
+        values, aspect="auto", cmap="cividis", vmin=scale[0], vmax=scale[1], interpolation="nearest"
     )
 
 
@@ -245,10 +240,7 @@ def _sign_axis(
     if len(texts) <= _MOST_SIGNS_NAMED:
         axes.set_xticks(range(len(texts)))
         labels = axes.set_xticklabels(
-            texts,
-            rotation=90,
-            fontsize=8 if len(texts) <= 24 else 6.5,
-            parse_math=False,
+            texts, rotation=90, fontsize=8 if len(texts) <= 24 else 6.5, parse_math=False
         )
         for label, keep in zip(labels, kept, strict=True):
             label.set_color(INK if keep else DROPPED)

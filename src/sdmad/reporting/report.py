@@ -225,10 +225,7 @@ def render_report(data: ReportData) -> str:
         notes=(*data.notes, *data.evaluation.notes),
         signs=[(name, list(rows)) for name, rows in groupby(data.signs, lambda row: row.category)],
         largest_margin=_largest_margin(data.signs),
-        examples=[
-            ("Best images", "best", data.best),
-            ("Worst images", "worst", data.worst),
-        ],
+        examples=[("Best images", "best", data.best), ("Worst images", "worst", data.worst)],
         **_plots(data),
     )
 

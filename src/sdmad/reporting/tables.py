@@ -157,10 +157,7 @@ def _general(systems: Mapping[str, Evaluation]) -> Table:
 def _integrated(systems: Mapping[str, Evaluation]) -> Table:
     one = _any(systems)
     rows = [
-        (
-            TRIVIAL_TITLES[name],
-            *[percent(one.trivial[name][metric]) for metric in DECISION_METRICS],
-        )
+        (TRIVIAL_TITLES[name], *[percent(one.trivial[name][metric]) for metric in DECISION_METRICS])
         for name in TRIVIAL_PREDICTORS
     ]
     rows += [(name, *_cells(system, DECISION_METRICS)) for name, system in systems.items()]

@@ -17,13 +17,7 @@ from sdmad.reporting.draw_tables import shown_name
 from sdmad.reporting.model_evaluation import judge, write_judgement
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
-from sdmad.studies.draw import (
-    PAPER_SYSTEMS,
-    Draw,
-    fit_variants,
-    score_together,
-    variants_of,
-)
+from sdmad.studies.draw import PAPER_SYSTEMS, Draw, fit_variants, score_together, variants_of
 from sdmad.studies.material import Material
 from sdmad.table import Table
 

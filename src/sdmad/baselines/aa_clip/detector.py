@@ -22,11 +22,7 @@ from sdmad.baselines.components.auxiliary import AuxiliaryTensors, read_auxiliar
 from sdmad.baselines.components.dense_features import dense_features, plain_towers, share_of_blocks
 from sdmad.baselines.components.minimise import Schedule, minimise
 from sdmad.baselines.components.once import Once
-from sdmad.baselines.components.patch_maps import (
-    gaussian_blur,
-    patches_a_side,
-    to_pixels,
-)
+from sdmad.baselines.components.patch_maps import gaussian_blur, patches_a_side, to_pixels
 from sdmad.baselines.components.pixel_losses import both_sides_loss
 from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.components.state_prompts import compose, mean_direction
@@ -321,10 +317,4 @@ def _make(build: Build, settings: AACLIPSettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, lambda _: AACLIP(trained))
 
 
-RECIPES = {
-    "aa-clip": Recipe(
-        _make,
-        AACLIPSettings(),
-        SEARCHED,
-    ),
-}
+RECIPES = {"aa-clip": Recipe(_make, AACLIPSettings(), SEARCHED)}

@@ -412,12 +412,6 @@ def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) ->
 
 
 RECIPES = {
-    "bgad-patches": Recipe(
-        build_bgad_on_patches,
-        BGADSettings(),
-    ),
-    "bgad": Recipe(
-        build_bgad,
-        BGADSettings(),
-    ),
+    "bgad-patches": Recipe(build_bgad_on_patches, BGADSettings()),
+    "bgad": Recipe(build_bgad, BGADSettings()),
 }

@@ -378,13 +378,6 @@ def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> O
 
 
 RECIPES = {
-    "dra-patches": Recipe(
-        build_dra_on_patches,
-        DRASettings(),
-        SEARCHED,
-    ),
-    "dra": Recipe(
-        build_dra,
-        DRASettings(),
-    ),
+    "dra-patches": Recipe(build_dra_on_patches, DRASettings(), SEARCHED),
+    "dra": Recipe(build_dra, DRASettings()),
 }

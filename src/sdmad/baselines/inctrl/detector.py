@@ -386,10 +386,4 @@ def build_inctrl(build: Build, settings: InCTRLSettings | None = None) -> OnePer
     )
 
 
-RECIPES = {
-    "inctrl": Recipe(
-        build_inctrl,
-        InCTRLSettings(),
-        SEARCHED,
-    ),
-}
+RECIPES = {"inctrl": Recipe(build_inctrl, InCTRLSettings(), SEARCHED)}

@@ -460,10 +460,4 @@ def _make(build: Build, settings: MVFASettings) -> OnePerCategory:
     return OnePerCategory(build.bank.names, build.backbone, make)
 
 
-RECIPES = {
-    "mvfa": Recipe(
-        _make,
-        MVFASettings(),
-        SEARCHED,
-    ),
-}
+RECIPES = {"mvfa": Recipe(_make, MVFASettings(), SEARCHED)}

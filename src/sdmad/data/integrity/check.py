@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from sdmad.data.integrity.counts import check_counts
 from sdmad.data.integrity.fastmri import check_fastmri
-from sdmad.data.integrity.files import (
-    check_masks,
-    check_missing,
-    check_unlisted,
-    check_unreadable,
-)
+from sdmad.data.integrity.files import check_masks, check_missing, check_unlisted, check_unreadable
 from sdmad.data.integrity.leaks import SPLIT, check_identical, check_patients
 from sdmad.data.integrity.problems import Problem, Report, Verdict, passed
 from sdmad.data.integrity.scan import scan

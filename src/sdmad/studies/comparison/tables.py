@@ -185,9 +185,7 @@ class Gap:
 
 
 def best_peer_gaps(
-    compared: Sequence[Compared],
-    summaries: Mapping[str, Mapping[str, DrawSummary]],
-    resamples: int,
+    compared: Sequence[Compared], summaries: Mapping[str, Mapping[str, DrawSummary]], resamples: int
 ) -> list[Gap]:
     """SD-MAD less the best peer of each metric, on the same draws and patients.
 

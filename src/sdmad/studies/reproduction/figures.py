@@ -20,14 +20,7 @@ from sdmad.reporting.draw_tables import TRIVIAL, title_of, trivial_draws
 from sdmad.reporting.model_evaluation import image_groups
 from sdmad.reporting.plots import similarity_heatmap
 from sdmad.signs import SignBank
-from sdmad.studies.draw import (
-    Draw,
-    Variant,
-    draws_of,
-    fit_variants,
-    score_together,
-    variants_of,
-)
+from sdmad.studies.draw import Draw, Variant, draws_of, fit_variants, score_together, variants_of
 from sdmad.studies.material import Material, Say
 from sdmad.studies.reproduction.material import TablePart, brains, volume_slices
 from sdmad.studies.reproduction.records import Record, write_records
