@@ -176,3 +176,40 @@ class Backbone(ABC):
         """
         embeddings: Tensor = self.text(self.tokenize(sentences).to(self.device))
         return embeddings.float()
+
+
+def check_sentences(sentences: Sequence[str]) -> list[str]:
+    """Sentences as a list.
+
+    Raises:
+        InputError: if there is none, or a single one outside a list.
+    """
+    if isinstance(sentences, str) or not sentences:
+        raise InputError("give a list of sentences, even for one sentence")
+    return list(sentences)
+
+
+def token_ids(tokenizer: Any, sentences: list[str], length: int, padding: str) -> Tensor:
+    """What a tokenizer of ``transformers`` makes of sentences, ``(S, T)``, int64.
+
+    Args:
+        tokenizer: the library's.
+        sentences: at least one.
+        length: longest sentence in tokens, at which the others are cut.
+        padding: on the right, ``"longest"`` to the longest sentence or ``"max_length"``.
+    """
+    encoded = tokenizer(
+        sentences,
+        padding=padding,
+        padding_side="right",
+        truncation=True,
+        max_length=length,
+        return_tensors="pt",
+    )
+    ids: Tensor = encoded["input_ids"]
+    return ids
+
+
+def token_counts(tokenizer: Any, sentences: Sequence[str]) -> list[int]:
+    """Tokens of each sentence before any cut, by a tokenizer of ``transformers``."""
+    return [len(tokenizer(sentence, verbose=False)["input_ids"]) for sentence in sentences]

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from transformers import BertTokenizer
 
+from sdmad.backbones.base import check_sentences, token_counts, token_ids
 from sdmad.backbones.weights import Reading
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import ModelError
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -47,22 +48,11 @@ class BertWords:
         Raises:
             InputError: if there is no sentence, or a single one outside a list.
         """
-        if isinstance(sentences, str) or not sentences:
-            raise InputError("give a list of sentences, even for one sentence")
-        encoded = self.tokenizer(
-            list(sentences),
-            padding="longest",
-            padding_side="right",
-            truncation=True,
-            max_length=self.length,
-            return_tensors="pt",
-        )
-        ids: Tensor = encoded["input_ids"]
-        return ids
+        return token_ids(self.tokenizer, check_sentences(sentences), self.length, "longest")
 
     def counts(self, sentences: Sequence[str]) -> list[int]:
         """Tokens of each sentence before any cut, start and end included."""
-        return [len(self.tokenizer(s, verbose=False)["input_ids"]) for s in sentences]
+        return token_counts(self.tokenizer, sentences)
 
 
 def read_bert_words(folder: Path, vocabulary_size: int, pad_id: int, length: int) -> BertWords:

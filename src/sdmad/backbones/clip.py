@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from sdmad.backbones.base import Backbone
+from sdmad.backbones.base import Backbone, check_sentences, token_counts, token_ids
 from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
 from sdmad.backbones.files import check_files, weight_files
 from sdmad.backbones.known import (
@@ -30,7 +30,7 @@ from sdmad.backbones.known import (
 from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
 from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -74,22 +74,13 @@ class CLIPBackbone(Backbone):
         Raises:
             InputError: if there is no sentence, or a single one outside a list.
         """
-        if isinstance(sentences, str) or not sentences:
-            raise InputError("give a list of sentences, even for one sentence")
-        encoded = self._tokenizer(
-            list(sentences),
-            padding="longest",
-            padding_side="right",
-            truncation=True,
-            max_length=self.context_length,
-            return_tensors="pt",
+        return token_ids(
+            self._tokenizer, check_sentences(sentences), self.context_length, "longest"
         )
-        ids: Tensor = encoded["input_ids"]
-        return ids
 
     def token_counts(self, sentences: Sequence[str]) -> list[int]:
         """Tokens of each sentence before any cut, start and end included."""
-        return [len(self._tokenizer(s, verbose=False)["input_ids"]) for s in sentences]
+        return token_counts(self._tokenizer, sentences)
 
 
 def load_clip(

@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from sdmad.backbones.base import check_sentences
 from sdmad.backbones.bert import BertWords, read_bert_words
 from sdmad.backbones.hub import resolve
 from sdmad.backbones.open_clip_files import Source
 from sdmad.backbones.open_clip_towers import BertTower, TextTower
 from sdmad.backbones.weights import Reading
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import ModelError
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 PATTERNS = ("*.json", "*.txt", "tokenizer.model", "spiece.model")
@@ -52,9 +53,7 @@ class OpenClipWords:
         Raises:
             InputError: if there is no sentence, or a single one outside a list.
         """
-        if isinstance(sentences, str) or not sentences:
-            raise InputError("give a list of sentences, even for one sentence")
-        ids: Tensor = self._tokenizer(list(sentences))
+        ids: Tensor = self._tokenizer(check_sentences(sentences))
         return ids
 
     def counts(self, sentences: Sequence[str]) -> list[int]:

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerFast, Siglip2Model, SiglipModel
 
-from sdmad.backbones.base import Backbone, Tower
+from sdmad.backbones.base import Backbone, Tower, check_sentences, token_counts, token_ids
 from sdmad.backbones.files import check_files, read_json
 from sdmad.backbones.known import HALVES, Overrides
 from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
 from sdmad.backbones.weights import Reading
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import ModelError
 
 SENTENCEPIECE = "spiece.model"
 TOKENIZERS = (("tokenizer.json",), (SENTENCEPIECE,))
@@ -123,23 +123,12 @@ class SiglipBackbone(Backbone):
         Raises:
             InputError: if there is no sentence, or a single one outside a list.
         """
-        if isinstance(sentences, str) or not sentences:
-            raise InputError("give a list of sentences, even for one sentence")
-        encoded = self._tokenizer(
-            [self._clean(sentence) for sentence in sentences],
-            padding="max_length",
-            padding_side="right",
-            truncation=True,
-            max_length=self.context_length,
-            return_tensors="pt",
-        )
-        ids: Tensor = encoded["input_ids"]
-        return ids
+        cleaned = [self._clean(sentence) for sentence in check_sentences(sentences)]
+        return token_ids(self._tokenizer, cleaned, self.context_length, "max_length")
 
     def token_counts(self, sentences: Sequence[str]) -> list[int]:
         """Tokens of each sentence before any cut, the end token included."""
-        cleaned = [self._clean(sentence) for sentence in sentences]
-        return [len(self._tokenizer(s, verbose=False)["input_ids"]) for s in cleaned]
+        return token_counts(self._tokenizer, [self._clean(sentence) for sentence in sentences])
 
 
 def load_siglip(

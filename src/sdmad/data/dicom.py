@@ -48,7 +48,7 @@ from pydicom.uid import (
 
 from sdmad.data import isolated
 from sdmad.data.dicom_luts import modality, palette, voi
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged
+from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged, reading
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
@@ -177,15 +177,8 @@ def _grey(stored: NDArray[np.integer], file: _File, frame: int, inverted: bool) 
 @contextmanager
 def _opened(path: Path) -> Iterator[_File]:
     """Open a file, turning whatever goes wrong inside into an ImageError without its values."""
-    try:
-        with _quiet(), path.open("rb") as stream:
-            yield _parse(path, stream)
-    except PermissionError:
-        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
-    except ImageError:
-        raise
-    except _ERRORS:
-        raise damaged(path, "a damaged DICOM file, or one cut short") from None
+    with reading(path, "DICOM", _ERRORS), _quiet(), path.open("rb") as stream:
+        yield _parse(path, stream)
 
 
 @contextmanager

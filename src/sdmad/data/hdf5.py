@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged
+from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
 
 if TYPE_CHECKING:
     import h5py
@@ -74,15 +74,8 @@ def _opened(path: Path) -> Iterator[h5py.Dataset]:
         raise ImageError(
             f'{path}: HDF5 needs h5py; install it with: pip install "sdmad[hdf5]"', path
         ) from None
-    try:
-        with h5py.File(path, "r") as file:
-            yield _reconstruction(path, file)
-    except PermissionError:
-        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
-    except ImageError:
-        raise
-    except _ERRORS:
-        raise damaged(path, "a damaged HDF5 file, or one cut short") from None
+    with reading(path, "HDF5", _ERRORS), h5py.File(path, "r") as file:
+        yield _reconstruction(path, file)
 
 
 def _reconstruction(path: Path, file: h5py.File) -> h5py.Dataset:

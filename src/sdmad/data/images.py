@@ -5,8 +5,10 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +96,7 @@ def read_image(
         with _opened(file, max_pixels) as image:
             _turn_to(image, file, index)
             return _finish(image, file, max_pixels, window)
-    return _shown(_read_plane(kind, file, index, max_pixels), window, file)
+    return _shown(_reader(kind).read_plane(file, index, max_pixels), window, file)
 
 
 def volume_slices(path: str | os.PathLike[str]) -> int:
@@ -108,17 +110,7 @@ def volume_slices(path: str | os.PathLike[str]) -> int:
     if kind == "picture":
         with _opened(file, MAX_PIXELS) as image:
             return _pages(image, file)
-    if kind == "dicom":
-        from sdmad.data import dicom
-
-        return dicom.count_slices(file)
-    if kind == "nifti":
-        from sdmad.data import nifti
-
-        return nifti.count_slices(file)
-    from sdmad.data import hdf5
-
-    return hdf5.count_slices(file)
+    return int(_reader(kind).count_slices(file))
 
 
 def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
@@ -214,7 +206,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(_walk(path), key=lambda file: file.parts)
+            inside = _images_below(path)
             if not inside:
                 raise InputError(
                     f"{path}: no image in this folder (endings: {', '.join(sorted(SUFFIXES))})"
@@ -227,22 +219,34 @@ def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     return list(found)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(
+    root: Path, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder below a root with its files, sorted; hidden ones are left out.
+
+    Links are followed; a folder that is reached twice is given once.
+
+    Args:
+        root: where to begin.
+        on_error: called where a folder cannot be listed; without it that folder is left out.
+    """
     seen: set[tuple[int, int]] = set()
-
-    def stop(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
-
-    for root, folders, files in os.walk(folder, followlinks=True, onerror=stop):
-        status = Path(root).stat()
+    for place, folders, files in os.walk(root, followlinks=True, onerror=on_error):
+        status = Path(place).stat()
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and _is_image_name(Path(root, name)):
-                yield Path(root, name)
+        yield Path(place), sorted(name for name in files if not name.startswith("."))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    def stop(error: OSError) -> None:
+        raise InputError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
+
+    found = (Path(place, name) for place, names in walk(folder, stop) for name in names)
+    return sorted(filter(_is_image_name, found), key=lambda file: file.parts)
 
 
 def _is_image_name(path: Path) -> bool:
@@ -264,18 +268,9 @@ def _kind(path: Path) -> Format:
     return kind
 
 
-def _read_plane(kind: Format, path: Path, index: int | None, max_pixels: int) -> Plane:
-    if kind == "dicom":
-        from sdmad.data import dicom
-
-        return dicom.read_plane(path, index, max_pixels)
-    if kind == "nifti":
-        from sdmad.data import nifti
-
-        return nifti.read_plane(path, index, max_pixels)
-    from sdmad.data import hdf5
-
-    return hdf5.read_plane(path, index, max_pixels)
+def _reader(kind: Format) -> Any:
+    """The module that reads volumes of a kind, imported when one is met."""
+    return import_module(f"sdmad.data.{kind}")
 
 
 def _default_slice(path: Path, index: int) -> int:

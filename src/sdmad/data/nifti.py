@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged
+from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -173,15 +173,8 @@ def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_File]:
-    try:
-        with _unpacked(path) as stream:
-            yield _parse(path, stream)
-    except PermissionError:
-        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
-    except ImageError:
-        raise
-    except _ERRORS:
-        raise damaged(path, "a damaged NIfTI file, or one cut short") from None
+    with reading(path, "NIfTI", _ERRORS), _unpacked(path) as stream:
+        yield _parse(path, stream)
 
 
 def _unpacked(path: Path) -> BinaryIO:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,3 +100,25 @@ def damaged(path: Path, what: str = "damaged or cut short") -> ImageError:
     among them.
     """
     return ImageError(f"{path}: {what}; copy or export it again", path)
+
+
+@contextmanager
+def reading(path: Path, kind: str, errors: tuple[type[BaseException], ...]) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into an ImageError without values of the file.
+
+    Args:
+        path: the file.
+        kind: of file, for the error.
+        errors: what its reader raises on damaged content.
+
+    Raises:
+        ImageError: as raised inside, or that the file is damaged or may not be read.
+    """
+    try:
+        yield
+    except PermissionError:
+        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
+    except ImageError:
+        raise
+    except errors:
+        raise damaged(path, f"a damaged {kind} file, or one cut short") from None

@@ -31,7 +31,6 @@ DROPPED = "#7b8794"
 GRID = "#e4e7eb"
 
 _CURVE_POINTS = 400
-_LABEL_LENGTH = 60
 _MOST_ROWS = 400
 _SIGN_LENGTH = 40
 _MOST_SIGNS_NAMED = 40
@@ -77,7 +76,7 @@ def roc_plot(
         }
         lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
         shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
-        names.append(f"{_short(categories[k], 26)}   {shown}")
+        names.append(f"{short(categories[k], 26)}   {shown}")
     style_axes(axes)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("False-positive rate (1 - specificity)")
@@ -162,7 +161,7 @@ def similarity_heatmap(
     rows, columns = _heatmap_order(image_groups, sign_categories)
     groups, categories = [image_groups[i] for i in rows], [sign_categories[j] for j in columns]
     texts = [
-        f"{_short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
+        f"{short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
     ]
     figure = new_figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
     panels = figure.subplots(1, 2, sharey=True)
@@ -175,10 +174,7 @@ def similarity_heatmap(
         pad = 26 if level else 66
         axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=pad)
     _group_axis(panels[0], groups)
-    bar = figure.colorbar(panels[0].images[0], ax=panels, shrink=0.6, pad=0.01, aspect=30)
-    bar.set_label("Cosine similarity", color=INK, fontsize=9)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK, length=0)
+    cosine_bar(figure, panels[0].images[0], panels)
     return save_figure(figure, image_format)
 
 
@@ -221,7 +217,7 @@ def _check_heatmap(
     return first, second, marks
 
 
-def _spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
+def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
     """Runs of equal names as (name, first, one past the last)."""
     starts = [i for i in range(len(names)) if i == 0 or names[i] != names[i - 1]]
     ends = [*starts[1:], len(names)]
@@ -248,11 +244,11 @@ def _sign_axis(
         axes.set_xticks(np.flatnonzero(~kept))
         axes.set_xticklabels(["x"] * int((~kept).sum()), fontsize=7, color=INK)
     above = offset_copy(axes.get_xaxis_transform(), figure, y=4, units="points")
-    spans = _spans(categories)
-    level = len(spans) <= _MOST_NAMES_LEVEL
-    for name, start, end in spans:
+    runs = spans(categories)
+    level = len(runs) <= _MOST_NAMES_LEVEL
+    for name, start, end in runs:
         axes.annotate(
-            _short(name, 22),
+            short(name, 22),
             ((start + end) / 2 - 0.5, 1),
             (0, 8),
             xycoords=("data", "axes fraction"),
@@ -277,10 +273,10 @@ def _sign_axis(
 
 
 def _group_axis(axes: "Axes", groups: Sequence[str]) -> None:
-    spans = _spans(groups)
-    axes.set_yticks([(start + end) / 2 - 0.5 for _, start, end in spans])
+    runs = spans(groups)
+    axes.set_yticks([(start + end) / 2 - 0.5 for _, start, end in runs])
     axes.set_yticklabels(
-        [f"{_short(name, 28)} ({end - start})" for name, start, end in spans],
+        [f"{short(name, 28)} ({end - start})" for name, start, end in runs],
         fontsize=8.5,
         color=INK,
         parse_math=False,
@@ -289,16 +285,24 @@ def _group_axis(axes: "Axes", groups: Sequence[str]) -> None:
 
 
 def _separators(axes: "Axes", groups: Sequence[str], categories: Sequence[str]) -> None:
-    for _, start, _ in _spans(groups)[1:]:
+    for _, start, _ in spans(groups)[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=1.2)
-    for _, start, _ in _spans(categories)[1:]:
+    for _, start, _ in spans(categories)[1:]:
         axes.axvline(start - 0.5, color="white", linewidth=1.6)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _short(text: str, length: int = _LABEL_LENGTH) -> str:
+def cosine_bar(figure: "Figure", image: Any, panels: Any) -> None:
+    """The scale of colours that stand for cosines, beside some panels."""
+    bar = figure.colorbar(image, ax=panels, shrink=0.6, pad=0.01, aspect=30)
+    bar.set_label("Cosine similarity", color=INK, fontsize=9)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=INK, length=0)
+
+
+def short(text: str, length: int) -> str:
     """One line of at most ``length`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"

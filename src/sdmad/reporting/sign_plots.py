@@ -10,7 +10,16 @@ from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
 from sdmad.evaluation.metrics import score_array
-from sdmad.reporting.plots import DROPPED, INK, ImageFormat, new_figure, save_figure
+from sdmad.reporting.plots import (
+    DROPPED,
+    INK,
+    ImageFormat,
+    cosine_bar,
+    new_figure,
+    save_figure,
+    short,
+    spans,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,10 +72,7 @@ def sign_matrix(
     )
     _signs(axes, [signs[s] for s in order], marks[order].tolist())
     _categories(axes, [categories[s] for s in order])
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.01, aspect=30)
-    bar.set_label("Cosine similarity", color=INK, fontsize=9)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK, length=0)
+    cosine_bar(figure, image, axes)
     return save_figure(figure, image_format)
 
 
@@ -77,7 +83,7 @@ def _signs(axes: Axes, signs: Sequence[str], kept: Sequence[bool]) -> None:
         axes.set_yticks([])
         return
     shown = [
-        f"{_short(sign, _SIGN_LENGTH)}{'' if keep else ' (discarded)'}"
+        f"{short(sign, _SIGN_LENGTH)}{'' if keep else ' (discarded)'}"
         for sign, keep in zip(signs, kept, strict=True)
     ]
     axes.set_yticks(range(len(signs)))
@@ -88,17 +94,12 @@ def _signs(axes: Axes, signs: Sequence[str], kept: Sequence[bool]) -> None:
 
 def _categories(axes: Axes, categories: Sequence[str]) -> None:
     """Names below, lines between."""
-    starts = [s for s in range(len(categories)) if s == 0 or categories[s] != categories[s - 1]]
-    ends = [*starts[1:], len(categories)]
-    axes.set_xticks([(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)])
-    names = [_short(categories[start], _NAME_LENGTH) for start in starts]
+    runs = spans(categories)
+    axes.set_xticks([(start + end - 1) / 2 for _, start, end in runs])
+    names = [short(name, _NAME_LENGTH) for name, _, _ in runs]
     axes.set_xticklabels(names, rotation=40, ha="right", fontsize=8.5, color=INK, parse_math=False)
-    for start in starts[1:]:
+    for _, start, _ in runs[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=1.4)
         axes.axvline(start - 0.5, color="white", linewidth=1.4)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"

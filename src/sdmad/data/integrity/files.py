@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sdmad.data.images import SUFFIXES
+from sdmad.data.images import SUFFIXES, walk
 from sdmad.data.integrity.problems import Problem, Verdict, below, listed, passed
 from sdmad.data.integrity.scan import Scan, inspect
-from sdmad.data.sets.base import PICTURE_ENDINGS, DataSet, list_pictures, walk
+from sdmad.data.sets.base import PICTURE_ENDINGS, DataSet, list_pictures
 from sdmad.data.sets.chestxray8 import ChestXray8
 from sdmad.data.sets.fastmri_plus import FastMRIPlus
 from sdmad.data.sets.folders import SplitFolders

@@ -196,22 +196,6 @@ def list_pictures(folder: Path) -> list[Path]:
     ]
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder below a root with its files, sorted; hidden folders are left out.
-
-    Links are followed; a folder that is reached twice is given once.
-    """
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(place), sorted(name for name in files if not name.startswith("."))
-
-
 def subfolder(folder: Path, name: str) -> Path | None:
     """A folder inside another, whatever the case of its letters; None where there is none."""
     wanted = name.casefold()

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from functools import cached_property
-from pathlib import Path
-
-from sdmad.data.sets.folders import SplitFolders, find_origin, find_top
+from sdmad.data.sets.folders import SplitFolders
 
 
 class BMAD(SplitFolders):
@@ -27,18 +23,10 @@ class BMAD(SplitFolders):
         InputError: if there is no such folder or set.
     """
 
-    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        super().__init__(root)
-        self.origin = find_origin(name)
-        self.name = f"bmad-{self.origin.key}"
+    family = "bmad"
 
-    @cached_property
-    def top(self) -> Path:
-        """The folder with the splits.
-
-        Raises:
-            InputError: if neither the root nor a folder in it has them.
-        """
+    @property
+    def folder_names(self) -> tuple[str, ...]:
+        """What its folder is called in the wild."""
         mvfa = self.origin.mvfa
-        names = (self.origin.key, *self.origin.folders, mvfa, f"{mvfa}_AD", f"{mvfa}-AD")
-        return find_top(self.root, names, self.name)
+        return (self.origin.key, *self.origin.folders, mvfa, f"{mvfa}_AD", f"{mvfa}-AD")

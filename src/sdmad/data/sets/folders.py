@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -120,13 +123,27 @@ class SplitFolders(DataSet):
     ``<split>/img/<side>`` and ``<split>/label/<side>``. One category, "abnormal".
     """
 
-    origin: Origin
+    family: ClassVar[str]
     needed: tuple[str, ...] = ("train", "valid", "test")
 
+    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
+        super().__init__(root)
+        self.origin = find_origin(name)
+        self.name = f"{self.family}-{self.origin.key}"
+
     @property
+    @abstractmethod
+    def folder_names(self) -> tuple[str, ...]:
+        """What the folder with the splits may be called."""
+
+    @cached_property
     def top(self) -> Path:
-        """The folder with the splits."""
-        raise NotImplementedError
+        """The folder with the splits.
+
+        Raises:
+            InputError: if neither the root nor a folder in it has them.
+        """
+        return find_top(self.root, self.folder_names, self.name)
 
     @property
     def has_masks(self) -> bool:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from functools import cached_property
-from pathlib import Path
-
-from sdmad.data.sets.folders import SplitFolders, find_origin, find_top
+from sdmad.data.sets.folders import SplitFolders
 
 
 class MVFA(SplitFolders):
@@ -24,18 +20,10 @@ class MVFA(SplitFolders):
         InputError: if there is no such folder or class.
     """
 
+    family = "mvfa"
     needed = ("valid", "test")
 
-    def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        super().__init__(root)
-        self.origin = find_origin(name)
-        self.name = f"mvfa-{self.origin.key}"
-
-    @cached_property
-    def top(self) -> Path:
-        """The folder with the splits.
-
-        Raises:
-            InputError: if neither the root nor a folder in it has them.
-        """
-        return find_top(self.root, (f"{self.origin.mvfa}_AD",), self.name)
+    @property
+    def folder_names(self) -> tuple[str, ...]:
+        """What its folder is called."""
+        return (f"{self.origin.mvfa}_AD",)
