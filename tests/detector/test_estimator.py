@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.metrics import accuracy_score
@@ -287,6 +288,15 @@ def test_a_ranking_scorer_takes_its_decision_function(
         unfitted(bank, tiny_backbone), images, labels, cv=KFold(2), scoring="roc_auc"
     )
     assert np.isfinite(scores).all()
+
+
+def test_patients_and_masks_are_metadata_and_images_and_labels_are_not(small_bank):
+    with config_context(enable_metadata_routing=True):
+        detector = SDMAD(small_bank).set_fit_request(patients=True, masks=False)
+        asked = detector.get_metadata_routing()
+    assert asked.fit.requests == {"patients": True, "masks": False}
+    assert asked.score.requests == asked.predict.requests == {}
+    assert asked.decision_function.requests == {}
 
 
 def test_a_search_over_settings(small_bank, tiny_backbone, pictures):
