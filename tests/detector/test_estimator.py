@@ -2,6 +2,8 @@
 
 import inspect
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -365,6 +367,12 @@ def test_a_fitted_detector_without_an_estimator_scores_alike_and_learns_nothing(
     assert np.array_equal(plain.decision_function(images), whole.decision_function(images))
     with pytest.raises(InputError, match="fitted already"):
         plain.fit(images, labels)
+
+
+def test_what_predict_imports_leaves_scikit_learn_out():
+    code = "import sys, sdmad.detector.sign_detector; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_settings_of_the_command_line_are_parameters(small_bank, tiny_clip, pictures):

@@ -25,7 +25,6 @@ from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import subset_accuracy
 from sdmad.progress import track
 
 BATCH_SIZE = 32
@@ -243,6 +242,8 @@ class Detector(ABC):
             images: n paths, Pillow images or arrays, or one array of n paths or images.
             labels: 1, 0 or NaN, shape ``(n, K)``.
         """
+        from sdmad.evaluation.metrics import subset_accuracy  # scikit-learn takes a second
+
         sources = as_image_list(images)
         values = check_labels(labels, len(sources), len(self.categories))
         return subset_accuracy(values, self.predict(sources))
