@@ -43,6 +43,7 @@ test: $(VENV)/installed  ## lint, types, tests and doctests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 	@if grep -qsE 'avx512|avx_vnni|amx' /proc/cpuinfo; then \
 		echo 'exports and precision again, with the instructions of older processors'; \
@@ -58,6 +59,7 @@ lint: $(VENV)/installed  ## ruff and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/docs-installed  ## the documents as a site: site/index.html, a warning is an error
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs site

@@ -1,6 +1,21 @@
 """How Sphinx builds the site: ``make docs``. It loads nothing from outside and works from disk."""
 
+import numpy
+from numpy.typing import NDArray
+
 from sdmad import __version__
+from sdmad.backbones import Backbone
+from sdmad.baselines import registry
+from sdmad.data.images import ImageSource
+from sdmad.detector.base import Detector, Mask
+from sdmad.signs import SignBank
+
+# The catalogue imports its types for type checkers alone, so that a list of it is quick.
+for name, value in (
+    *(("np", numpy), ("NDArray", NDArray), ("Backbone", Backbone), ("ImageSource", ImageSource)),
+    *(("Detector", Detector), ("Mask", Mask), ("SignBank", SignBank)),
+):
+    setattr(registry, name, value)
 
 project = "sdmad"
 author = copyright = "sdmad maintainers"  # noqa: A001

@@ -2,11 +2,14 @@
 
 import inspect
 import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.metrics import accuracy_score
@@ -289,6 +292,15 @@ def test_a_ranking_scorer_takes_its_decision_function(
     assert np.isfinite(scores).all()
 
 
+def test_patients_and_masks_are_metadata_and_images_and_labels_are_not(small_bank):
+    with config_context(enable_metadata_routing=True):
+        detector = SDMAD(small_bank).set_fit_request(patients=True, masks=False)
+        asked = detector.get_metadata_routing()
+    assert asked.fit.requests == {"patients": True, "masks": False}
+    assert asked.score.requests == asked.predict.requests == {}
+    assert asked.decision_function.requests == {}
+
+
 def test_a_search_over_settings(small_bank, tiny_backbone, pictures):
     stack, labels = as_stack(pictures)
     search = GridSearchCV(
@@ -355,6 +367,12 @@ def test_a_fitted_detector_without_an_estimator_scores_alike_and_learns_nothing(
     assert np.array_equal(plain.decision_function(images), whole.decision_function(images))
     with pytest.raises(InputError, match="fitted already"):
         plain.fit(images, labels)
+
+
+def test_what_predict_imports_leaves_scikit_learn_out():
+    code = "import sys, sdmad.detector.sign_detector; print('sklearn' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_settings_of_the_command_line_are_parameters(small_bank, tiny_clip, pictures):

@@ -16,13 +16,13 @@ from sdmad.errors import InputError
 from sdmad.evaluation.protocols import DECISION_METRICS
 from sdmad.reporting.model_evaluation import (
     HEATMAP_IMAGES,
+    evaluate_model,
     examples,
     image_groups,
-    judge,
-    rows_to_judge,
+    rows_to_evaluate,
     shown_rows,
     sign_rows,
-    write_judgement,
+    write_evaluation,
 )
 
 NAMES = ("Ring", "Bar", "Dots")
@@ -50,7 +50,7 @@ def test_support_images_and_all_images_of_their_patients_are_left_out(
     small_bank, tiny_backbone, table
 ):
     detector = fit_on(small_bank, tiny_backbone, table, [0, 4, 9])
-    rows, notes = rows_to_judge(detector, table)
+    rows, notes = rows_to_evaluate(detector, table)
     assert rows.files == tuple(f for i, f in enumerate(table.files) if i not in (0, 1, 4, 5, 8, 9))
     assert notes == (
         "6 images of support patients and 0 more that equal a support or threshold image byte by "
@@ -61,14 +61,14 @@ def test_support_images_and_all_images_of_their_patients_are_left_out(
 def test_patients_given_from_python_are_recognised_in_a_table(small_bank, tiny_backbone, table):
     detector = SDMAD(small_bank, tiny_backbone, SDMADConfig(epochs=1))
     detector.fit(table.files[:1], table.labels[:1], patients=["person0"])
-    rows, _ = rows_to_judge(detector, table)
+    rows, _ = rows_to_evaluate(detector, table)
     assert rows.files == table.files[2:]
 
 
 def test_byte_identical_copies_are_left_out_under_any_name(small_bank, tiny_backbone, table):
     shutil.copy(table.files[0], table.files[20])
     detector = fit_on(small_bank, tiny_backbone, table, [0, 4])
-    rows, notes = rows_to_judge(detector, table)
+    rows, notes = rows_to_evaluate(detector, table)
     assert table.files[20] not in rows.files
     assert table.files[21] in rows.files
     assert "4 images of support patients and 1 more" in notes[0]
@@ -81,7 +81,7 @@ def test_without_patients_the_content_alone_tells(small_bank, tiny_backbone, tmp
     detector = fit_on(small_bank, tiny_backbone, plain, [0, 4])
     moved = tmp_path / "moved"
     shutil.move(table.path.parent, moved)
-    rows, notes = rows_to_judge(detector, read_label_table(moved / "labels.csv", NAMES))
+    rows, notes = rows_to_evaluate(detector, read_label_table(moved / "labels.csv", NAMES))
     assert len(rows) == 22
     assert "0 images of support patients and 2 more" in notes[0]
 
@@ -91,7 +91,7 @@ def test_training_splits_are_left_out_without_a_word_about_patients(
 ):
     table = read_label_table(make_data(tmp_path / "split", split=True), NAMES)
     detector = fit_on(small_bank, tiny_backbone, table, [0, 1, 2, 4])
-    rows, notes = rows_to_judge(detector, table)
+    rows, notes = rows_to_evaluate(detector, table)
     assert rows.files == table.files[12:]
     assert notes == ()
 
@@ -101,7 +101,7 @@ def test_images_that_set_thresholds_are_left_out(small_bank, tiny_backbone, tabl
     config = SDMADConfig(epochs=1, decision="fpr:0.5")
     detector = SDMAD(small_bank, tiny_backbone, config).fit(part.files, part.labels)
     detector.fit_thresholds([table.files[5], table.files[10]])
-    rows, notes = rows_to_judge(detector, table)
+    rows, notes = rows_to_evaluate(detector, table)
     assert {f.name for f in table.files} - {f.name for f in rows.files} == {
         "000.png",
         "002.png",
@@ -114,7 +114,7 @@ def test_images_that_set_thresholds_are_left_out(small_bank, tiny_backbone, tabl
 def test_nothing_left_to_judge_is_an_error_that_names_the_table(small_bank, tiny_backbone, table):
     detector = fit_on(small_bank, tiny_backbone, table, list(range(24)))
     with pytest.raises(InputError, match=r"labels\.csv: no image is left to judge on"):
-        judge(detector, table, quiet)
+        evaluate_model(detector, table, quiet)
 
 
 # Judging
@@ -125,7 +125,7 @@ def judged(small_bank, tiny_backbone, tmp_path_factory, make_data):
     folder = tmp_path_factory.mktemp("judged")
     table = read_label_table(make_data(folder / "data"), NAMES)
     detector = fit_on(small_bank, tiny_backbone, table, [0, 1, 2, 4])
-    return judge(detector, table, quiet, resamples=20)
+    return evaluate_model(detector, table, quiet, resamples=20)
 
 
 def test_every_row_that_may_be_judged_is(judged):
@@ -148,13 +148,15 @@ def test_unreadable_images_are_told_and_left_out(small_bank, tiny_backbone, tabl
     table.files[10].write_bytes(b"no image")
     table.files[13].unlink()
     told = []
-    judgement = judge(detector, table, lambda i, error: told.append(error.path), resamples=0)
+    evaluated = evaluate_model(
+        detector, table, lambda i, error: told.append(error.path), resamples=0
+    )
     assert told == [table.files[10], table.files[13]]
-    assert len(judgement.table) == 20 - 2
-    assert not {table.files[10], table.files[13]} & set(judgement.table.files)
-    assert judgement.notes[-1] == "2 images could not be read and were left out"
-    alone = detector.decision_function(judgement.table.files)
-    np.testing.assert_allclose(judgement.scores.scores, alone, atol=1e-5)
+    assert len(evaluated.table) == 20 - 2
+    assert not {table.files[10], table.files[13]} & set(evaluated.table.files)
+    assert evaluated.notes[-1] == "2 images could not be read and were left out"
+    alone = detector.decision_function(evaluated.table.files)
+    np.testing.assert_allclose(evaluated.scores.scores, alone, atol=1e-5)
 
 
 def test_nothing_readable_is_an_error(small_bank, tiny_backbone, table):
@@ -162,7 +164,7 @@ def test_nothing_readable_is_an_error(small_bank, tiny_backbone, table):
     for file in table.files:
         file.write_bytes(b"no image")
     with pytest.raises(InputError, match="none of the 20 images could be read"):
-        judge(detector, table, lambda *_: None)
+        evaluate_model(detector, table, lambda *_: None)
 
 
 def test_the_heat_map_shows_an_even_share_of_each_group(judged):
@@ -214,11 +216,11 @@ def test_one_category_has_examples_too(tiny_backbone, table):
     path.write_text(path.read_text().replace("Dots", "normal"))
     single = read_label_table(path, ["Ring"])
     detector = fit_on(bank, tiny_backbone, single, [0, 2, 4])
-    judgement = judge(detector, single, quiet, resamples=0)
-    best, worst = examples(judgement)
+    evaluated = evaluate_model(detector, single, quiet, resamples=0)
+    best, worst = examples(evaluated)
     assert best
     assert worst
-    write_judgement(judgement, path.parent)
+    write_evaluation(evaluated, path.parent)
 
 
 # Writing
@@ -227,7 +229,7 @@ def test_one_category_has_examples_too(tiny_backbone, table):
 @pytest.fixture(scope="module")
 def written(judged, tmp_path_factory):
     folder = tmp_path_factory.mktemp("written")
-    write_judgement(judged, folder, title="A <b>title</b>")
+    write_evaluation(judged, folder, title="A <b>title</b>")
     return folder
 
 
@@ -287,8 +289,8 @@ def test_hostile_names_signs_and_labels_are_escaped(tiny_backbone, tmp_path, mak
     table_path.write_text("\n".join(lines))
     table = read_label_table(table_path, bank.names)
     detector = fit_on(bank, tiny_backbone, table, [0, 1, 2])
-    judgement = judge(detector, table, quiet, resamples=0)
-    write_judgement(judgement, tmp_path, title=evil)
+    evaluated = evaluate_model(detector, table, quiet, resamples=0)
+    write_evaluation(evaluated, tmp_path, title=evil)
     report = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in report.lower()
     assert "<img src=x" not in report
@@ -308,8 +310,8 @@ def test_pictures_of_every_kind_get_a_thumbnail(small_bank, tiny_backbone, table
     Image.fromarray(np.zeros((40, 30, 4), np.uint8)).save(table.files[7])
     Image.fromarray(np.zeros((3, 900), np.uint8)).convert("P").save(table.files[8])
     detector = fit_on(small_bank, tiny_backbone, table, [0, 2])
-    judgement = judge(detector, table.subset([0, 6, 7, 8, 9]), quiet, resamples=0)
-    best, worst = examples(judgement)
+    evaluated = evaluate_model(detector, table.subset([0, 6, 7, 8, 9]), quiet, resamples=0)
+    best, worst = examples(evaluated)
     for example in (*best, *worst):
         width, height = Image.open(io.BytesIO(example.thumbnail_png)).size
         assert 1 <= min(width, height) <= max(width, height) <= 192

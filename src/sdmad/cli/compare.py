@@ -43,8 +43,13 @@ def command(
     labels: LabelsOption = None,
     out: ResultsOut = None,
     systems: Annotated[
-        str, typer.Option("--systems", help="all, or names of --list separated by commas.")
-    ] = "all",
+        str,
+        typer.Option(
+            "--systems",
+            metavar="NAMES",
+            help="Names of --list separated by commas; wildcards too: 'sd-mad*,mvfa'.",
+        ),
+    ] = "*",
     shots: Shots = 4,
     seeds: Seeds = 5,
     backbone: BackboneName = "nano",
@@ -66,13 +71,18 @@ def command(
     if listing:
         _list()
         return
-    from sdmad.studies.comparison import Comparison, compare
+    from sdmad.baselines.registry import match_systems
+
+    names = match_systems(systems)
+    from sdmad.studies.comparison import (  # heavy: not before the names are known
+        Comparison,
+        compare,
+    )
 
     if data is None and labels is None:
         data = DATA
     name, place = data_source(data, root, labels)
     folder = results_directory(out, f"comparison-{labels.stem if labels else name}")
-    names = () if systems == "all" else tuple(one.strip() for one in systems.split(","))
     asked = Comparison(
         data=name,
         out=folder,

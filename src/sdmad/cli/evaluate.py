@@ -46,7 +46,7 @@ def command(
     from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.table import read_label_table
     from sdmad.output import check_output, output_directory
-    from sdmad.reporting.model_evaluation import judge, write_judgement
+    from sdmad.reporting.model_evaluation import evaluate_model, write_evaluation
     from sdmad.reporting.tables import protocol_tables
 
     check_output(out, force, (model, labels, normals, backbone))
@@ -54,11 +54,11 @@ def command(
         detector = load_with_decision(model, decision, normals, backbone, device, precision)
         table = read_label_table(labels, detector.categories)
         unreadable = Unreadable()
-        judgement = judge(detector, table, unreadable, resamples)
-        tables = protocol_tables(judgement.evaluation)
+        evaluated = evaluate_model(detector, table, unreadable, resamples)
+        tables = protocol_tables(evaluated.evaluation)
         with output_directory(out, force) as work:
-            write_judgement(judgement, work, tables, f"SD-MAD on {labels.name}")
-    notes([*table.notes, *judgement.notes])
+            write_evaluation(evaluated, work, tables, f"SD-MAD on {labels.name}")
+    notes([*table.notes, *evaluated.notes])
     show(tables)
     typer.echo(f"report: {out / 'report.html'}")
     unreadable.exit_if_any(len(table))

@@ -26,7 +26,6 @@ from sdmad.detector.batches import OnError as OnError
 from sdmad.detector.batches import score_in_batches
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
-from sdmad.evaluation.metrics import subset_accuracy
 
 BATCH_SIZE = 32
 Mask = NDArray[np.bool_]
@@ -227,6 +226,8 @@ class Detector(ABC):
             images: n paths, Pillow images or arrays, or one array of n paths or images.
             labels: 1, 0 or NaN, shape ``(n, K)``.
         """
+        from sdmad.evaluation.metrics import subset_accuracy  # scikit-learn takes a second
+
         sources = as_image_list(images)
         values = check_labels(labels, len(sources), len(self.categories))
         return subset_accuracy(values, self.predict(sources))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
+from sklearn.utils.metadata_routing import UNUSED
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.choices import Precision
@@ -82,6 +83,12 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         thresholds_: a threshold a category for the ``fpr`` rule, or None.
         threshold_hashes_: SHA-256 of each normal image behind the thresholds.
     """
+
+    # What scikit-learn calls X and y is no metadata; patients and masks are.
+    __metadata_request__fit = {"images": UNUSED, "labels": UNUSED, "progress": UNUSED}  # noqa: RUF012
+    __metadata_request__score = {"images": UNUSED, "labels": UNUSED}  # noqa: RUF012
+    __metadata_request__predict = {"images": UNUSED}  # noqa: RUF012
+    __metadata_request__decision_function = {"images": UNUSED}  # noqa: RUF012
 
     def __init__(
         self,
@@ -163,7 +170,10 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         return made
 
     def with_inference(self, **changes: Any) -> Self:
-        """The same training, judged otherwise; see :meth:`SignDetector.with_inference`."""
+        """The same training, judged otherwise; its ``config`` says how.
+
+        See :meth:`~sdmad.detector.sign_detector.SignDetector.with_inference`.
+        """
         twin = super().with_inference(**changes)
         twin.config = twin.state_.config
         return twin

@@ -63,7 +63,7 @@ class ExportedModel:
         """Score raw pixels; the graph resizes and standardises them.
 
         White padding is not made black, and 16-bit values have no window but the one given here:
-        both are Python's work, which :meth:`score` does.
+        both are Python's work, which :meth:`score_images` does.
 
         Args:
             pixels: ``(n, H, W, C)``, C is 1 or 3.

@@ -42,7 +42,7 @@ THUMBNAIL = 192
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ModelEvaluation:
     """A model's scores on the images that may be used to judge it.
 
     Attributes:
@@ -62,7 +62,9 @@ class Judgement:
     notes: tuple[str, ...]
 
 
-def rows_to_judge(detector: SignDetector, table: LabelTable) -> tuple[LabelTable, tuple[str, ...]]:
+def rows_to_evaluate(
+    detector: SignDetector, table: LabelTable
+) -> tuple[LabelTable, tuple[str, ...]]:
     """Leave out what the model has seen: support images, their patients, training splits.
 
     Normal images that set thresholds are left out too.
@@ -103,9 +105,9 @@ def _hash_or_none(path: Path) -> str | None:
         return None  # reported when it is read for scoring
 
 
-def judge(
+def evaluate_model(
     detector: SignDetector, table: LabelTable, on_error: OnError, resamples: int = 1000
-) -> Judgement:
+) -> ModelEvaluation:
     """Score the rows that may be judged and compute the three protocols.
 
     Args:
@@ -117,7 +119,7 @@ def judge(
     Raises:
         InputError: if nothing is left to judge on.
     """
-    rows, notes = rows_to_judge(detector, table)
+    rows, notes = rows_to_evaluate(detector, table)
     skipped: list[int] = []
 
     def skip(position: int, error: ImageError) -> None:
@@ -144,7 +146,7 @@ def judge(
     shown = shown_rows(rows)
     bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
     before = bare.score_images([rows.files[i] for i in shown]).similarity
-    return Judgement(detector, rows, scores, before, evaluation, notes)
+    return ModelEvaluation(detector, rows, scores, before, evaluation, notes)
 
 
 def shown_rows(table: LabelTable) -> NDArray[np.intp]:
@@ -195,8 +197,8 @@ def _thumbnail(path: Path, window: Window) -> bytes:
     return buffer.getvalue()
 
 
-def _example(judgement: Judgement, row: int, explanation: Explanation) -> Example:
-    labels = judgement.table.labels[row]
+def _example(evaluated: ModelEvaluation, row: int, explanation: Explanation) -> Example:
+    labels = evaluated.table.labels[row]
     findings = tuple(
         LabelledFinding(
             entry.category,
@@ -210,19 +212,19 @@ def _example(judgement: Judgement, row: int, explanation: Explanation) -> Exampl
         for entry, label in zip(explanation.categories, labels, strict=True)
     )
     shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
-    path = judgement.table.files[row]
-    window = judgement.detector.backbone_.preprocessing.window
+    path = evaluated.table.files[row]
+    window = evaluated.detector.backbone_.preprocessing.window
     return Example(path.name, _thumbnail(path, window), tuple(shown))
 
 
-def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The images that the model ranked best and worst, with the signs that decided.
 
     An image's goodness is its lowest score of a present category less its highest of an absent
     one, in units of each category's spread over the judged images. Where no image has both (one
     category only), the side that an image lacks counts as 0, the mean over the images.
     """
-    scores, labels = judgement.scores.scores, judgement.table.labels
+    scores, labels = evaluated.scores.scores, evaluated.table.labels
     spread = scores.std(axis=0)
     standard = (scores - scores.mean(axis=0)) / np.where(spread > 0, spread, 1)
     present = np.where(labels == 1, standard, np.inf).min(axis=1)
@@ -235,49 +237,49 @@ def examples(judgement: Judgement) -> tuple[tuple[Example, ...], tuple[Example, 
     order = usable[np.argsort(absent[usable] - present[usable], kind="stable")]
     count = min(EXAMPLES, len(order) // 2)
     chosen = [*order[:count], *order[len(order) - count :][::-1]]
-    explained = judgement.detector.explanations(judgement.scores.rows(np.array(chosen, dtype=int)))
-    made = [_example(judgement, int(r), e) for r, e in zip(chosen, explained, strict=True)]
+    explained = evaluated.detector.explanations(evaluated.scores.rows(np.array(chosen, dtype=int)))
+    made = [_example(evaluated, int(r), e) for r, e in zip(chosen, explained, strict=True)]
     return tuple(made[:count]), tuple(made[count:])
 
 
-def _heatmap(judgement: Judgement) -> HeatmapData:
-    shown = shown_rows(judgement.table)
-    bank = judgement.detector.bank_
-    groups = image_groups(judgement.table)
+def _heatmap(evaluated: ModelEvaluation) -> HeatmapData:
+    shown = shown_rows(evaluated.table)
+    bank = evaluated.detector.bank_
+    groups = image_groups(evaluated.table)
     return HeatmapData(
-        judgement.before,
-        judgement.scores.similarity[shown],
+        evaluated.before,
+        evaluated.scores.similarity[shown],
         [groups[i] for i in shown],
         bank.sentences,
         [bank.names[k] for k in bank.category_index],
-        judgement.detector.head_.keep.cpu().numpy(),
+        evaluated.detector.head_.keep.cpu().numpy(),
     )
 
 
-def report_data(judgement: Judgement, tables: Sequence[Table], title: str) -> ReportData:
+def report_data(evaluated: ModelEvaluation, tables: Sequence[Table], title: str) -> ReportData:
     """Everything that the report shows."""
-    detector = judgement.detector
+    detector = evaluated.detector
     settings = {name: str(value) for name, value in detector.config_.to_dict().items()}
-    best, worst = examples(judgement) if len(judgement.table) > 1 else ((), ())
+    best, worst = examples(evaluated) if len(evaluated.table) > 1 else ((), ())
     return ReportData(
         title,
-        f"{detector.bank_.modality}, {len(judgement.table)} images, "
+        f"{detector.bank_.modality}, {len(evaluated.table)} images, "
         f"{len(detector.categories)} categories",
-        judgement.evaluation,
+        evaluated.evaluation,
         tuple(tables),
         {"backbone": detector.backbone_.name, "seed": str(detector.state_.seed), **settings},
-        RocData(judgement.table.labels, judgement.scores.scores),
-        _heatmap(judgement),
+        RocData(evaluated.table.labels, evaluated.scores.scores),
+        _heatmap(evaluated),
         sign_rows(detector),
         best,
         worst,
         tuple(epoch.loss for epoch in detector.log_),
-        (*judgement.notes, *detector.notes_),
+        (*evaluated.notes, *detector.notes_),
     )
 
 
-def write_judgement(
-    judgement: Judgement,
+def write_evaluation(
+    evaluated: ModelEvaluation,
     folder: Path,
     tables: Sequence[Table] | None = None,
     title: str = "SD-MAD evaluation",
@@ -285,7 +287,7 @@ def write_judgement(
     """Write ``metrics.json``, ``scores.csv``, the tables and ``report.html`` into a folder.
 
     Args:
-        judgement: what to write.
+        evaluated: what to write.
         folder: an existing folder.
         tables: other tables than the model's own, such as a comparison.
         title: heading of the report.
@@ -293,23 +295,23 @@ def write_judgement(
     Raises:
         SDMADError: if something cannot be written.
     """
-    shown = tuple(tables or protocol_tables(judgement.evaluation))
-    metrics = judgement.evaluation.to_dict()
-    metrics["notes"] = [*metrics["notes"], *judgement.notes]
+    shown = tuple(tables or protocol_tables(evaluated.evaluation))
+    metrics = evaluated.evaluation.to_dict()
+    metrics["notes"] = [*metrics["notes"], *evaluated.notes]
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))
     for number, table in enumerate(shown, 1):
         table.write_csv(folder / f"table{number}.csv")
-    _write_scores(judgement, folder / "scores.csv")
+    _write_scores(evaluated, folder / "scores.csv")
     with torch.no_grad():
-        write_report(report_data(judgement, shown, title), folder / "report.html")
+        write_report(report_data(evaluated, shown, title), folder / "report.html")
 
 
-def _write_scores(judgement: Judgement, path: Path) -> None:
-    names = judgement.detector.categories
+def _write_scores(evaluated: ModelEvaluation, path: Path) -> None:
+    names = evaluated.detector.categories
     header = ["file", "abnormality"]
     header += [f"{part}:{name}" for part in ("label", "score", "found") for name in names]
-    table, scores = judgement.table, judgement.scores
+    table, scores = evaluated.table, evaluated.scores
     rows = [
         [
             str(file),

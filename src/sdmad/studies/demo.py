@@ -14,7 +14,7 @@ from sdmad.output import output_directory
 from sdmad.phantoms.cases import load_modality
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.reporting.draw_tables import shown_name
-from sdmad.reporting.model_evaluation import judge, write_judgement
+from sdmad.reporting.model_evaluation import evaluate_model, write_evaluation
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
 from sdmad.studies.draw import PAPER_SYSTEMS, Draw, fit_variants, score_together, variants_of
@@ -72,9 +72,9 @@ def run_demo(
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
         tables = (summary, *protocol_tables(evaluations))
-        judgement = judge(detector, table, lambda _, error: say(str(error)), RESAMPLES)
+        evaluated = evaluate_model(detector, table, lambda _, error: say(str(error)), RESAMPLES)
         title = f"SD-MAD demo: {kind.title} phantoms, {shots} shots"
-        write_judgement(judgement, work, tables, title)
+        write_evaluation(evaluated, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
     if unseen:
         told.append(f"categories that rest on signs never seen in pretraining: {unseen}")
