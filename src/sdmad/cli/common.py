@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -225,6 +226,16 @@ def readable_warnings() -> Iterator[None]:
         warnings.simplefilter("default")
         yield
     notes(dict.fromkeys(str(warning.message) for warning in caught))
+
+
+def run_study(run: Callable[[], Iterable[Path]]) -> None:
+    """Run a study, then tell how long it took and which files it wrote."""
+    start = time.monotonic()
+    with readable_warnings():
+        files = run()
+    say(f"finished in {time.monotonic() - start:.0f} s")
+    for file in files:
+        typer.echo(str(file))
 
 
 class Unreadable:

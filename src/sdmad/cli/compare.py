@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -20,8 +19,8 @@ from sdmad.cli.common import (
     Seeds,
     Shots,
     data_source,
-    readable_warnings,
     results_directory,
+    run_study,
     say,
     show,
 )
@@ -97,12 +96,7 @@ def command(
         medclip=medclip,
         quick=quick,
     )
-    start = time.monotonic()
-    with readable_warnings():
-        files = compare(asked, say)
-    say(f"finished in {time.monotonic() - start:.0f} s")
-    for file in files:
-        typer.echo(str(file))
+    run_study(lambda: compare(asked, say))
 
 
 def _list() -> None:

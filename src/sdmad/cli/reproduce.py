@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +17,8 @@ from sdmad.cli.common import (
     Root,
     Seeds,
     data_source,
-    readable_warnings,
     results_directory,
+    run_study,
     say,
 )
 
@@ -78,12 +77,7 @@ def command(
         image_size=image_size,
         device=device,
     )
-    start = time.monotonic()
-    with readable_warnings():
-        files = reproduce(request, say)
-    say(f"finished in {time.monotonic() - start:.0f} s")
-    for file in files:
-        typer.echo(str(file))
+    run_study(lambda: reproduce(request, say))
 
 
 def _place(target: Target, data: ReproducedOn | None, root: Path | None) -> str:

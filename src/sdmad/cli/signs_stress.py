@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
-
-import typer
 
 from sdmad.cli.common import (
     BackboneName,
@@ -14,8 +11,8 @@ from sdmad.cli.common import (
     ResultsOut,
     Seeds,
     Shots,
-    readable_warnings,
     results_directory,
+    run_study,
     say,
 )
 
@@ -41,9 +38,4 @@ def command(
     request = StressRequest(
         bank=bank, out=folder, data=labels, backbone=backbone, shots=shots, seeds=seeds
     )
-    start = time.monotonic()
-    with readable_warnings():
-        files = stress(request, say)
-    say(f"finished in {time.monotonic() - start:.0f} s")
-    for file in files:
-        typer.echo(str(file))
+    run_study(lambda: stress(request, say))

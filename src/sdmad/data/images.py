@@ -6,6 +6,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -259,10 +260,8 @@ def _is_image_name(path: Path) -> bool:
 def _kind(path: Path) -> Format:
     """Check that the file can be opened and recognise its format."""
     _check_file(path)
-    try:
+    with _decoding(path):
         kind = recognise(path)
-    except OSError as error:
-        raise _undecodable(path, error) from error
     if kind == "gzip":
         raise ImageError(f"{path}: a compressed file that holds no NIfTI; unpack it first", path)
     return kind
@@ -303,20 +302,16 @@ def _opened(path: Path, max_pixels: int) -> Image.Image:
 
 
 def _pages(image: Image.Image, path: Path) -> int:
-    try:
+    with _decoding(path):
         return int(getattr(image, "n_frames", 1))
-    except _DECODER_ERRORS as error:
-        raise _undecodable(path, error) from error
 
 
 def _turn_to(image: Image.Image, path: Path, index: int | None) -> None:
     if index is None:
         return
     page = choose_slice(path, index, _pages(image, path))
-    try:
+    with _decoding(path):
         image.seek(page)
-    except _DECODER_ERRORS as error:
-        raise _undecodable(path, error) from error
 
 
 def _check_file(path: Path) -> None:
@@ -334,6 +329,15 @@ def _check_file(path: Path) -> None:
         raise ImageError(f"{path}: not a regular file", path)
 
 
+@contextmanager
+def _decoding(path: Path | None) -> Iterator[None]:
+    """Turn what decoders raise into an ImageError that names the file."""
+    try:
+        yield
+    except _DECODER_ERRORS as error:
+        raise _undecodable(path, error) from error
+
+
 def _undecodable(path: Path | None, error: BaseException) -> ImageError:
     name = f"{path}: " if path else ""
     if isinstance(error, PermissionError):
@@ -344,15 +348,12 @@ def _undecodable(path: Path | None, error: BaseException) -> ImageError:
 def _finish(image: Image.Image, path: Path | None, max_pixels: int, window: Window) -> Image.Image:
     """Check the size from the header, decode, and convert to "L" or "RGB"."""
     check_size(path, *image.size, max_pixels)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _decoding(path):
         warnings.simplefilter("ignore")  # of odd tags
-        try:
-            image.load()
-            image = _upright(image)
-            if image.mode not in _DEEP_MODES:
-                image = _eight_bit(image)
-        except _DECODER_ERRORS as error:
-            raise _undecodable(path, error) from error
+        image.load()
+        image = _upright(image)
+        if image.mode not in _DEEP_MODES:
+            image = _eight_bit(image)
     if image.mode in _DEEP_MODES or (image.mode == "L" and window != "auto"):
         return _shown(Plane(np.asarray(image)), window, path)
     check_shown(np.asarray(image), False, path)

@@ -116,16 +116,9 @@ def inter_anomaly_loss(
     margin: float = 0.0,
     image_text_weight: float = 1.0,
 ) -> Tensor:
-    """Eq. 3 plus Eq. 4 (Eq. 5); arguments as in :func:`anchor_loss`.
+    """Eq. 3, times ``image_text_weight`` (the paper has 1), plus Eq. 4 (Eq. 5).
 
-    Args:
-        image_features: unit-length image embeddings, shape ``(n, D)``.
-        text_features: unit-length sign embeddings, shape ``(S, D)``.
-        category: index of each sign's category, shape ``(S,)``, int64.
-        anchor: unit-length embedding of the normal text, shape ``(D,)``.
-        labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
-        margin: the margin of Eq. 4's hinges; the paper has none.
-        image_text_weight: weight of Eq. 3; the paper has 1.
+    The other arguments, the scalar and the errors are those of :func:`anchor_loss`.
     """
     arguments = (image_features, text_features, category, anchor, labels)
     return image_text_weight * image_text_loss(*arguments) + anchor_loss(*arguments, margin=margin)

@@ -125,20 +125,10 @@ def binary_predictions(
     """Find a category where its kept signs lie nearer than the anchor (Eq. 8).
 
     As printed, the SMALLEST cosine over the kept signs must exceed the cosine to the anchor.
-
-    Args:
-        image_features: unit-length image embeddings, shape ``(n, D)``.
-        text_features: unit-length sign embeddings, shape ``(S, D)``.
-        category: index of each sign's category, shape ``(S,)``, int64.
-        keep: signs that selection kept, boolean, shape ``(S,)``.
-        anchor: unit-length embedding of the normal text, shape ``(D,)``.
-        pooling: ``"min"`` as printed, or ``"mean"``.
+    Arguments and errors are those of :func:`decision_margins`.
 
     Returns:
         Boolean, shape ``(n, K)``.
-
-    Raises:
-        ValueError: if shapes disagree or a category keeps no sign.
     """
     margins = decision_margins(image_features, text_features, category, keep, anchor, pooling)
     return margins > 0

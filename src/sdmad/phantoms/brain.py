@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 import numpy as np
 
 from sdmad.phantoms.base import Category, Image, Mask, Modality
-from sdmad.phantoms.brain_anatomy import SEQUENCES, Scene, changed, draw_tissue
+from sdmad.phantoms.brain_anatomy import SEQUENCES, Scene, Section, changed, draw_tissue
 from sdmad.phantoms.brain_axial import axial
 from sdmad.phantoms.brain_planes import coronal, sagittal
 from sdmad.phantoms.brain_signs import PAINTERS
@@ -130,8 +130,7 @@ def build(seed: int, size: int, view: str, signs: Collection[str], shift: float 
     rng = stream(seed, 0)
     level = _level(rng, view, signs)
     sequence = _sequence(rng, signs)
-    tissue = draw_tissue(rng, sequence)
-    scene = _VIEWS[view](rng, size, tissue, sequence, level, shift)
+    scene = _VIEWS[view](rng, Section(size, draw_tissue(rng, sequence), sequence, level, shift))
     low, high = scene.span
     for _ in range(6):
         scene.site = float(rng.uniform(low, high))

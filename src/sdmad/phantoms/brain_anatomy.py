@@ -364,27 +364,37 @@ def _draw_folds(rng: np.random.Generator, across: Field, down: Field) -> Image:
     return pattern.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
 
 
-def start(
-    rng: np.random.Generator,
-    size: int,
-    tissue: dict[str, float],
-    sequence: str,
-    level: str,
-    shift: float,
-    frame: tuple[float, float, float, float, float],
-) -> Scene:
-    """Lay out the head: coordinates, contour, folds, and the layers outside the brain.
+@dataclass(frozen=True)
+class Section:
+    """What is settled of a slice before it is drawn.
 
-    Args:
-        rng: source of the draw.
+    Attributes:
         size: side of the picture in pixels.
         tissue: intensity by tissue.
         sequence: name of the sequence.
         level: name of the slice level.
         shift: displacement of the midline in head units; 0 without the sign.
+    """
+
+    size: int
+    tissue: dict[str, float]
+    sequence: str
+    level: str
+    shift: float
+
+
+def start(
+    rng: np.random.Generator, section: Section, frame: tuple[float, float, float, float, float]
+) -> Scene:
+    """Lay out the head: coordinates, contour, folds, and the layers outside the brain.
+
+    Args:
+        rng: source of the draw.
+        section: what is settled of the slice.
         frame: row and column of the centre, half height, ratio of width to height, tilt.
     """
     cy, cx, half, narrow, tilt = frame
+    size, shift = section.size, section.shift
     axis = grid(size)[1][:1]
     u0, v0 = (axis - cx) / half, (axis.T - cy) / half
     wobble = np.float32(0.011) * cut(rng, size, 5)
@@ -401,11 +411,11 @@ def start(
     scalp = 1 - rng.uniform(0.035, 0.1)
     inner = scalp - rng.uniform(0.055, 0.1)
     scene = Scene(
-        size=size, centre=(cy, cx), half=half, tissue=tissue, sequence=sequence, level=level,
+        **vars(section), centre=(cy, cx), half=half,
         image=np.empty((0, 0), np.float32), u=u0 + np.float32(0.02) * cut(rng, size, 4),
         v=v0 + np.float32(0.02) * cut(rng, size, 5), radius=radius, folds=folds, narrow=narrow,
         egg=egg, scalp=scalp, inner=inner, surface=inner - rng.uniform(0.012, 0.035),
-        sulcus=float(rng.uniform(0.25, 0.7)), shift=shift, site=0.0,
+        sulcus=float(rng.uniform(0.25, 0.7)), site=0.0,
     )  # fmt: skip
     scene.image = layers(scene, radius + 0.4 * wobble)
     bend = rng.uniform(-0.015, 0.015) * (1 - v0 * v0)

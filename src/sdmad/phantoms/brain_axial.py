@@ -7,6 +7,7 @@ import numpy as np
 from sdmad.phantoms.brain_anatomy import (
     Points,
     Scene,
+    Section,
     chain,
     cortex,
     fill,
@@ -75,24 +76,17 @@ def sylvian(scene: Scene, rng: np.random.Generator) -> None:
         scene.white[window] *= 1 - ramp(distance - 0.04, 0.02)
 
 
-def axial(
-    rng: np.random.Generator,
-    size: int,
-    tissue: dict[str, float],
-    sequence: str,
-    level: str,
-    shift: float,
-) -> Scene:
+def axial(rng: np.random.Generator, section: Section) -> Scene:
     """A transverse slice, from the posterior fossa up to above the ventricles."""
     half = rng.uniform(0.72, 0.99)
     narrow = rng.uniform(0.74, 0.88)
     frame = (rng.uniform(-0.03, 0.03), rng.uniform(-0.05, 0.05), half, narrow, 0.0)
-    scene = start(rng, size, tissue, sequence, level, shift, frame)
-    if level == "fossa":
+    scene = start(rng, section, frame)
+    if section.level == "fossa":
         _axial_fossa(scene, rng)
         return scene
     gap = np.abs(scene.middle)
-    if level == "semiovale":
+    if section.level == "semiovale":
         scene.sulcus -= 0.1
         cortex(scene, gap * 1.1)
         falx_and_fissure(scene, rng, 0.0, 0.0)
@@ -101,7 +95,7 @@ def axial(
         hidden = np.clip(np.minimum(scene.v + ends[0], ends[1] - scene.v) * 4, 0, None)
         cortex(scene, gap * 1.2 + hidden)
         falx_and_fissure(scene, rng, -ends[0], ends[1])
-        (_axial_ganglia if level == "ganglia" else _axial_bodies)(scene, rng)
+        (_axial_ganglia if section.level == "ganglia" else _axial_bodies)(scene, rng)
     sinus(scene, rng, np.pi)
     if rng.random() < 0.6:
         sinus(scene, rng, 0.0)

@@ -10,6 +10,7 @@ from sdmad.phantoms.base import Image, grid
 from sdmad.phantoms.brain_anatomy import (
     Points,
     Scene,
+    Section,
     Window,
     capsules,
     chain,
@@ -32,20 +33,13 @@ from sdmad.phantoms.brain_axial import (
 )
 
 
-def sagittal(
-    rng: np.random.Generator,
-    size: int,
-    tissue: dict[str, float],
-    sequence: str,
-    level: str,
-    shift: float,
-) -> Scene:
+def sagittal(rng: np.random.Generator, section: Section) -> Scene:
     """A slice seen from the side: in the midline, or through one hemisphere."""
     half = rng.uniform(0.58, 0.74)
     narrow = rng.uniform(1.15, 1.28)
     cx, cy = rng.uniform(0.0, 0.1), -1 + half + rng.uniform(0.02, 0.14)
     frame = (cy, cx, half, narrow, rng.uniform(0.0, 0.12))
-    scene = start(rng, size, tissue, sequence, level, shift, frame)
+    scene = start(rng, section, frame)
     t = scene.tissue
     scene.fold = scene.u
     tent = rng.uniform(0.2, 0.3)
@@ -57,7 +51,7 @@ def sagittal(
     scene.paint(lower, fossa * ramp(scene.radius[lower] - scene.surface, 0.02), t["csf"])
     _below(scene, rng, lower, floor, _profile(scene, rng, lower[0]), mirrored=False)
     _face(scene, rng)
-    if level == "midline":
+    if section.level == "midline":
         _sagittal_midline(scene, rng)
     else:
         _sagittal_lateral(scene, rng)
@@ -214,22 +208,15 @@ def _sagittal_lateral(scene: Scene, rng: np.random.Generator) -> None:
     fill(scene, oval(scene, (-0.96, 0.45), (0.12, 0.12)), globe)
 
 
-def coronal(
-    rng: np.random.Generator,
-    size: int,
-    tissue: dict[str, float],
-    sequence: str,
-    level: str,
-    shift: float,
-) -> Scene:
+def coronal(rng: np.random.Generator, section: Section) -> Scene:
     """A frontal slice, through the thalami or further back through the cerebellum."""
     half = rng.uniform(0.64, 0.82)
     narrow = rng.uniform(0.86, 1.0)
     cy = -1 + half + rng.uniform(0.02, 0.14)
     frame = (cy, rng.uniform(-0.05, 0.05), half, narrow, 0.0)
-    scene = start(rng, size, tissue, sequence, level, shift, frame)
+    scene = start(rng, section, frame)
     gap = np.abs(scene.middle)
-    floor = rng.uniform(0.5, 0.62) if level == "middle" else rng.uniform(0.72, 0.8)
+    floor = rng.uniform(0.5, 0.62) if section.level == "middle" else rng.uniform(0.72, 0.8)
     hidden = ((scene.v + 0.28) * 4).clip(0, None)
     cortex(scene, np.minimum(gap * 1.2 + hidden, floor - scene.v - 0.12 * unit(1 - 3 * gap)))
     lower = scene.window(-9, 9, 0.2, 9)
@@ -239,7 +226,7 @@ def coronal(
     neck *= unit((scene.v[lower] - 0.3) * 10)
     _below(scene, rng, lower, np.full_like(neck, floor + 0.02), neck, mirrored=True)
     falx_and_fissure(scene, rng, -0.3, 9.0)
-    (_coronal_middle if level == "middle" else _coronal_posterior)(scene, rng, floor)
+    (_coronal_middle if section.level == "middle" else _coronal_posterior)(scene, rng, floor)
     scene.span = (-0.5 * np.pi, 0.5 * np.pi)
     sinus(scene, rng, 0.0)
     vessels(scene, rng, int(rng.integers(0, 4)))

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from sdmad.data.csvfile import read_csv
-from sdmad.data.sets.base import DataSet, Mask
-from sdmad.data.table import LabelTable, read_label_table
+from sdmad.data.sets.base import Mask
+from sdmad.data.sets.table_data import TableData
 from sdmad.output import output_directory, write_csv
 from sdmad.phantoms.base import Modality
 from sdmad.phantoms.cases import Case, draw_cases
@@ -83,8 +83,8 @@ def _share(patient: int) -> float:
     return float(np.random.default_rng([patient, 20261]).random())
 
 
-class PhantomData(DataSet):
-    """What :func:`write_phantoms` wrote.
+class PhantomData(TableData):
+    """What :func:`write_phantoms` wrote; a phantom's masks are exact.
 
     Args:
         root: the folder with ``labels.csv``, ``images/`` and ``masks/``.
@@ -95,13 +95,8 @@ class PhantomData(DataSet):
     """
 
     def __init__(self, root: str | os.PathLike[str], modality: Modality) -> None:
-        super().__init__(root)
+        super().__init__(root, tuple(modality.categories))
         self.name, self.modality = f"phantom-{modality.name}", modality
-
-    @property
-    def has_masks(self) -> bool:
-        """True: a phantom's masks are exact."""
-        return True
 
     @cached_property
     def signs(self) -> tuple[tuple[str, ...], ...]:
@@ -124,13 +119,3 @@ class PhantomData(DataSet):
                 return np.zeros((picture.height, picture.width), dtype=np.bool_)
         with Image.open(path) as mask:
             return np.asarray(mask.convert("L")) > 0
-
-    def _mask(self, row: int) -> Mask | None:
-        with Image.open(self.table.files[row]) as picture:
-            whole = np.zeros((picture.height, picture.width), dtype=np.bool_)
-        for sign in self.signs[row]:
-            whole |= self.sign_mask(row, sign)
-        return whole
-
-    def _read(self) -> LabelTable:
-        return read_label_table(Path(self.root) / "labels.csv", tuple(self.modality.categories))

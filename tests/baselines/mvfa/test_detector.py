@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from sdmad.baselines.components.anomaly import Lesson
 from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower
-from sdmad.baselines.mvfa.detector import MVFA, TEMPLATES, MVFASettings, mix_over_set
+from sdmad.baselines.mvfa.detector import MVFA, TEMPLATES, MVFASettings
 from sdmad.baselines.mvfa.memory import Range
 from sdmad.baselines.registry import Build, load_system
 from sdmad.errors import InputError
@@ -255,9 +255,7 @@ def test_published_flaws_are_announced(tiny_backbone, pixels):
     assert flawed.published
 
 
-def test_the_authors_mix_stretches_over_the_set():
-    memory, text = torch.tensor([1.0, 2.0, 5.0]), torch.tensor([10.0, 30.0, 20.0])
-    assert mix_over_set(memory, text).tolist() == pytest.approx([0.0, 0.625, 0.75])
+def test_a_range_of_one_value_gives_nothing():
     assert Range(1.0, 1.0)(torch.tensor([1.0])).tolist() == [0.0]
 
 

@@ -82,25 +82,8 @@ SEARCHED = MVFASettings(scale=25.0, learning_rate=3e-4, epochs=15)
 FLAWS = (
     "a second sigmoid on the probability, the exact GELU, pixels without mean and deviation. Its "
     "min-max over the test set and its best epoch on the test set are not offered, since a score "
-    "would depend on other images; mix_over_set does the former on arrays"
+    "would depend on other images"
 )
-
-
-def mix_over_set(memory: Tensor, text: Tensor, memory_weight: float = 0.5) -> Tensor:
-    """The authors' final scores: both parts stretched to [0, 1] over the set at hand, then mixed.
-
-    Such a score depends on the other images of the set; :class:`MVFA` never uses it.
-
-    >>> mix_over_set(torch.tensor([1.0, 3.0]), torch.tensor([5.0, 4.0])).tolist()
-    [0.5, 0.5]
-
-    Args:
-        memory: distances to the memory, of any shape.
-        text: the text's probabilities, of the same shape.
-        memory_weight: of the former.
-    """
-    stretched = Range.of(memory)(memory), Range.of(text)(text)
-    return memory_weight * stretched[0] + (1 - memory_weight) * stretched[1]
 
 
 @dataclass(frozen=True)
