@@ -10,10 +10,11 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.draw_tables import differences, summary
 from sdmad.backbones import load_backbone
 from sdmad.data.sets.table_data import TableData
 from sdmad.output import write_text
-from sdmad.reporting.draw_tables import category_table, counted, differences, summary
+from sdmad.reporting.draw_tables import category_table, counted
 from sdmad.signs import SignBank
 from sdmad.studies.draw import PAPER_SYSTEMS, draws_of, variants_of
 from sdmad.studies.engine import Engine

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.draw_tables import differences, summary
 from benchmarks.results_tables import (
     CATEGORIES,
     DIFFERENCES,
@@ -35,9 +36,7 @@ from sdmad.reporting.draw_tables import (
     category_means,
     category_table,
     counted,
-    differences,
     shown_name,
-    summary,
     trivial_draws,
 )
 from sdmad.signs import SignBank

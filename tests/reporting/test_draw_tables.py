@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.draw_tables import differences, summary
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.labelled_scores import labelled_scores
-from sdmad.reporting.draw_tables import category_table, cell, differences, summary, trivial_draws
+from sdmad.reporting.draw_tables import category_table, cell, trivial_draws
 
 
 @pytest.fixture

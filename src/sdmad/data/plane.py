@@ -73,20 +73,19 @@ def check_size(path: Path | None, width: int, height: int, max_pixels: int) -> N
         )
 
 
-def choose_slice(path: Path, index: int | None, count: int, default: int | None = None) -> int:
-    """The slice that is meant: the one asked for, else the middle one.
+def choose_slice(path: Path, index: int | None, count: int) -> int:
+    """The slice that is meant: the one asked for, else the middle one, ``count // 2``.
 
     Args:
         path: the file, for the error.
         index: the slice asked for, from 0.
         count: how many slices there are.
-        default: the slice where none is asked for; None for the middle, ``count // 2``.
 
     Raises:
         ImageError: if there is no such slice.
     """
     if index is None:
-        return count // 2 if default is None else default
+        return count // 2
     if index >= count:
         kept = "holds one picture" if count == 1 else f"holds {count} slices, 0 to {count - 1}"
         raise ImageError(f"{path}: {kept}; there is no slice {index}", path)

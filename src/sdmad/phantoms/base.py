@@ -85,11 +85,6 @@ def grid(size: int) -> tuple[Image, Image]:
     return y, x
 
 
-def soft(distance: Image, width: float) -> Image:
-    """Turn a signed distance (negative inside) into a coverage in [0, 1] with a soft edge."""
-    return np.clip(0.5 - distance / (2 * width), 0, 1).astype(np.float32)
-
-
 @lru_cache(maxsize=64)
 def _interpolation(cells: int, size: int) -> Any:
     position = np.linspace(0, cells, size, dtype=np.float32)

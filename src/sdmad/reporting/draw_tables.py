@@ -7,16 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from sdmad.baselines.registry import SYSTEMS
-from sdmad.evaluation.intervals import (
-    DrawSummary,
-    PairedDifference,
-    paired_difference,
-    summarise_draws,
-)
+from sdmad.evaluation.intervals import DrawSummary, PairedDifference
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.trivial import trivial_predictor
-from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.table import MISSING, Table
 
 METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
@@ -53,33 +47,6 @@ def difference_cell(gap: PairedDifference) -> str:
     if np.isnan(gap.low):
         return text
     return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
-
-
-def summary(
-    title: str, draws: Mapping[str, Sequence[LabelledScores]], caption: str, resamples: int = 500
-) -> Table:
-    """One row a system: mean ± deviation over the draws, interval over draws and patients."""
-    first = next(iter(draws.values()))
-    everything = {TRIVIAL[name]: trivial_draws(first, name) for name in TRIVIAL}
-    everything |= {shown_name(name): list(scored) for name, scored in draws.items()}
-    rows = []
-    for name, scored in everything.items():
-        found = summarise_draws(list(scored), resamples)
-        rows.append((name, *(cell(found[metric]) for metric in METRICS)))
-    return Table(title, ("System", *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), caption)
-
-
-def differences(
-    title: str, draws: Mapping[str, Sequence[LabelledScores]], system: str, resamples: int = 500
-) -> Table:
-    """Paired differences of one system against each other one."""
-    rows = []
-    for name, scored in draws.items():
-        if name != system:
-            found = paired_difference(list(draws[system]), list(scored), resamples)
-            cells = [difference_cell(found[m]) for m in METRICS]
-            rows.append((f"minus {title_of(name)}", *cells))
-    return Table(title, (title_of(system), *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), "")
 
 
 def category_means(
