@@ -30,6 +30,7 @@ def test_every_table_is_written(monkeypatch, tmp_path):
         monkeypatch.setattr(study, name, partial(getattr(study, name), resamples=5))
     monkeypatch.setattr(study, "MODALITIES", ("oct",))
     rng, found, bank = np.random.default_rng(0), {}, SignBank.load("oct")
+    (tmp_path / "labels.csv").touch()
     material = Material(PhantomData(tmp_path, load_modality("oct")), bank)
     for kind in ("clean", "noisy"):
         for shots in study.SHOTS:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sdmad.backbones.base import Backbone, check_sentences, token_counts, token_ids
 from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
-from sdmad.backbones.files import check_files, weight_files
+from sdmad.backbones.files import check_files, check_room, weight_files
 from sdmad.backbones.known import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -83,29 +83,20 @@ class CLIPBackbone(Backbone):
         return token_counts(self._tokenizer, sentences)
 
 
-def load_clip(
-    name: str,
-    image_size: int | None = None,
-    *,
-    activation: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> CLIPBackbone:
+def load_clip(name: str, image_size: int | None = None, **overrides: Any) -> CLIPBackbone:
     """Load a ``transformers`` CLIP checkpoint, in float32, on the CPU.
 
     Args:
         name: the local folder.
         image_size: side of the input in pixels; the checkpoint's own when not given. The paper
             runs ViT-L/14, trained at 224, at 240.
-        activation: of both towers; see :mod:`sdmad.backbones.known`.
-        mean: of the three channels.
-        std: of the three channels.
+        **overrides: activation, mean and std, as :class:`~sdmad.backbones.known.Overrides`.
 
     Raises:
         ModelError: if files are missing or unreadable, are pickled, do not fit together, or
             contradict what is known of them or stated here.
     """
-    folder, overrides = Path(name), Overrides(activation, mean, std)
+    folder, stated = Path(name), Overrides(**overrides)
     check_files(folder, TOKENIZERS)
     config = read_configuration(folder)
     image, text = _empty_towers(config)
@@ -114,10 +105,10 @@ def load_clip(
     known = recognise(folder, config.started_from, weights_hash)
     own = (config.image.activation, config.text.activation)
     try:
-        runs = settle_activation(own, known, overrides)
+        runs = settle_activation(own, known, stated)
         size = input_size(config.patch, config.image_size, image_size)
         openai = (OPENAI_MEAN, OPENAI_STD)
-        preprocessing = read_preprocessing(folder, size, openai, known, overrides)
+        preprocessing = read_preprocessing(folder, size, openai, known, stated)
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
     fill_tower(image, tensors, function(runs[0]))
@@ -148,16 +139,11 @@ def _read_weights(
     wanted = _shapes(image) | _shapes(text) | {TEMPERATURE: ()}
     files = weight_files(folder)
     count = sum(torch.Size(shape).numel() for shape in wanted.values())
-    size = sum(path.stat().st_size for path in files)
     found: dict[str, Tensor] = {}
     unexpected = []
     for path in files:
         with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt") as stored:
-            if count > size:
-                raise ModelError(
-                    f"{folder / 'config.json'} asks for {count:,} weights, but the weight files "
-                    f"have {size:,} bytes in all; they are truncated or do not belong together"
-                )
+            check_room(folder, count, files)
             names = list(stored.keys())
             for name in names:
                 if name in wanted:

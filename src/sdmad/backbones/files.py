@@ -129,6 +129,20 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted({str(name) for name in shards.values()})]
 
 
+def check_room(folder: Path, weights: int, files: Sequence[Path]) -> None:
+    """Refuse a configuration that asks for more weights than its files have bytes.
+
+    Raises:
+        ModelError: if it does.
+    """
+    size = sum(path.stat().st_size for path in files)
+    if weights > size:
+        raise ModelError(
+            f"{folder / 'config.json'} asks for {weights:,} weights, but the weight files have "
+            f"{size:,} bytes in all; they are truncated or do not belong together"
+        )
+
+
 def refuse_file(path: Path) -> ModelError:
     """Why a single file is no backbone, and what to give instead; nothing is unpickled."""
     if path.suffix == ".safetensors":

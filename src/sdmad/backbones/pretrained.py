@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.utils import logging as transformers_logging
 
-from sdmad.backbones.files import read_json, weight_files
+from sdmad.backbones.files import check_room, read_json, weight_files
 from sdmad.backbones.known import (
     Channels,
     Overrides,
@@ -135,12 +135,7 @@ def _check_extent(folder: Path, model_class: type[PreTrainedModel], config: Any)
             pass
     with torch.device("meta"):
         count = sum(p.numel() for p in model_class(config).parameters())
-    size = sum(path.stat().st_size for path in files)
-    if count > size:
-        raise ModelError(
-            f"{folder / 'config.json'} asks for {count:,} weights, but the weight files have "
-            f"{size:,} bytes in all; they are truncated or do not belong together"
-        )
+    check_room(folder, count, files)
 
 
 def _apply_activation(model: Any, known: Recognised | None, overrides: Overrides) -> str:

@@ -131,14 +131,7 @@ class SiglipBackbone(Backbone):
         return token_counts(self._tokenizer, [self._clean(sentence) for sentence in sentences])
 
 
-def load_siglip(
-    name: str,
-    image_size: int | None = None,
-    *,
-    activation: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> SiglipBackbone:
+def load_siglip(name: str, image_size: int | None = None, **overrides: Any) -> SiglipBackbone:
     """Load a ``transformers`` SigLIP or SigLIP 2 checkpoint, in float32, on the CPU.
 
     SigLIP 2 at one resolution has ``model_type`` "siglip", its NaFlex variant "siglip2"; the latter
@@ -147,20 +140,17 @@ def load_siglip(
     Args:
         name: the local folder.
         image_size: side of the input in pixels; the checkpoint's own when not given.
-        activation: of both towers; see :mod:`sdmad.backbones.known`.
-        mean: of the three channels.
-        std: of the three channels.
+        **overrides: activation, mean and std, as :class:`~sdmad.backbones.known.Overrides`.
 
     Raises:
         ModelError: if files are missing or unreadable, are pickled, do not fit together, or
             contradict what is known of them or stated here.
     """
-    folder = Path(name)
-    overrides = Overrides(activation, mean, std)
+    folder, stated = Path(name), Overrides(**overrides)
     check_files(folder, TOKENIZERS)
     naflex = read_json(folder / "config.json").get("model_type") == "siglip2"
     model_class = Siglip2Model if naflex else SiglipModel
-    read = read_pretrained(folder, model_class, (HALVES, HALVES), image_size, overrides)
+    read = read_pretrained(folder, model_class, (HALVES, HALVES), image_size, stated)
     try:
         _check_model(read.model.config)
         tokenizer, plain = _read_tokenizer(folder)

@@ -47,7 +47,7 @@ class LabelTable:
     normal: NDArray[np.bool_]
     patients: tuple[str, ...] | None
     splits: tuple[str, ...] | None
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)

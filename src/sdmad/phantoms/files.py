@@ -91,7 +91,7 @@ class PhantomData(TableData):
         modality: whose phantoms they are.
 
     Raises:
-        InputError: if there is no such folder.
+        InputError: if there is no such folder, or no table in it.
     """
 
     def __init__(self, root: str | os.PathLike[str], modality: Modality) -> None:

@@ -211,7 +211,6 @@ class SplitFolders(DataSet):
             normal=~abnormal,
             patients=self._patients(files),
             splits=tuple(split for split, _ in marks),
-            notes=(),
         )
 
     def _patients(self, files: Sequence[Path]) -> tuple[str, ...] | None:

@@ -64,7 +64,6 @@ class OCT17(DataSet):
                 oct_patient(file, name) for file, name in zip(files, classes, strict=True)
             ),
             splits=tuple(splits),
-            notes=(),
         )
 
     def _top(self) -> Path:
