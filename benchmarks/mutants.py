@@ -221,9 +221,11 @@ def tests_of(path: Path, wide: bool) -> list[str]:
             own.append(test)
         else:
             (naming if dotted in test.read_text() else others).append(test)
+    if wide or not own + naming:
+        naming += others
     if wide:
         elsewhere = [p for p in sorted(tests.rglob("test_*.py")) if p.parent.name != room]
-        naming += others + [p for p in elsewhere if dotted in p.read_text()]
+        naming += [p for p in elsewhere if dotted in p.read_text()]
     return [str(path), *map(str, own + naming)]
 
 
@@ -254,6 +256,10 @@ def killer(name: str, path: Path, tree: ast.Module, tests: list[str], limit: int
             os.dup2(nowhere.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
         sys.meta_path.insert(0, Mutated(name, path, tree))
+        try:  # before pytest, which would load a file that it is given by a loader of its own
+            importlib.import_module(name)
+        except Exception:
+            os._exit(1)
         pytest = importlib.import_module("pytest")
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]
         os._exit(int(pytest.main(options, plugins=[KillersFirst(KILLS, tell)])))
@@ -263,10 +269,10 @@ def killer(name: str, path: Path, tree: ast.Module, tests: list[str], limit: int
         os.killpg(pid, signal.SIGKILL)
     with os.fdopen(told) as stream:
         failed = stream.readline().strip()
-    if status == 0:
+    if os.waitstatus_to_exitcode(status) in (0, 5):  # 5: there is no test at all
         return None
     KILLS[failed] += bool(failed)
-    return failed or ("no end" if os.WIFSIGNALED(status) else "no collection")
+    return failed or ("no end" if os.WIFSIGNALED(status) else "no import")
 
 
 def _warm(modules: list[tuple[str, Path]]) -> None:

@@ -95,6 +95,8 @@ def test_a_finding_lies_above_its_threshold():
     scored = judged(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
     np.testing.assert_allclose(scored.scores, [[1.0, 0.6], [1.0, 0.8]], atol=1e-6)
     assert scored.decisions.tolist() == [[False, True], [False, True]]
+    with pytest.raises(InputError, match="call fit_thresholds"):
+        head(decision="fpr:0.1")(torch.eye(2))
 
 
 def test_a_rate_needs_as_many_images_as_tell_it():
