@@ -308,6 +308,21 @@ def test_intervals_over_draws_and_over_cases_are_told_apart():
     assert one.cases == (1.0, 1.0)
 
 
+def test_an_interval_over_draws_is_students():
+    # Hamming scores .5, .625 and .75 on eight images: mean .625, deviation .125; two degrees of
+    # freedom: 4.302653 * .125 / sqrt(3) = .310517 either way.
+    labels = np.array([[1.0], [0.0]] * 4)
+    draws = []
+    for wrong in (4, 3, 2):
+        calls = labels.copy()
+        calls[:wrong] = 1 - calls[:wrong]
+        normal = labels[:, 0] == 0
+        draws.append(labelled_scores(labels, labels, calls, labels[:, 0], normal, range(8)))
+    found = summarise_draws(draws, 20)["hamming_score"]
+    assert found.deviation == pytest.approx(0.125)
+    assert found.draws == pytest.approx((0.625 - 0.310517, 0.625 + 0.310517), abs=1e-6)
+
+
 def test_categories_are_summarised_as_their_mean_is():
     rng = np.random.default_rng(0)
     labels = np.tile([[1.0, 0.0], [0.0, 1.0]], (10, 1))
