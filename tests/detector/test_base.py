@@ -1,8 +1,11 @@
 """Images in batches, maps of their own size, and what may hold images."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sdmad.detector.base import BATCH_SIZE, as_image_list, check_labels, resize_map
 from sdmad.errors import InputError
@@ -47,6 +50,12 @@ def test_an_array_of_images_is_a_list_of_them():
     assert [image.shape for image in as_image_list(grey)] == [(8, 9)] * 5
     assert [image.shape for image in as_image_list(colour)] == [(8, 9, 3)] * 5
     assert as_image_list(np.array(["a.png", "b.png"])) == ["a.png", "b.png"]
+
+
+def test_a_single_image_is_no_list_of_images():
+    for single in ("a.png", Path("a.png"), Image.new("L", (8, 8)), np.zeros((8, 8))):
+        with pytest.raises(InputError, match="give a list of images"):
+            as_image_list(single)
 
 
 def test_a_wrong_label_is_told_by_its_place():

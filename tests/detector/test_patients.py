@@ -21,4 +21,5 @@ def test_an_empty_id_is_nobody_even_if_it_was_hashed():
     digest = hashlib.pbkdf2_hmac("sha256", b"", bytes.fromhex(salt), 2000).hex()
     assert PatientHashes(salt, (digest,)).contain([""]) == [False]
     assert PatientHashes.of(["", ""]).hashes == ()
+    assert PatientHashes.of([]).contain(["a", "b"]) == [False, False]
     assert len(PatientHashes.of([]).salt) == 32

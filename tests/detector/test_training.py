@@ -67,6 +67,16 @@ def test_every_image_is_seen_once_an_epoch(trained):
     torch.testing.assert_close(images(torch.tensor([7, 2])), images(slice(0, 12))[[7, 2]])
 
 
+def test_images_of_later_batches_keep_their_places(tiny_backbone, pictures):
+    pixels = tiny_backbone.preprocessing(pictures[0])
+    many = torch.cat([pixels, pixels.flip(0), pixels[:9]])  # 33: two whole batches and one more
+    tower, _ = build_adapters(tiny_backbone, SDMADConfig(), 0)
+    with torch.no_grad():
+        once = SupportImages(pixels, tiny_backbone, tower)(slice(0, 12))
+        found = SupportImages(many, tiny_backbone, tower)(slice(0, 33))
+    torch.testing.assert_close(found, torch.cat([once, once.flip(0), once[:9]]))
+
+
 def test_the_mean_cosine_is_between_different_signs():
     # cosines 0, .6 and .8
     signs = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
