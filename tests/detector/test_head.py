@@ -53,6 +53,8 @@ def test_signs_and_evidence_are_added_in_one_unit():
     np.testing.assert_allclose(scored.abnormality, [0.25], atol=1e-6)
     # The mean cosines lie .1 below and .2 above: -.2 + .25 and .4 - .3.
     assert scored.decisions.tolist() == [[True, True]]
+    unheard = head(evidence, pooling="max", decision="mean", evidence_weight=0)
+    np.testing.assert_allclose(unheard(torch.tensor([[0.6, 0.8]])).abnormality, [0.4], atol=1e-6)
 
 
 def test_the_weight_of_the_evidence_can_turn_a_decision():
