@@ -21,13 +21,17 @@ class AskedError(Exception):
 def loaders(monkeypatch):
     """Loaders that say what they were asked for."""
 
-    def call(module, function):
+    def asking(module, function):
         def loader(name, image_size=None, **overrides):
             raise AskedError(module, function, name, image_size, overrides)
 
-        return (lambda folder: True) if function.startswith("is_") else loader
+        return loader
 
-    monkeypatch.setattr(registry, "_call", call)
+    for module, function in (*registry.PREFIXES.values(), *registry.MODEL_TYPES.values()):
+        loader = asking(module, function)
+        monkeypatch.setattr(f"sdmad.backbones.{module}.{function}", loader)
+    for module, test, _ in registry.FOLDERS:
+        monkeypatch.setattr(f"sdmad.backbones.{module}.{test}", lambda folder: True)
 
 
 def asked(name, *arguments, **overrides):

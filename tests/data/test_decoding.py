@@ -1,5 +1,6 @@
 import itertools
 import os
+import subprocess
 import threading
 import warnings
 
@@ -99,20 +100,28 @@ def test_warnings_of_a_worker_are_given_here(tmp_path):
     assert {w.category for w in caught} == {IntensityWarning}
 
 
-def test_few_images_and_arrays_need_no_process(files, monkeypatch):
-    def refused(*_):
-        raise AssertionError("no worker is needed")
+@pytest.fixture
+def started(monkeypatch):
+    """An entry a process that was started."""
+    entries = []
+    true_start = subprocess.Popen.__init__
 
-    monkeypatch.setattr(decoding, "_Line", refused)
+    def start(self, *arguments, **settings):
+        entries.append(arguments)
+        true_start(self, *arguments, **settings)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", start)
+    return entries
+
+
+def test_few_images_and_arrays_need_no_process(files, started):
     assert len(list(decode_all(PLAIN, files))) == 12
     arrays = [np.zeros((20, 20, 3), np.uint8)] * (decoding.ENOUGH + 1)
     assert len(list(decode_all(PLAIN, arrays))) == len(arrays)
+    assert started == []
 
 
-def test_many_files_are_decoded_elsewhere(files, monkeypatch):
-    started = []
-    true_worker = decoding._Worker
-    monkeypatch.setattr(decoding, "_Worker", lambda p: started.append(1) or true_worker(p))
+def test_many_files_are_decoded_elsewhere(files, started):
     good = [files[i % 5] for i in range(decoding.ENOUGH)]
     assert len(list(decode_all(PLAIN, good))) == len(good)
     assert len(started) == min(decoding.MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))

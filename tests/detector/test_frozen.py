@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -66,7 +67,10 @@ def test_large_tokens_lie_in_a_mapped_file_without_a_name(monkeypatch, tmp_path)
     assert tokens.shape == (10, 100)
     assert tokens[3].sum() == 700
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))  # small ones need no file
     assert room_for((2, 2), torch.bfloat16, CPU).dtype == torch.bfloat16
+    with pytest.raises(FileNotFoundError):
+        room_for((10, 100), torch.float32, CPU)
 
 
 def test_a_fit_from_mapped_tokens_is_the_same_fit(monkeypatch, small_bank, tiny_clip, pictures):

@@ -27,3 +27,17 @@ def test_an_altered_model_is_refused(model_folder, tmp_path):
         read_model_signs(folder)
     with pytest.raises(ModelError, match="no model directory"):
         read_model_signs(tmp_path / "none")
+
+
+def test_files_that_do_not_fit_together_are_refused(model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("sdmad.detector.model_signs.verify", lambda folder: "")
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    bank = (folder / "bank.yaml").read_text()
+    assert "an open circle" in bank
+    fewer = [line for line in bank.splitlines() if "an open circle" not in line]
+    (folder / "bank.yaml").write_text("\n".join(fewer))
+    with pytest.raises(ModelError, match="5 signs, the tensors 6"):
+        read_model_signs(folder)
+    (folder / "adapters.safetensors").write_text("no tensors")
+    with pytest.raises(ModelError, match="do not fit together"):
+        read_model_signs(folder)

@@ -95,6 +95,18 @@ def test_a_system_does_not_differ_from_itself():
     assert (found.difference, found.variance, found.low, found.high) == (0, 0, 0, 0)
 
 
+def test_a_difference_is_cut_to_what_it_can_be():
+    # a beats every pair, b loses three of four: the shares of a less b are 1/2 and 1 on either
+    # side, of variance 1/8 each, so that of the difference is 1/8 and 1.96 times its root .693.
+    a, b = [4, 3, 2, 1], [2, 4, 5, 3]
+    found = delong_difference([1, 1, 0, 0], a, b)
+    assert (found.difference, found.variance) == (0.75, 0.125)
+    assert found.high == 1
+    assert found.low == pytest.approx(0.75 - 1.959964 * 0.125**0.5, abs=1e-6)
+    other = delong_difference([1, 1, 0, 0], b, a)
+    assert (other.low, other.high) == (-1, -found.low)
+
+
 def test_several_images_of_a_patient_give_no_interval():
     labels, a, b = random_case(2)
     truth = np.stack([labels, 1 - labels], axis=1)

@@ -17,7 +17,6 @@ from sdmad.evaluation.intervals import (
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, labelled_scores
 from sdmad.evaluation.resampling import (
     ResampledMetrics,
-    WeightedAUROC,
     patient_index,
     resample_weights,
 )
@@ -58,22 +57,6 @@ def naive_metrics(scored, patient, weights):
     }
 
 
-@pytest.mark.parametrize("prevalence", [0.05, 0.5, 0.95])
-@pytest.mark.parametrize("decimals", [0, 1, 9])
-def test_weighted_auroc_agrees_with_scikit_learn(prevalence, decimals):
-    rng = np.random.default_rng(3)
-    labels = (rng.random(400) < prevalence).astype(float)
-    scores = np.round(labels * 0.5 + rng.random(400), decimals)
-    patient = rng.integers(0, 120, 400)
-    weights = next(resample_weights(120, 20, rng))
-    result = WeightedAUROC(labels, scores, patient, 120)(weights)
-    for column in range(20):
-        drawn = weights[patient, column]
-        assert result[column] == pytest.approx(
-            roc_auc_score(labels, scores, sample_weight=drawn), abs=1e-9
-        )
-
-
 def test_every_resampled_auroc_agrees_with_scikit_learn():
     scored = make_scored(seed=11, images=160, prevalence=0.15)
     (patient,), patients = patient_index(scored.patients)
@@ -90,20 +73,6 @@ def test_every_resampled_auroc_agrees_with_scikit_learn():
             times = drawn[patient[known]].astype(int)
             rows = np.repeat(np.flatnonzero(known), times)  # each image as often as it was drawn
             assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-9)
-
-
-def test_weighted_auroc_by_hand():
-    # positives .8 (patient 0) and .5 (patient 1), negatives .5 (patient 2) and .2 (patient 3)
-    auroc = WeightedAUROC(
-        np.array([1.0, 1, 0, 0, NAN]),
-        np.array([0.8, 0.5, 0.5, 0.2, 0.9]),
-        np.array([0, 1, 2, 3, 3]),
-        4,
-    )
-    # once each: 3.5 of 4; patient 1 twice and patient 2 twice: .5 * 4 of 4 pairs;
-    # patient 0 left out and 1 drawn once: fewer than two positives
-    weights = np.array([[1, 1, 1, 1], [0, 2, 2, 0], [0, 1, 2, 1]], dtype=float).T
-    np.testing.assert_allclose(auroc(weights), [3.5 / 4, 0.5, NAN])
 
 
 def test_one_weight_each_gives_the_plain_metrics():
@@ -145,15 +114,6 @@ def test_category_intervals_agree_with_a_naive_loop():
     np.testing.assert_allclose(
         result.category_auroc[1], np.percentile(loop, [2.5, 97.5]), atol=1e-12
     )
-
-
-def test_weights_draw_as_many_patients_as_there_are():
-    chunks = list(resample_weights(7, 150, np.random.default_rng(0)))
-    weights = np.concatenate(chunks, axis=1)
-    assert weights.shape == (7, 150)
-    assert len(chunks) > 1
-    np.testing.assert_array_equal(weights.sum(axis=0), 7)
-    assert weights.mean(axis=1) == pytest.approx(np.ones(7), abs=0.3)
 
 
 def test_only_an_evaluation_reports_its_progress(monkeypatch):
@@ -306,6 +266,21 @@ def test_intervals_over_draws_and_over_cases_are_told_apart():
     one = summarise_draws(draws[:1], 50)["hamming_score"]
     assert np.isnan(one.draws).all()
     assert one.cases == (1.0, 1.0)
+
+
+def test_an_interval_over_draws_is_students():
+    # Hamming scores .5, .625 and .75 on eight images: mean .625, deviation .125; two degrees of
+    # freedom: 4.302653 * .125 / sqrt(3) = .310517 either way.
+    labels = np.array([[1.0], [0.0]] * 4)
+    draws = []
+    for wrong in (4, 3, 2):
+        calls = labels.copy()
+        calls[:wrong] = 1 - calls[:wrong]
+        normal = labels[:, 0] == 0
+        draws.append(labelled_scores(labels, labels, calls, labels[:, 0], normal, range(8)))
+    found = summarise_draws(draws, 20)["hamming_score"]
+    assert found.deviation == pytest.approx(0.125)
+    assert found.draws == pytest.approx((0.625 - 0.310517, 0.625 + 0.310517), abs=1e-6)
 
 
 def test_categories_are_summarised_as_their_mean_is():

@@ -72,6 +72,14 @@ def test_intervals_agree_with_a_naive_loop():
         assert np.isnan(found[name].deviation)
 
 
+def test_a_patient_takes_a_row_of_bounded_length():
+    pixels = by_patient(draw_patients(4), 3.0)  # 8000 pixels of distinct scores
+    steps = pixels.normal.shape[1]
+    assert 512 < steps <= 1024
+    assert pixels.abnormal.shape == (4, steps, 2)
+    assert pixels.normal.sum() + pixels.abnormal[:, :, 0].sum() == 6 * SIZE**2
+
+
 def test_draws_and_patients_are_resampled_together():
     draws = [draw_patients(9, seed) for seed in (1, 2)]
     found = summarise_pixels([by_patient(draw, 3.0) for draw in draws], 30, seed=5)

@@ -121,6 +121,20 @@ def test_a_million_pixels_are_thinned_and_right_to_a_ten_thousandth():
     assert pixels.auroc() == pytest.approx(exact_auroc(scores, masks), abs=1e-5)
 
 
+def test_the_bound_is_the_share_that_may_be_misplaced():
+    # 32 normal values in 8 entries: at most 5 are moved (see test_quantiles); 4 abnormal fit.
+    scores = np.append(np.arange(32.0), [40, 41, 42, 43])[None]
+    pixels = PixelScores(capacity=8).add(scores, scores >= 40)
+    assert pixels.error(1) == 5 / 32
+    assert pixels.error() == pytest.approx(5 / 32 / 0.3)
+    # The other way round the abnormal mass is misplaced, whatever the limit: of the count or of
+    # the shares of a region of one pixel and one of 31, whichever is more.
+    turned = PixelScores(capacity=8).add(scores, (scores < 32) & (scores != 1))
+    count, share = turned.abnormal.error() / [31, 2]
+    assert count != share
+    assert turned.error(0.1) == turned.error(1) == max(count, share)
+
+
 def test_very_rare_positives():
     rng = np.random.default_rng(3)
     masks = np.zeros((30, 100, 100), dtype=bool)

@@ -64,6 +64,25 @@ def test_few_patients_with_a_positive_are_noted():
     assert "2 patients only" in together.categories["nodule"].note
 
 
+@pytest.mark.parametrize(("patients", "rough"), [("abcde", False), ("aabcd", True)])
+def test_five_patients_with_a_positive_are_enough(patients, rough):
+    labels = np.array([[1.0]] * 5 + [[0.0]] * 3)
+    found = evaluate(
+        labels, labels, labels, labels[:, 0], labels[:, 0] == 0, ["mass"], [*patients, *"xyz"], 10
+    )
+    assert ("4 patients only" in found.categories["mass"].note) == rough
+    assert bool(found.categories["mass"].note) == rough
+
+
+def test_an_auroc_needs_two_of_each_side():
+    labels = np.array([[1, 0], [0, 1], [0, 1], [0, 1.0]])
+    found = evaluate(labels, labels, labels, labels[:, 0], np.zeros(4, bool), ["a", "b"], None, 10)
+    assert found.categories["a"].note.startswith("no AUROC: 1 positive, at least 2")
+    assert found.categories["b"].note.startswith("no AUROC: 1 negative, at least 2")
+    assert [one.positives for one in found.categories.values()] == [1, 3]
+    assert [one.negatives for one in found.categories.values()] == [3, 1]
+
+
 def test_trivial_predictors_by_hand():
     trivial = judge().trivial
     # 4 positives among 17 known cells; 3 rows without a positive

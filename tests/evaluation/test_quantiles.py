@@ -20,6 +20,14 @@ def test_thinning_by_hand():
     np.testing.assert_array_equal(at_or_above[:, 0], [26, 1])
 
 
+def test_the_error_is_reached_in_the_first_cell():
+    # 31 values into 6 even cells that end at the ranks 5, 10, 15, ...: the first holds one more.
+    summary = ValueSummary(capacity=8)
+    summary.add(np.arange(31.0))
+    above = summary.above(np.array([4.5]))[0, 0]
+    assert above - 26 == summary.error() == 5  # 0 to 4 were moved up to 5
+
+
 def test_errors_of_merged_summaries_add_up():
     parts = [ValueSummary(capacity=64) for _ in range(2)]
     rng = np.random.default_rng(0)

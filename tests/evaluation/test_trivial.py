@@ -11,6 +11,7 @@ REFERENCE = np.array([[1, 1, NAN, 0], [1, 0, NAN, 0], [NAN, 0, NAN, 1], [0, 0, N
 
 def test_prevalence_is_the_share_among_known_labels():
     np.testing.assert_allclose(prevalence(REFERENCE), [2 / 3, 1 / 4, 0, 1 / 2])
+    np.testing.assert_allclose(prevalence([[1, 0], [NAN, NAN]]), [1, 0])  # one label is known
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,8 @@ def test_decision_layers_fractions_of_the_depth(depth, expected):
 def test_decision_layers_mvfa_blocks_are_one_setting_away():
     assert adapted_blocks(24, (6, 12, 18, 24)) == (6, 12, 18, 24)
     assert adapted_blocks(12, (6, 12, 18, 24)) == (3, 6, 9, 12)
+    assert adapted_blocks(2, (6,)) == adapted_blocks(1, (6,)) == (1,)
+    assert adapted_blocks(24, range(1, 25)) == tuple(range(1, 25))
 
 
 @pytest.mark.parametrize("depth", range(4, 49))

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from sdmad import SDMADConfig
+from sdmad.detector.head import (
+    LEAST_DEVIATION,
+    ImageEvidence,
+    SignHead,
+    pooled_deviation,
+    thresholds_at,
+)
+from sdmad.detector.probe import LinearProbe
+from sdmad.errors import InputError
+
+PROBE = LinearProbe(
+    torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([1.0, 1.0]), torch.tensor([True, False])
+)
+
+
+def head(evidence=None, thresholds=None, **settings):
+    """Two signs of one category, one of another; the anchor is the second sign."""
+    return SignHead(
+        torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]),
+        torch.tensor([0.0, 1.0]),
+        torch.tensor([0, 0, 1]),
+        torch.tensor([True, True, True]),
+        SDMADConfig(**settings),
+        evidence,
+        thresholds,
+    )
+
+
+# Image evidence
+
+
+def test_evidence_is_the_probes_log_odds_in_their_own_unit():
+    evidence = ImageEvidence(PROBE, sign_scale=7.0, probe_scale=2.0)
+    # Log odds 2 + 1 and 0 + 1, halved by the scale and by the weight; the second is not learnt.
+    found = evidence(torch.eye(2), weight=0.5)
+    torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.0]]))
+
+
+def test_signs_and_evidence_are_added_in_one_unit():
+    constant = LinearProbe(torch.zeros(2, 2), torch.tensor([0.5, -0.6]), torch.tensor([True, True]))
+    evidence = ImageEvidence(constant, sign_scale=0.5, probe_scale=2.0)  # odds .25 and -.3
+    scored = head(evidence, pooling="max", decision="mean")(torch.tensor([[0.6, 0.8]]))
+    np.testing.assert_allclose(scored.similarity, [[0.6, 0.8, 1.0]], atol=1e-6)
+    np.testing.assert_allclose(scored.anchor_similarity, [0.8], atol=1e-6)
+    # The largest cosines .8 and 1 over .5, and the odds.
+    np.testing.assert_allclose(scored.scores, [[1.6 + 0.25, 2 - 0.3]], atol=1e-6)
+    # Above the anchor by 0 and .2: 0 / .5 + .25 and .2 / .5 - .3; the larger.
+    np.testing.assert_allclose(scored.abnormality, [0.25], atol=1e-6)
+    # The mean cosines lie .1 below and .2 above: -.2 + .25 and .4 - .3.
+    assert scored.decisions.tolist() == [[True, True]]
+    unheard = head(evidence, pooling="max", decision="mean", evidence_weight=0)
+    np.testing.assert_allclose(unheard(torch.tensor([[0.6, 0.8]])).abnormality, [0.4], atol=1e-6)
+
+
+def test_the_weight_of_the_evidence_can_turn_a_decision():
+    constant = LinearProbe(torch.zeros(2, 2), torch.tensor([0.5, -0.6]), torch.tensor([True, True]))
+    evidence = ImageEvidence(constant, sign_scale=0.5, probe_scale=2.0)
+    for weight, found in ((0.5, [False, True]), (1.0, [True, True]), (2.0, [True, False])):
+        # -.2 + .25 w and .4 - .3 w
+        judged = head(evidence, pooling="max", decision="mean", evidence_weight=weight)
+        assert judged(torch.tensor([[0.6, 0.8]])).decisions.tolist() == [found]
+
+
+def test_each_scale_is_the_deviation_over_the_support_set():
+    features = torch.nn.functional.normalize(torch.randn(9, 2, generator=torch.manual_seed(1)))
+    labels = np.zeros((9, 2))
+    labels[:4, 0] = 1  # the second category cannot be learnt: its odds are constant, no scale
+    fitted = head(pooling="max", image_evidence="probe").with_evidence(features, labels)
+    scale = fitted.evidence
+    cosines = features.double().numpy() @ np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]).T
+    scores = np.column_stack([cosines[:, :2].max(axis=1), cosines[:, 2]])
+    odds = scale.probe(features)[:, 0].double().numpy()
+    assert scale.sign_scale == pytest.approx(np.sqrt(scores.var(axis=0, ddof=1).mean()), rel=1e-5)
+    assert scale.probe_scale == pytest.approx(odds.std(ddof=1), rel=1e-5)
+
+
+def test_deviations_are_pooled_over_the_categories():
+    # Variances 4 and 0: the root of their mean. All values as one would have another.
+    values = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 10.0]])
+    assert pooled_deviation(values) == pytest.approx(2**0.5)
+    assert pooled_deviation(values[:2]) == pytest.approx(1.0)  # variances 2 and 0
+    assert pooled_deviation(torch.zeros(3, 2)) == LEAST_DEVIATION == 0.02
+    assert pooled_deviation(5 * values[:1]) == 1.0
+    assert pooled_deviation(torch.zeros(3, 0)) == 1.0
+
+
+# Thresholds
+
+
+def test_a_finding_lies_above_its_threshold():
+    judged = head(thresholds=np.array([1.0, 0.5]), pooling="max", decision="fpr:0.1")
+    scored = judged(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_allclose(scored.scores, [[1.0, 0.6], [1.0, 0.8]], atol=1e-6)
+    assert scored.decisions.tolist() == [[False, True], [False, True]]
+    with pytest.raises(InputError, match="call fit_thresholds"):
+        head(decision="fpr:0.1")(torch.eye(2))
+
+
+def test_a_rate_needs_as_many_images_as_tell_it():
+    with pytest.raises(InputError, match="at least 4 normal images, got 3"):
+        thresholds_at(np.zeros((3, 1)), 0.3)
+    assert thresholds_at(np.array([[3.0], [1.0], [2.0], [0.0]]), 0.3).tolist() == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "exceeding"),
+    [(20, 0.05, 1), (20, 0.1, 2), (39, 0.05, 1), (100, 0.29, 29), (10, 0.1, 1), (3, 0.5, 1)],
+)
+def test_the_threshold_is_the_least_that_keeps_the_rate(count, rate, exceeding):
+    scores = np.random.default_rng(count).permutation(np.arange(float(count)))[:, None]
+    threshold = thresholds_at(scores, rate)
+    assert (scores > threshold).sum() == exceeding
+    assert exceeding <= rate * count + 1e-9
+    assert (scores > threshold - 1).sum() > rate * count
+
+
+def test_ties_never_exceed_the_rate():
+    assert (np.ones((20, 2)) > thresholds_at(np.ones((20, 2)), 0.1)).sum() == 0
