@@ -15,8 +15,8 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.performance.common import RUNS, Figures, spread
+from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
-from sdmad.evaluation.metrics import BoolArray, FloatArray
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.protocols import evaluate_scored
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sdmad.detector.base import BATCH_SIZE, as_image_list, check_labels, resize_map
+from sdmad.detector.base import BATCH_SIZE, as_image_list, resize_map
 from sdmad.errors import InputError
+from sdmad.evaluation.checks import label_matrix
 
 
 def test_an_unreadable_image_of_a_later_batch_is_told_by_its_place(fitted, pictures, tmp_path):
@@ -60,4 +61,4 @@ def test_a_single_image_is_no_list_of_images():
 
 def test_a_wrong_label_is_told_by_its_place():
     with pytest.raises(InputError, match="got 2 in row 1, column 2"):
-        check_labels([[0, 1, np.nan], [1, 0, 2]], 2, 3)
+        label_matrix([[0, 1, np.nan], [1, 0, 2]], (2, 3))

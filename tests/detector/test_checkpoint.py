@@ -208,7 +208,7 @@ def test_a_newer_format_names_both_versions(copy_of_model):
 
 def test_a_file_too_large_to_be_a_models_is_not_read(copy_of_model, monkeypatch):
     SDMAD.load(copy_of_model)
-    monkeypatch.setattr("sdmad.detector.checkpoint.MAX_JSON", 100)
+    monkeypatch.setattr("sdmad.detector.manifest.MAX_JSON", 100)
     with pytest.raises(ModelError, match="too large"):
         SDMAD.load(copy_of_model)
 

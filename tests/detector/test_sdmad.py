@@ -171,8 +171,8 @@ def test_a_batch_of_nothing_but_unreadable_images_is_all_empty(fitted, tmp_path)
         (np.full((12, 3), -1.0), "got -1"),
         (np.full((12, 3), np.inf), "inf"),
         (np.full((12, 3), np.nan), "every label is unknown"),
-        ([["ring"] * 3] * 12, "labels must be"),
-        ([[1, 0], [1]] * 6, "labels must be"),
+        ([["ring"] * 3] * 12, "expected a matrix"),
+        ([[1, 0], [1]] * 6, "expected a matrix"),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused(small_bank, tiny_backbone, pictures, labels, said):

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sdmad.backbones.files import read_json
-from sdmad.backbones.known import function
-from sdmad.backbones.transformer import ACTIVATIONS, Shape
+from sdmad.backbones.known import ACTIVATIONS, function
+from sdmad.backbones.transformer import Shape
 from sdmad.errors import ModelError
 
 MAX_DEPTH = 512  # blocks of a tower; the deepest published one has 48

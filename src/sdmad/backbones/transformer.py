@@ -21,6 +21,7 @@ from torch.nn.functional import (
 )
 
 from sdmad.backbones.base import Tower
+from sdmad.backbones.known import GELU, QUICK_GELU, TANH_GELU
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -35,11 +36,12 @@ def tanh_gelu(values: Tensor) -> Tensor:
     return gelu(values, approximate="tanh")
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "quick_gelu": quick_gelu,
-    "gelu": gelu,
-    "gelu_pytorch_tanh": tanh_gelu,
+FUNCTIONS: dict[str, Activation] = {
+    QUICK_GELU: quick_gelu,
+    GELU: gelu,
+    TANH_GELU: tanh_gelu,
 }
+"""What each of :data:`~sdmad.backbones.known.ACTIVATIONS` computes."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Shape:
         hidden: width of the feed-forward layer.
         dimension: size of an embedding.
         epsilon: of the layer norms.
-        activation: a key of :data:`ACTIVATIONS`.
+        activation: a key of :data:`FUNCTIONS`.
     """
 
     width: int
@@ -77,7 +79,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(shape.width, eps=shape.epsilon)
         self.fc1 = nn.Linear(shape.width, shape.hidden)
         self.fc2 = nn.Linear(shape.hidden, shape.width)
-        self.activation = ACTIVATIONS[shape.activation]
+        self.activation = FUNCTIONS[shape.activation]
 
     def forward(self, hidden: Tensor, causal: bool) -> Tensor:
         """Tokens ``(n, T, W)`` to tokens; ``causal`` hides what comes later."""
@@ -298,7 +300,7 @@ def fill_tower(
     Args:
         tower: built on the meta device or not; its parameters are replaced.
         tensors: of a ``transformers`` CLIP checkpoint, by name; checked beforehand.
-        activation: a key of :data:`ACTIVATIONS`, for every block.
+        activation: a key of :data:`FUNCTIONS`, for every block.
     """
     state = {
         own: torch.cat([tensors[name] for name in theirs])
@@ -309,4 +311,4 @@ def fill_tower(
     tower.load_state_dict(state, assign=True)
     for module in tower.modules():
         if isinstance(module, Block):
-            module.activation = ACTIVATIONS[activation]
+            module.activation = FUNCTIONS[activation]

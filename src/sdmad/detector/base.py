@@ -26,6 +26,7 @@ from sdmad.detector.batches import OnError as OnError
 from sdmad.detector.batches import score_in_batches
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
+from sdmad.evaluation.checks import label_matrix
 
 BATCH_SIZE = 32
 Mask = NDArray[np.bool_]
@@ -131,7 +132,7 @@ class Detector(ABC):
         sources = as_image_list(images)
         if len(sources) == 0:
             raise InputError("there is no image to fit on")
-        values = check_labels(labels, len(sources), len(self.categories))
+        values = label_matrix(labels, (len(sources), len(self.categories)))
         if np.isnan(values).all():
             raise InputError("every label is unknown (NaN); there is nothing to learn from")
         for name, given in (("patients", patients), ("masks", masks)):
@@ -229,7 +230,7 @@ class Detector(ABC):
         from sdmad.evaluation.metrics import subset_accuracy  # scikit-learn takes a second
 
         sources = as_image_list(images)
-        values = check_labels(labels, len(sources), len(self.categories))
+        values = label_matrix(labels, (len(sources), len(self.categories)))
         return subset_accuracy(values, self.predict(sources))
 
 
@@ -265,27 +266,3 @@ def as_image_list(images: Sequence[ImageSource] | NDArray[Any]) -> Sequence[Imag
             + (", which looks like a single image: put it into a list" if array.ndim > 1 else "")
         )
     return list(array)
-
-
-def check_labels(labels: ArrayLike, images: int, categories: int) -> NDArray[np.float64]:
-    """Labels as float64 ``(n, K)`` of 1, 0 and NaN.
-
-    Raises:
-        InputError: naming the expected shape or the first value that is none of the three.
-    """
-    try:
-        values = np.ascontiguousarray(labels, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"labels must be a matrix of 1, 0 or NaN ({error})") from error
-    if values.shape != (images, categories):
-        raise InputError(
-            f"labels must have shape ({images}, {categories}) for {images} images and "
-            f"{categories} categories, got {values.shape}"
-        )
-    wrong = ~(np.isnan(values) | np.isin(values, (0.0, 1.0)))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise InputError(
-            f"labels must be 1, 0 or NaN, got {values[row, column]:g} in row {row}, column {column}"
-        )
-    return values

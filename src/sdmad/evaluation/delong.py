@@ -15,15 +15,10 @@ from numpy.typing import ArrayLike
 from scipy import special, stats
 
 from sdmad.errors import InputError
+from sdmad.evaluation.checks import BoolArray, FloatArray, label_matrix, score_array
 from sdmad.evaluation.intervals import LEVEL
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.evaluation.metrics import (
-    MINIMUM_FOR_AUROC,
-    BoolArray,
-    FloatArray,
-    label_matrix,
-    score_array,
-)
+from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC
 
 _REACH = float(stats.norm.ppf((1 + LEVEL) / 2))
 

@@ -14,8 +14,9 @@ import numpy as np
 from scipy import stats
 
 from sdmad.errors import InputError
+from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores
-from sdmad.evaluation.metrics import FloatArray, mean_of_defined
+from sdmad.evaluation.metrics import mean_of_defined
 from sdmad.evaluation.resampling import ResampledMetrics, patient_index, ratio, resample_weights
 
 LEVEL = 0.95

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import (
+from sdmad.evaluation.checks import (
     BoolArray,
     FloatArray,
     decision_matrix,

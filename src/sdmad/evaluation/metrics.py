@@ -10,87 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, f1_score, recall_score, roc_auc_score
 
 from sdmad.errors import InputError
-
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from sdmad.evaluation.checks import (
+    BoolArray,
+    FloatArray,
+    decision_matrix,
+    label_matrix,
+    score_array,
+)
 
 MINIMUM_FOR_AUROC = 2
 """Positives, and negatives, that a category needs before an AUROC is given."""
-
-
-def label_matrix(labels: ArrayLike) -> FloatArray:
-    """Check a label matrix and return it as float64.
-
-    Args:
-        labels: shape ``(n, K)``, values 1, 0 or NaN.
-
-    Returns:
-        The same values, shape ``(n, K)``, float64.
-
-    Raises:
-        InputError: if the array is not two-dimensional or holds another value.
-    """
-    array = np.asarray(labels, dtype=np.float64)
-    if array.ndim != 2:
-        raise InputError(f"labels: expected shape (images, categories), got {array.shape}")
-    wrong = ~(np.isnan(array) | (array == 0) | (array == 1))
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise InputError(
-            f"labels: expected 1, 0 or NaN (unknown), got {array[row, column]:g} "
-            f"in row {row}, column {column} (counted from 0)"
-        )
-    return array
-
-
-def decision_matrix(decisions: ArrayLike, shape: tuple[int, ...]) -> BoolArray:
-    """Check a matrix of binary predictions and return it as booleans.
-
-    Args:
-        decisions: 1 and 0, or booleans, of the shape ``shape``.
-        shape: the expected shape ``(n, K)``.
-
-    Returns:
-        Booleans, shape ``(n, K)``.
-
-    Raises:
-        InputError: if the shape differs or a value is neither 1 nor 0.
-    """
-    array = np.asarray(decisions)
-    if array.shape != shape:
-        raise InputError(
-            f"predictions: expected the shape of the labels {shape}, got {array.shape}"
-        )
-    if array.dtype != np.bool_ and not np.isin(array, (0, 1)).all():
-        raise InputError("predictions: expected 1 and 0 only; a decision is never unknown")
-    return array.astype(np.bool_)
-
-
-def score_array(scores: ArrayLike, shape: tuple[int, ...], name: str = "scores") -> FloatArray:
-    """Check an array of scores and return it as float64.
-
-    Args:
-        scores: finite numbers of the shape ``shape``.
-        shape: the expected shape.
-        name: what the error calls the array.
-
-    Returns:
-        The same values, float64.
-
-    Raises:
-        InputError: if the shape differs or a value is NaN or infinite.
-    """
-    array = np.asarray(scores, dtype=np.float64)
-    if array.shape != shape:
-        raise InputError(f"{name}: expected shape {shape}, got {array.shape}")
-    wrong = ~np.isfinite(array)
-    if wrong.any():
-        raise InputError(f"{name}: {int(wrong.sum())} of {array.size} values are not finite")
-    return array
 
 
 def mean_of_defined(values: ArrayLike) -> float:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.errors import InputError
+from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.intervals import (
     DrawSummary,
     PairedDifference,
     differences_over_draws,
     summaries_over_draws,
 )
-from sdmad.evaluation.metrics import FloatArray
 from sdmad.evaluation.pixels import FPR_LIMIT, PixelScores, mean_left
 from sdmad.evaluation.quantiles import Values, ValueSummary
 from sdmad.evaluation.resampling import IntArray, patient_index, ratio

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import BoolArray, FloatArray
+from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.quantiles import CAPACITY, Values, ValueSummary
 
 FPR_LIMIT = 0.3

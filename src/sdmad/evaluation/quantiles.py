@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.evaluation.metrics import FloatArray
+from sdmad.evaluation.checks import FloatArray
 
 Values = NDArray[np.floating]
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC, FloatArray
+from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC
 from sdmad.progress import track
 
 IntArray = NDArray[np.int64]

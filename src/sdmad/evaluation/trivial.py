@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import BoolArray, FloatArray, label_matrix
+from sdmad.evaluation.checks import BoolArray, FloatArray, label_matrix
 
 TrivialName = Literal["none", "all", "prevalence"]
 TRIVIAL_PREDICTORS: tuple[TrivialName, ...] = ("none", "all", "prevalence")

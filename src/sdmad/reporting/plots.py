@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import roc_curve
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import FloatArray, category_auroc, label_matrix, score_array
+from sdmad.evaluation.checks import FloatArray, label_matrix, score_array
+from sdmad.evaluation.metrics import category_auroc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import BoolArray, FloatArray
+from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.protocols import Evaluation
 from sdmad.output import write_text
 from sdmad.reporting.plots import ImageFormat, loss_plot, roc_plot, similarity_heatmap

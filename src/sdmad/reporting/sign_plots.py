@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
-from sdmad.evaluation.metrics import score_array
+from sdmad.evaluation.checks import score_array
 from sdmad.reporting.plots import (
     DROPPED,
     INK,
