@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from sdmad.detector.config_ import SDMADConfig
+from sdmad.detector.config import SDMADConfig
 from torch import Tensor
 
 from sdmad.backbones import Backbone, load_backbone

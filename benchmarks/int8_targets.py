@@ -70,13 +70,13 @@ def losses(name: str) -> None:
         np.stack([backbone.preprocessing.square(case.image)] * 3).astype(np.float32)
         for case in support
     ]
-    model = detector.score(images)
+    model = detector.score_images(images)
     about = describe(detector, "openvino", "int8")
     print(f"{name}, the model: AUROC {100 * mean_auroc(truth, model.scores):.2f}")
     for bits in (8, 7):
         graph = exports.build(detector, "int8", planes, bits)
         for where, made in (("here", graph), ("exact", exact(graph))):
-            found = ExportedModel(about, compiled(made)).score(images)
+            found = ExportedModel(about, compiled(made)).score_images(images)
             cosines = np.abs(found.similarity - model.similarity)
             apart = Difference.between(model, found)
             print(
