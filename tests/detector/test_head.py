@@ -7,11 +7,14 @@ from sdmad.detector.head import (
     LEAST_DEVIATION,
     ImageEvidence,
     SignHead,
+    TextFeatures,
     pooled_deviation,
     thresholds_at,
 )
 from sdmad.detector.probe import LinearProbe
 from sdmad.errors import InputError
+from sdmad.method.selection import select_signs
+from sdmad.signs import SignBank
 
 PROBE = LinearProbe(
     torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([1.0, 1.0]), torch.tensor([True, False])
@@ -83,10 +86,24 @@ def test_deviations_are_pooled_over_the_categories():
     # Variances 4 and 0: the root of their mean. All values as one would have another.
     values = torch.tensor([[0.0, 10.0], [2.0, 10.0], [4.0, 10.0]])
     assert pooled_deviation(values) == pytest.approx(2**0.5)
-    assert pooled_deviation(values[:2]) == pytest.approx(1.0)  # variances 2 and 0
+    assert pooled_deviation(2 * values[:2]) == pytest.approx(2.0)  # variances 8 and 0
     assert pooled_deviation(torch.zeros(3, 2)) == LEAST_DEVIATION == 0.02
     assert pooled_deviation(5 * values[:1]) == 1.0
     assert pooled_deviation(torch.zeros(3, 0)) == 1.0
+
+
+# Settings
+
+
+def test_signs_are_selected_or_all_kept():
+    bank = SignBank("b", "x", ("n",), {"A": ("s", "t"), "B": ("u",)})
+    text = TextFeatures(head().signs, head().anchor)
+    every = SignHead.build(text, bank, SDMADConfig(selection="none"))
+    assert every.kept_signs.tolist() == [True, True, True]
+    kept = every.with_config(bank, SDMADConfig(selection="paper"))
+    assert kept.config.selection == "paper"
+    assert kept.keep.tolist() == select_signs(text.signs, every.category).tolist()
+    assert not kept.keep.all()
 
 
 # Thresholds

@@ -93,3 +93,8 @@ def test_adapters_sit_where_the_settings_say(tiny_backbone):
         tiny_backbone, SDMADConfig(image_blocks=(3,), text_blocks=(1, 2)), 0
     )
     assert (list(image.adapters), list(text.adapters)) == (["3"], ["1", "2"])
+
+
+def test_the_adapters_learn(trained):
+    *_, log = trained(learning_rate=1e-3, batch_size=12, epochs=4)
+    assert log[-1].loss < 0.99 * log[0].loss  # one batch: without a step all are equal
