@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from sdmad.detector.config import SDMADConfig
 from torch import Tensor
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
+from sdmad.detector.config import SDMADConfig
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset_accuracy
