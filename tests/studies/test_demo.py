@@ -1,5 +1,6 @@
 """The demo end to end on few phantoms and the small random backbone."""
 
+import csv
 import json
 
 import pytest
@@ -44,6 +45,8 @@ def test_the_demo_leaves_phantoms_a_model_and_a_report_with_every_system(
         assert name in tables
     assert "predict nothing" in said.out
     assert "zero-shot CLIP, category names (names not seen in pretraining)" in report
+    with (out / "scores.csv").open(encoding="utf-8") as file:
+        assert all((out / row["file"]).is_file() for row in csv.DictReader(file))
     model = SDMAD.load(out / "model")
     table = read_label_table(out / "phantoms" / "labels.csv", model.categories)
     support = json.loads((out / "model.support.json").read_text(encoding="utf-8"))

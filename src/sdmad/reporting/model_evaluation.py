@@ -308,13 +308,15 @@ def write_evaluation(
 
 
 def _write_scores(evaluated: ModelEvaluation, path: Path) -> None:
+    """Write a row an image; a file that lies beside the scores is named from there."""
+    folder = path.parent
     names = evaluated.detector.categories
     header = ["file", "abnormality"]
     header += [f"{part}:{name}" for part in ("label", "score", "found") for name in names]
     table, scores = evaluated.table, evaluated.scores
     rows = [
         [
-            str(file),
+            str(file.relative_to(folder) if file.is_relative_to(folder) else file),
             float(scores.abnormality[i]),
             *("" if np.isnan(v) else int(v) for v in table.labels[i]),
             *(float(v) for v in scores.scores[i]),
