@@ -1,90 +1,88 @@
-"""The nano CLIP before training: whitened patches, sine-cosine positions."""
+"""Both towers before training: whitened trunk features as tokens, sine-cosine positions."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
-from pretraining.pictures import SIZE
+from pretraining.pictures import GRID
+from sdmad.backbones.lite import CHANNELS, TrunkTransformer
+from sdmad.backbones.transformer import ImageTransformer, Shape, TextTransformer
 
-PATCH = 16
 WIDTH = 128
 IMAGE_BLOCKS = 6
 TEXT_BLOCKS = 4
 CONTEXT = 48
-MEAN, STD = 0.35, 0.27
+EPSILON = 1e-5
+STEEPNESS = 10.0  # of a sign's logit in its cosine, at the start
 
 
-def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
-    """A CLIP of about two million parameters with random weights."""
-    tower = {
-        "hidden_size": WIDTH,
-        "intermediate_size": 4 * WIDTH,
-        "num_attention_heads": WIDTH // 32,
-        "hidden_act": "gelu",
-        "projection_dim": WIDTH,
-    }
-    return CLIPModel(
-        CLIPConfig(
-            text_config={
-                **tower,
-                "num_hidden_layers": TEXT_BLOCKS,
-                "vocab_size": len(tokenizer),
-                "max_position_embeddings": CONTEXT,
-                "bos_token_id": tokenizer.bos_token_id,
-                "eos_token_id": tokenizer.eos_token_id,
-                "pad_token_id": tokenizer.pad_token_id,
-            },
-            vision_config={
-                **tower,
-                "num_hidden_layers": IMAGE_BLOCKS,
-                "image_size": SIZE,
-                "patch_size": PATCH,
-            },
-            projection_dim=WIDTH,
-            # On a CPU, in bfloat16, the fused attention's backward pass takes twice as long.
-            attn_implementation="eager",
-        )
-    )
+def shape(depth: int) -> Shape:
+    """Sizes of a tower of some blocks."""
+    return Shape(WIDTH, depth, WIDTH // 32, 4 * WIDTH, WIDTH, EPSILON, "gelu")
 
 
-def normalise(images: Tensor) -> Tensor:
-    """8-bit grey ``(n, H, W)`` to pixel values ``(n, 3, H, W)``."""
-    values = (images.float() / 255 - MEAN) / STD
-    return values.unsqueeze(1).expand(-1, 3, -1, -1)
+def build_towers(tokenizer: CLIPTokenizer) -> tuple[TrunkTransformer, TextTransformer]:
+    """Both towers with random weights; the trunk's are not set."""
+    image = TrunkTransformer(shape(IMAGE_BLOCKS), GRID)
+    end = tokenizer.eos_token_id
+    text = TextTransformer(shape(TEXT_BLOCKS), len(tokenizer), CONTEXT, end)
+    image.trunk.requires_grad_(False)
+    image.centre.requires_grad_(False).zero_()
+    for tower in (image, text):
+        initialise(tower)
+    set_positions(image)
+    return image, text
 
 
 @torch.no_grad()
-def whiten_patches(model: CLIPModel, images: NDArray[np.uint8]) -> None:
-    """Set the patch embedding to the whitened principal components of the pictures' patches."""
-    values = normalise(torch.from_numpy(images))[:, 0]
-    patches = values.unfold(1, PATCH, PATCH).unfold(2, PATCH, PATCH).reshape(-1, PATCH * PATCH)
-    covariance = torch.cov(patches.double().T)
-    spectrum, vectors = torch.linalg.eigh(covariance)
+def initialise(tower: ImageTransformer | TextTransformer) -> None:
+    """Random weights: matrices by their fan-in, those that add to the stream by the depth too."""
+    for block in tower.blocks:
+        for name, value in block.named_parameters():
+            if value.ndim < 2:
+                continue
+            deep = (2 * tower.depth) ** -0.5 if name.startswith(("out", "fc2")) else 1.0
+            nn.init.normal_(value, std=value.shape[1] ** -0.5 * deep)
+        for layer in (block.qkv, block.out, block.fc1, block.fc2):
+            nn.init.zeros_(layer.bias)
+    nn.init.normal_(tower.projection.weight, std=WIDTH**-0.5)
+    nn.init.normal_(tower.position, std=0.01)
+    nn.init.normal_(tower.class_token if isinstance(tower, ImageTransformer) else tower.token,
+                    std=0.02)  # fmt: skip
+
+
+@torch.no_grad()
+def whiten_tokens(image: TrunkTransformer, maps: Tensor) -> None:
+    """Set the token embedding to the whitened principal components of the trunk's maps.
+
+    Args:
+        image: the tower.
+        maps: of some pictures, ``(n, 272, 14, 14)``.
+    """
+    tokens = maps.permute(0, 2, 3, 1).reshape(-1, CHANNELS).double()
+    scale = tokens.std(dim=0)
+    centre, standard = tokens.mean(dim=0), (tokens - tokens.mean(dim=0)) / scale
+    spectrum, vectors = torch.linalg.eigh(torch.cov(standard.T))
     spectrum, vectors = spectrum.flip(0)[:WIDTH], vectors.flip(1)[:, :WIDTH]
-    filters = (vectors / (spectrum + 1e-3 * spectrum[0]).sqrt()).T.float()
-    weight = filters.reshape(WIDTH, 1, PATCH, PATCH).expand(-1, 3, -1, -1) / 3
-    model.vision_model.embeddings.patch_embedding.weight.copy_(weight)
+    filters = (vectors / (spectrum + 1e-2 * spectrum[0]).sqrt()).T / scale
+    image.patch.weight.copy_(filters.float()[:, :, None, None])
+    image.patch.bias.copy_(-(filters @ centre).float())
 
 
 @torch.no_grad()
-def set_positions(model: CLIPModel) -> None:
+def set_positions(image: TrunkTransformer) -> None:
     """Start the image positions from two-dimensional sines and cosines."""
-    side = SIZE // PATCH
     quarter = WIDTH // 4
     frequency = 1 / 50 ** (torch.arange(quarter) / quarter)
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(GRID), torch.arange(GRID), indexing="ij")
     angles = torch.cat(
         [axis.flatten()[:, None] * frequency for axis in (y.float(), x.float())], dim=1
     )
-    table = torch.cat([angles.sin(), angles.cos()], dim=1) * 0.5
-    weight = model.vision_model.embeddings.position_embedding.weight
-    weight[0] = 0
-    weight[1:] = table
+    image.position[0] = 0
+    image.position[1:] = torch.cat([angles.sin(), angles.cos()], dim=1) * 0.5
 
 
 class SignHeads(nn.Module):
@@ -107,25 +105,34 @@ class SignHeads(nn.Module):
                 for name, n in signs.items()
             }
         )
-        self.whole_bias = nn.ParameterDict(
-            {name: nn.Parameter(torch.full((n + 1,), -2.0)) for name, n in signs.items()}
+        self.biases = nn.ModuleDict(
+            {
+                "whole": _biases({name: n + 1 for name, n in signs.items()}, -2.0),
+                "local": _biases(signs, -3.0),
+                "peak": _biases(signs, -4.0),
+            }
         )
-        self.local_bias = nn.ParameterDict(
-            {name: nn.Parameter(torch.full((n,), -3.0)) for name, n in signs.items()}
+        self.scales = nn.ParameterDict(
+            {part: nn.Parameter(torch.tensor(STEEPNESS).log()) for part in self.biases}
         )
-        self.whole_scale = nn.Parameter(torch.tensor(10.0).log())
-        self.local_scale = nn.Parameter(torch.tensor(10.0).log())
 
     def directions(self, name: str) -> Tensor:
         """Unit-length prototypes ``(P + 1, D)`` of a modality, the normal state last."""
         return normalize(self.prototypes[name], dim=-1)
 
-    def whole(self, name: str, embedded: Tensor) -> Tensor:
-        """Logits ``(n, P + 1)`` of unit-length image embeddings ``(n, D)``."""
-        cosine = embedded @ self.directions(name).T
-        return self.whole_scale.exp() * cosine + self.whole_bias[name]
+    def logits(self, part: str, name: str, cosine: Tensor) -> Tensor:
+        """Logits of cosines with the prototypes, ``(..., P)`` or ``(..., P + 1)``.
 
-    def local(self, name: str, embedded: Tensor) -> Tensor:
-        """Logits ``(n, T, P)`` of unit-length patch embeddings ``(n, T, D)``."""
-        cosine = embedded @ self.directions(name)[:-1].T
-        return self.local_scale.exp() * cosine + self.local_bias[name]
+        Args:
+            part: ``"whole"``, of an image; ``"local"``, of a patch; ``"peak"``, of an image by its
+                best patch.
+            name: the modality.
+            cosine: with the modality's prototypes.
+        """
+        return self.scales[part].exp() * cosine + self.biases[part][name]
+
+
+def _biases(counts: dict[str, int], value: float) -> nn.ParameterDict:
+    return nn.ParameterDict(
+        {name: nn.Parameter(torch.full((n,), value)) for name, n in counts.items()}
+    )

@@ -1,23 +1,41 @@
-"""The pictures of pretraining, drawn once on all cores and kept in memory."""
+"""The pictures of pretraining as the frozen trunk sees them, drawn once and kept on disk.
+
+The trunk never changes, so its maps are all that training needs of a picture. A chunk that was
+written is not drawn again: an interrupted run goes on where it was.
+"""
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
+import os
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
 
 from pretraining.corpus import draw_seen_signs
-from sdmad.phantoms.base import Modality
+from sdmad.backbones.lite import CHANNELS, POOLED, STRIDE, TRUNK, TrunkTransformer
+from sdmad.backbones.transformer import Shape
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.phantoms.base import Mask, Modality
 from sdmad.phantoms.cases import load_modality, render_case
 
-SIZE = 128
-GRID = 8
+SIZE = 224
+GRID = SIZE // STRIDE
+MEAN, STD = 127 / 255, 128 / 255
+DRAWN = (128, 160, 192, 224)
+"""Sides at which pictures are drawn before they are resized, as files differ in theirs."""
+FLIPPED = ("brain", "oct", "breast", "thyroid")
+"""Modalities in which left and right may change places."""
 OTHER_VIEWS = 0.2
 PATCH_SHARE = 0.04
-CHUNK = 500
+CHUNK = 250
+TRUNK_BATCH = 25
 
 
 @dataclass(frozen=True)
@@ -26,62 +44,143 @@ class Pictures:
 
     Attributes:
         modality: what they show.
-        images: 8-bit grey, shape ``(n, 128, 128)``.
+        maps: the trunk's, channels last, float16, one array ``(250, 14, 14, 272)`` a chunk.
+        pooled: the trunk's pooled features, float16, ``(n, 320)``.
         signs: which signs each shows, boolean, ``(n, P)`` in the order of ``modality.signs``.
-        patches: which signs each patch shows, boolean, ``(n, 8, 8, P)``.
-        views: index into ``modality.views``, ``(n,)``.
+        patches: which signs each patch shows, boolean, ``(n, 14, 14, P)``.
     """
 
     modality: Modality
-    images: NDArray[np.uint8]
+    maps: list[NDArray[np.float16]]
+    pooled: NDArray[np.float16]
     signs: NDArray[np.bool_]
     patches: NDArray[np.bool_]
-    views: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.signs)
+
+    def maps_of(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Maps of some of the images, ``(m, 272, 14, 14)``, float32."""
+        found = np.stack([self.maps[row // CHUNK][row % CHUNK] for row in rows])
+        return torch.from_numpy(found).float().permute(0, 3, 1, 2)
 
 
-def _draw_chunk(name: str, seed: int, count: int) -> tuple[NDArray[np.generic], ...]:
-    modality = load_modality(name)
-    columns = {sign: i for i, sign in enumerate(modality.signs)}
-    images = np.zeros((count, SIZE, SIZE), np.uint8)
-    signs = np.zeros((count, len(columns)), bool)
-    patches = np.zeros((count, GRID, GRID, len(columns)), bool)
-    views = np.zeros(count, np.int64)
-    cell = SIZE // GRID
+@lru_cache(maxsize=8)
+def _overlap(size: int) -> NDArray[np.float32]:
+    """Share of each of the grid's cells that each pixel covers along one axis, ``(14, size)``."""
+    edges = np.arange(GRID + 1) * size / GRID
+    pixel = np.arange(size)
+    first = np.maximum(edges[:-1, None], pixel)
+    last = np.minimum(edges[1:, None], pixel + 1)
+    return (np.clip(last - first, 0, None) / (size / GRID)).astype(np.float32)
+
+
+def patch_shares(mask: Mask) -> NDArray[np.float32]:
+    """How much of each patch a mask ``(size, size)`` covers, ``(14, 14)``, from 0 to 1."""
+    axis = _overlap(mask.shape[0])
+    return axis @ mask.astype(np.float32) @ axis.T
+
+
+@lru_cache(maxsize=1)
+def _trunk(folder: Path) -> TrunkTransformer:
+    tower = TrunkTransformer(Shape(4, 1, 1, 4, 4, 1e-5, "gelu"), GRID)
+    weights = {name: value.float() for name, value in load_file(folder / TRUNK).items()}
+    tower.trunk.load_state_dict(weights)
+    return tower.eval().requires_grad_(False)
+
+
+def _draw_one(
+    modality: Modality, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
+    """One picture with the masks of its signs."""
     names = list(modality.views)
+    other = len(names) > 1 and rng.random() < OTHER_VIEWS
+    view = names[int(rng.integers(1, len(names))) if other else 0]
+    drawn = draw_seen_signs(modality, view, rng)
+    seeds = (int(rng.integers(2**31)), int(rng.integers(2**31)))
+    size = DRAWN[int(rng.integers(len(DRAWN)))]
+    image, masks = render_case(modality, drawn, "pretraining", size, seeds, view)
+    if modality.name in FLIPPED and rng.random() < 0.5:
+        image, masks = image[:, ::-1].copy(), {name: mask[:, ::-1] for name, mask in masks.items()}
+    return image, masks
+
+
+def _draw_chunk(name: str, seed: int, trunk: Path, path: Path) -> None:
+    """Draw, look and write; the file appears whole or not at all."""
     threadpool_limits(1)
-    for i in range(count):
-        rng = np.random.default_rng([seed, i])
-        if len(names) > 1 and rng.random() < OTHER_VIEWS:
-            views[i] = rng.integers(1, len(names))
-        view = names[views[i]]
-        drawn = draw_seen_signs(modality, view, rng)
-        seeds = (int(rng.integers(2**31)), int(rng.integers(2**31)))
-        images[i], masks = render_case(modality, drawn, "pretraining", SIZE, seeds, view)
+    torch.set_num_threads(1)
+    modality, tower = load_modality(name), _trunk(trunk)
+    columns = {sign: i for i, sign in enumerate(modality.signs)}
+    look = Preprocessing(SIZE, (MEAN,) * 3, (STD,) * 3)
+    maps = np.zeros((CHUNK, GRID, GRID, CHANNELS), np.float16)
+    pooled = np.zeros((CHUNK, POOLED), np.float16)
+    signs = np.zeros((CHUNK, len(columns)), bool)
+    patches = np.zeros((CHUNK, GRID, GRID, len(columns)), bool)
+    images = []
+    for i in range(CHUNK):
+        image, masks = _draw_one(modality, np.random.default_rng([seed, i]))
+        images.append(image)
         for sign, mask in masks.items():
-            share = mask.reshape(GRID, cell, GRID, cell).mean(axis=(1, 3))
+            share = patch_shares(mask)
             patches[i, :, :, columns[sign]] = share > min(PATCH_SHARE, share.max() * 0.5)
             signs[i, columns[sign]] = mask.any()
-    return images, signs, patches, views
+        if len(images) == TRUNK_BATCH:
+            rows = slice(i + 1 - TRUNK_BATCH, i + 1)
+            with torch.inference_mode():
+                found, last = tower.trunk_features(look(images))
+            maps[rows] = found.permute(0, 2, 3, 1).numpy()
+            pooled[rows] = last.numpy()
+            images.clear()
+    np.save(path.with_suffix(".maps.npy"), maps)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, pooled=pooled, signs=signs, patches=patches)
+    os.replace(part, path)
 
 
-def draw_pictures(name: str, count: int, seed: int, workers: int = 2) -> Pictures:
-    """Draw ``count`` pretraining pictures of one modality.
+def draw_pictures(counts: dict[str, int], trunk: Path, work: Path, workers: int = 2) -> None:
+    """Draw what is missing of the pretraining pictures, all modalities by turns.
+
+    Args:
+        counts: pictures of each modality, multiples of 250.
+        trunk: folder with the trunk's weights.
+        work: folder for the chunks.
+        workers: processes.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        (name, index, seed)
+        for seed, (name, count) in enumerate(counts.items())
+        for index in range(count // CHUNK)
+    ]
+    missing = [
+        (name, seed * 1_000_003 + index, chunk_path(work, name, index))
+        for name, index, seed in sorted(wanted, key=lambda one: one[1])
+        if not chunk_path(work, name, index).exists()
+    ]
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_draw_chunk, name, seed, trunk, path) for name, seed, path in missing]
+        for done, job in enumerate(as_completed(jobs), 1):
+            job.result()
+            print(f"drew chunk {done} of {len(jobs)}", flush=True)
+
+
+def chunk_path(work: Path, name: str, index: int) -> Path:
+    """The file of one chunk, beside which its maps lie."""
+    return work / f"{name}-{index:03d}.npz"
+
+
+def load_pictures(name: str, count: int, work: Path) -> Pictures:
+    """Open the chunks of one modality; the maps are mapped into memory.
 
     Args:
         name: a phantom modality.
-        count: how many; a multiple of 500 wastes nothing.
-        seed: any integer from 0.
-        workers: processes.
+        count: pictures, a multiple of 250.
+        work: folder of the chunks.
     """
-    chunks = -(-count // CHUNK)
-    with ProcessPoolExecutor(workers) as pool:
-        parts = list(
-            pool.map(
-                _draw_chunk,
-                [name] * chunks,
-                [seed * 1_000_003 + i for i in range(chunks)],
-                [CHUNK] * chunks,
-            )
-        )
-    images, signs, patches, views = (np.concatenate(p)[:count] for p in zip(*parts, strict=True))
-    return Pictures(load_modality(name), images, signs, patches, views)
+    paths = [chunk_path(work, name, index) for index in range(count // CHUNK)]
+    chunks = [np.load(path) for path in paths]
+    maps = [np.load(path.with_suffix(".maps.npy"), mmap_mode="r") for path in paths]
+    pooled, signs, patches = (
+        np.concatenate([chunk[part] for chunk in chunks]) for part in ("pooled", "signs", "patches")
+    )
+    return Pictures(load_modality(name), maps, pooled, signs, patches)

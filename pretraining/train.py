@@ -1,29 +1,35 @@
-"""The training loop of the nano backbone."""
+"""The training loop of the embedded backbone: everything but the trunk, which stays as it is."""
 
 from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
-from transformers import CLIPModel
 
 from pretraining.corpus import Captions, Sentence
-from pretraining.model import CONTEXT, SignHeads, normalise
+from pretraining.model import CONTEXT, SignHeads
+from pretraining.muon import Muon
 from pretraining.objective import contrastive_loss, pairwise_loss, present_loss
 from pretraining.pictures import Pictures
 from pretraining.tokens import DroppingEncoder
+from sdmad.backbones.lite import TrunkTransformer
+from sdmad.backbones.transformer import TextTransformer
+from sdmad.detector.precision import has_bfloat16
 
-FLIPS = ("brain", "oct")
-PATCH_WEIGHT, LOCAL_WEIGHT = 4.0, 2.0
+PATCH_WEIGHT, LOCAL_WEIGHT, PEAK_WEIGHT = 4.0, 2.0, 0.5
 TEXT_SCALE = 15.0
 DROPPED_WORDS = 0.1
+KEPT_EVERY = 100  # steps between two checkpoints
 
 
 @dataclass(frozen=True)
@@ -61,24 +67,29 @@ class Trainer:
 
     def __init__(
         self,
-        model: CLIPModel,
+        image: TrunkTransformer,
+        text: TextTransformer,
         pictures: dict[str, Pictures],
         captions: dict[str, Captions],
         encoder: DroppingEncoder,
         recipe: Recipe,
     ) -> None:
-        self.model, self.pictures, self.captions = model, pictures, captions
+        self.towers = nn.ModuleDict({"image": image, "text": text})
+        self.image, self.text = image, text
+        self.pictures, self.captions = pictures, captions
         self.encoder, self.recipe = encoder, recipe
         self.columns = {
             name: [p.modality.signs.index(sign) for sign in captions[name].signs]
             for name, p in pictures.items()
         }
         self.heads = SignHeads({name: len(columns) for name, columns in self.columns.items()})
-        self.scale = nn.Parameter(torch.tensor(math.log(10.0)))
-        self.bias = nn.Parameter(torch.tensor(-3.0))
+        self.heads.scale = nn.Parameter(torch.tensor(math.log(10.0)))
+        self.heads.bias = nn.Parameter(torch.tensor(-3.0))
         self.rng = np.random.default_rng(recipe.seed)
         self.optimisers = self._optimisers()
-        self.averaged = copy.deepcopy(model)
+        self.averaged = copy.deepcopy(self.towers)
+        self.native = has_bfloat16(torch.device("cpu"))
+        self.start = 0
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         """Muon for the image blocks' matrices, AdamW for everything else.
@@ -86,24 +97,19 @@ class Trainer:
         Muon (Jordan et al. 2024) needs about a third of the images that AdamW needs here.
         """
         recipe = self.recipe
-        matrices = {
-            name: p
-            for name, p in self.model.vision_model.named_parameters()
-            if p.ndim == 2 and ".layers." in f".{name}"
-        }
-        taken = {id(p) for p in matrices.values()}
-        others = [*self.model.parameters(), *self.heads.parameters(), self.scale, self.bias]
-        others = [p for p in others if id(p) not in taken]
+        matrices = [
+            value
+            for block in self.image.blocks
+            for value in block.parameters()
+            if value.ndim == 2
+        ]
+        taken = {id(value) for value in matrices}
+        everything = [*self.towers.parameters(), *self.heads.parameters()]
+        others = [p for p in everything if id(p) not in taken and p.requires_grad]
         decayed = [p for p in others if p.ndim > 1]
         plain = [p for p in others if p.ndim < 2]
         return [
-            torch.optim.Muon(
-                matrices.values(),
-                lr=recipe.matrix_rate,
-                weight_decay=0.01,
-                momentum=0.95,
-                ns_steps=4,
-            ),
+            Muon(matrices, lr=recipe.matrix_rate),
             torch.optim.AdamW(
                 [
                     {"params": decayed, "weight_decay": 0.05},
@@ -150,34 +156,28 @@ class Trainer:
         return torch.from_numpy(table)
 
     def batch(self, name: str) -> tuple[Tensor, NDArray[np.bool_], Tensor]:
-        """Images as pixel values, their signs, and the signs of their patches."""
-        data, rng = self.pictures[name], self.rng
-        rows = np.sort(rng.choice(len(data.images), self.recipe.batch, replace=False))
-        images, patches = data.images[rows], data.patches[rows]
-        if name in FLIPS and rng.random() < 0.5:
-            images, patches = images[:, :, ::-1].copy(), patches[:, :, ::-1].copy()
-        values = normalise(torch.from_numpy(images))[:, :1]
-        contrast = torch.from_numpy(rng.uniform(0.8, 1.2, (len(rows), 1, 1, 1)).astype(np.float32))
-        shift = torch.from_numpy(rng.uniform(-0.2, 0.2, (len(rows), 1, 1, 1)).astype(np.float32))
-        pixels = (values * contrast + shift).expand(-1, 3, -1, -1)
-        return pixels, data.signs[rows], torch.from_numpy(patches)
+        """The trunk's maps of some images, their signs, and the signs of their patches."""
+        data = self.pictures[name]
+        rows = np.sort(self.rng.choice(len(data), self.recipe.batch, replace=False))
+        return data.maps_of(rows), data.signs[rows], torch.from_numpy(data.patches[rows])
+
+    def embed_images(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens behind the final norm ``(n, T, W)`` and their unit-length embeddings."""
+        hidden = self.image.arrange(self.image.patch(maps))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.native):
+            for block in self.image.blocks:
+                hidden = block(hidden, causal=False)
+        hidden = hidden.float()
+        return self.image.norm_after(hidden), normalize(self.image.project(hidden), dim=-1)
 
     def loss(self, name: str, progress: float) -> tuple[Tensor, dict[str, float]]:
         """The loss of one batch of a modality at a point of the run in [0, 1]."""
-        pixels, signs, patches = self.batch(name)
-        with torch.autocast("cpu", torch.bfloat16):
-            tokens = self.model.vision_model(pixels).last_hidden_state
-        tokens = self.model.vision_model.post_layernorm(tokens.float())
-        embedded = normalize(self.model.visual_projection(tokens), dim=-1)
+        maps, signs, patches = self.batch(name)
+        tokens, embedded = self.embed_images(maps)
         signs = signs[:, self.columns[name]]
         places = patches.flatten(1, 2)[:, :, self.columns[name]]
         states = torch.from_numpy(np.hstack([signs, ~signs.any(axis=1, keepdims=True)]))
-        heads = self.heads
-        parts = {
-            "patch": PATCH_WEIGHT * present_loss(heads.patch[name](tokens[:, 1:]), places),
-            "local": LOCAL_WEIGHT * present_loss(heads.local(name, embedded[:, 1:]), places),
-            "whole": present_loss(heads.whole(name, embedded[:, 0]), states),
-        }
+        parts = self.sign_losses(name, tokens, embedded, states, places)
         names = list(self.captions[name].signs)
         shown = [frozenset(names[i] for i in np.flatnonzero(row)) for row in signs]
         said = self.sentences(name, shown)
@@ -188,19 +188,44 @@ class Trainer:
         parts["text"] = self.text_loss(said, text)
         if joint:
             cosine = embedded[:, 0] @ text.T
-            logits = self.scale.clamp(max=math.log(40.0)).exp() * cosine
+            logits = self.heads.scale.clamp(max=math.log(40.0)).exp() * cosine
             truth = self.truth(said, shown)
             parts["contrast"] = 0.5 * contrastive_loss(logits, truth)
-            parts["pairs"] = 0.5 * pairwise_loss(logits + self.bias, truth)
+            parts["pairs"] = 0.5 * pairwise_loss(logits + self.heads.bias, truth)
         total = torch.stack(list(parts.values())).sum()
         return total, {key: value.item() for key, value in parts.items()}
+
+    def sign_losses(
+        self, name: str, tokens: Tensor, embedded: Tensor, states: Tensor, places: Tensor
+    ) -> dict[str, Tensor]:
+        """Is the sign there? Asked of patches, of whole images, of images by their best patch.
+
+        Args:
+            name: the modality.
+            tokens: behind the final norm, ``(n, T, W)``.
+            embedded: unit length, ``(n, T, D)``.
+            states: which signs each image shows, the normal state last, ``(n, P + 1)``.
+            places: which signs each patch shows, ``(n, T - 1, P)``.
+        """
+        heads = self.heads
+        cosine = embedded @ heads.directions(name).T
+        local = cosine[:, 1:, :-1]
+        peak = heads.logits("peak", name, local.amax(dim=1))
+        return {
+            "patch": PATCH_WEIGHT * present_loss(heads.patch[name](tokens[:, 1:]), places),
+            "local": LOCAL_WEIGHT * present_loss(heads.logits("local", name, local), places),
+            "peak": PEAK_WEIGHT * present_loss(peak, states[:, :-1]),
+            "whole": present_loss(heads.logits("whole", name, cosine[:, 0]), states),
+        }
 
     def embed_text(self, said: list[Sentence]) -> Tensor:
         """Unit-length embeddings ``(S, D)``."""
         ids = self.encoder.encode([s.text for s in said], self.rng, DROPPED_WORDS, CONTEXT)
-        with torch.autocast("cpu", torch.bfloat16):
-            pooled = self.model.text_model(torch.from_numpy(ids)).pooler_output
-        return normalize(self.model.text_projection(pooled.float()), dim=-1)
+        hidden, state = self.text.embed(torch.from_numpy(ids))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.native):
+            for index in range(1, self.text.depth + 1):
+                hidden = self.text.block(index, hidden, state)
+        return self.text.pool(hidden.float(), state)
 
     def text_loss(self, said: list[Sentence], text: Tensor) -> Tensor:
         """Bring each sentence to the prototypes of what it claims, among those of all modalities.
@@ -224,33 +249,75 @@ class Trainer:
     @torch.no_grad()
     def _average(self, step: int) -> None:
         decay = min(self.recipe.average, (1 + step) / (10 + step))
-        for slow, fast in zip(self.averaged.parameters(), self.model.parameters(), strict=True):
+        for slow, fast in zip(self.averaged.parameters(), self.towers.parameters(), strict=True):
             slow.lerp_(fast, 1 - decay)
 
-    def run(self) -> CLIPModel:
-        """Train; returns the averaged model."""
-        recipe = self.recipe
-        names = list(self.pictures)
+    def _state(self) -> dict[str, Any]:
+        return {
+            "towers": self.towers.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "random": self.rng.bit_generator.state,
+            "step": self.start,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write everything that going on needs; the file appears whole or not at all."""
+        part = path.with_suffix(".part")
+        torch.save(self._state(), part)
+        os.replace(part, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint, if there is one."""
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True)
+        self.towers.load_state_dict(state["towers"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.heads.load_state_dict(state["heads"])
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.rng.bit_generator.state = state["random"]
+        self.start = state["step"]
+
+    def step(self, number: int, name: str) -> dict[str, float]:
+        """One step on a modality; the parts of its loss."""
+        self._set_rates(number)
+        loss, parts = self.loss(name, number / self.recipe.steps)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.towers.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self._average(number)
+        return parts
+
+    def run(self, checkpoint: Path) -> tuple[TrunkTransformer, TextTransformer]:
+        """Train; returns the averaged towers.
+
+        Args:
+            checkpoint: where to keep what going on needs.
+        """
+        self.resume(checkpoint)
+        recipe, names = self.recipe, list(self.pictures)
         weights = np.array([len(self.captions[n].signs) + 6 for n in names], float)
-        start, recent = time.monotonic(), {}
-        for step in range(recipe.steps):
-            self._set_rates(step)
+        first, start = self.start, time.monotonic()
+        recent: dict[str, dict[str, float]] = {}
+        for number in range(first, recipe.steps):
             name = names[int(self.rng.choice(len(names), p=weights / weights.sum()))]
-            loss, parts = self.loss(name, step / recipe.steps)
-            for optimiser in self.optimisers:
-                optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            for optimiser in self.optimisers:
-                optimiser.step()
-            self._average(step)
+            parts = self.step(number, name)
+            before = recent.get(name, parts)
             recent[name] = {
-                key: 0.95 * recent.get(name, parts).get(key, value) + 0.05 * value
-                for key, value in parts.items()
+                key: 0.95 * before.get(key, value) + 0.05 * value for key, value in parts.items()
             }
-            if (step + 1) % 100 == 0:
-                seen = (step + 1) * recipe.batch
-                rate = seen / (time.monotonic() - start)
+            self.start = number + 1
+            if self.start % KEPT_EVERY == 0 or self.start == recipe.steps:
+                self.save(checkpoint)
+                rate = (self.start - first) * recipe.batch / (time.monotonic() - start)
                 told = {n: {k: round(v, 3) for k, v in p.items()} for n, p in recent.items()}
-                print(f"step {step + 1}/{recipe.steps}  {rate:.0f} images/s  {told}", flush=True)
-        return self.averaged
+                print(f"step {self.start}/{recipe.steps}  {rate:.0f} images/s  {told}", flush=True)
+        image, text = self.averaged["image"], self.averaged["text"]
+        assert isinstance(image, TrunkTransformer) and isinstance(text, TextTransformer)
+        return image, text

@@ -26,6 +26,7 @@ MODEL_TYPES = {
     "clip": ("clip", "load_clip"),
     "siglip": ("siglip", "load_siglip"),
     "siglip2": ("siglip", "load_siglip"),
+    "sdmad_lite": ("lite", "load_lite"),
 }
 # What a folder may hold whose config.json is missing or names none of these:
 # ``is_medclip(folder) -> bool``, ``load_medclip``.

@@ -30,8 +30,8 @@ class Tower(nn.Module, ABC):
     def embed(self, inputs: Tensor) -> tuple[Tensor, Any]:
         """Turn inputs into tokens ``(n, T, W)`` and the state that ``block`` and ``pool`` need.
 
-        An image tower's state never depends on the images, only on their size; a text tower's can
-        be cut to some of its sentences with a slice.
+        An image tower's state is a tensor with a row for each image, or depends on the images'
+        size alone; a text tower's can be cut to some of its sentences with a slice.
         """
 
     @abstractmethod
@@ -41,6 +41,24 @@ class Tower(nn.Module, ABC):
     @abstractmethod
     def pool(self, hidden: Tensor, state: Any) -> Tensor:
         """Turn the last block's tokens into unit-length embeddings ``(n, D)``."""
+
+    def evidence(self, hidden: Tensor, state: Any) -> Tensor:
+        """What an image tower knows before its projection: unit-length features ``(n, E)``.
+
+        Of a tower that tells nothing beside its embeddings, those.
+
+        Args:
+            hidden: the last block's tokens, ``(n, T, W)``.
+            state: the tower's own.
+        """
+        return self.pool(hidden, state).float()
+
+    def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
+        """All blocks: the last one's tokens ``(n, T, W)`` and the state."""
+        hidden, state = self.embed(inputs)
+        for index in range(1, self.depth + 1):
+            hidden = self.block(index, hidden, state)
+        return hidden, state
 
     def token_embeddings(self, inputs: Tensor) -> Tensor:
         """A text tower's own embeddings of token ids ``(S, T)``, without positions: ``(S, T, W)``.
@@ -73,10 +91,7 @@ class Tower(nn.Module, ABC):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Run the whole tower: unit-length embeddings ``(n, D)``."""
-        hidden, state = self.embed(inputs)
-        for index in range(1, self.depth + 1):
-            hidden = self.block(index, hidden, state)
-        return self.pool(hidden, state)
+        return self.pool(*self.run(inputs))
 
 
 class Backbone(ABC):
@@ -160,12 +175,28 @@ class Backbone(ABC):
         Raises:
             ValueError: if the shape is another.
         """
+        embeddings: Tensor = self.image(self._checked(pixel_values))
+        return embeddings.float()
+
+    @torch.no_grad()
+    def encode_evidence(self, pixel_values: Tensor) -> Tensor:
+        """What the image tower knows before its projection: unit-length features ``(n, E)``.
+
+        What learns from images alone - a linear probe, a memory of the support set - reads these:
+        the space that is shared with sentences keeps less. A backbone that tells nothing more
+        gives its embeddings.
+
+        Raises:
+            ValueError: if the shape of the pixel values is not ``(n, 3, H, W)``.
+        """
+        return self.image.evidence(*self.image.run(self._checked(pixel_values)))
+
+    def _checked(self, pixel_values: Tensor) -> Tensor:
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
             raise ValueError(
                 f"pixel_values must have shape (n, 3, H, W), got {tuple(pixel_values.shape)}"
             )
-        embeddings: Tensor = self.image(pixel_values.to(self.device, self.dtype))
-        return embeddings.float()
+        return pixel_values.to(self.device, self.dtype)
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:

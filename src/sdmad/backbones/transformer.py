@@ -6,7 +6,7 @@ both towers to ``transformers``' own outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -128,14 +128,21 @@ class ImageTransformer(Tower):
 
     Args:
         shape: sizes.
-        patch: side of a patch in pixels.
+        stride: side of a patch in pixels.
         grid: patches a side that the position embeddings were trained for.
+
+    Attributes:
+        local_values: whether a patch speaks for itself only where the last block lets every token
+            attend to itself alone; not where pretraining taught the patches (``docs/maps.md``).
     """
 
-    def __init__(self, shape: Shape, patch: int, grid: int) -> None:
+    local_values = True
+
+    def __init__(self, shape: Shape, stride: int, grid: int) -> None:
         super().__init__()
         self.depth, self.widths, self.grid = shape.depth, (shape.width,) * shape.depth, grid
-        self.patch = nn.Conv2d(3, shape.width, patch, patch, bias=False)
+        self.stride = stride
+        self.patch = self.embedding(shape.width, stride)
         self.class_token = nn.Parameter(torch.empty(shape.width))
         self.position = nn.Parameter(torch.empty(grid * grid + 1, shape.width))
         self.norm_before = nn.LayerNorm(shape.width, eps=shape.epsilon)
@@ -143,13 +150,26 @@ class ImageTransformer(Tower):
         self.norm_after = nn.LayerNorm(shape.width, eps=shape.epsilon)
         self.projection = nn.Linear(shape.width, shape.dimension, bias=False)
 
-    def embed(self, inputs: Tensor) -> tuple[Tensor, None]:
+    def embedding(self, width: int, stride: int) -> nn.Module:
+        """What makes a patch a token."""
+        return nn.Conv2d(3, width, stride, stride, bias=False)
+
+    def patches(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patch tokens ``(n, W, h, w)`` without positions, and the state beside them."""
+        return self.patch(inputs), None
+
+    def embed(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Patch tokens with position embeddings, resized bicubically to the input's size."""
-        patches = self.patch(inputs)
+        patches, state = self.patches(inputs)
+        return self.arrange(patches), state
+
+    def arrange(self, patches: Tensor) -> Tensor:
+        """Patch tokens ``(n, W, h, w)`` to a sequence behind the class token, with positions."""
         tokens = patches.flatten(2).transpose(1, 2)
         first = self.class_token.expand(len(tokens), 1, -1)
         tokens = torch.cat([first, tokens], dim=1) + self.positions(*patches.shape[-2:])
-        return self.norm_before(tokens), None
+        output: Tensor = self.norm_before(tokens)
+        return output
 
     def positions(self, height: int, width: int) -> Tensor:
         """Position embeddings of a grid of patches, the class token's first: ``(1 + h w, W)``."""
@@ -159,7 +179,7 @@ class ImageTransformer(Tower):
         resized = interpolate(grid, (height, width), mode="bicubic", align_corners=False)
         return torch.cat([self.position[:1], resized.flatten(2)[0].T.to(self.position.dtype)])
 
-    def block(self, index: int, hidden: Tensor, state: None) -> Tensor:
+    def block(self, index: int, hidden: Tensor, state: Tensor | None) -> Tensor:
         """Run block ``index``, counted from 1, on tokens ``(n, T, W)``."""
         del state
         output: Tensor = self.blocks[index - 1](hidden, causal=False)
@@ -182,10 +202,33 @@ class ImageTransformer(Tower):
         output: Tensor = self.projection(self.norm_after(hidden)).float()
         return output
 
-    def pool(self, hidden: Tensor, state: None) -> Tensor:
+    def pool(self, hidden: Tensor, state: Tensor | None) -> Tensor:
         """Class token, final norm, projection, unit length: ``(n, D)``, float32."""
         del state  # the class token always comes first
         return normalize(self.project(hidden[:, 0]), dim=-1)
+
+    def evidence(self, hidden: Tensor, state: Tensor | None) -> Tensor:
+        """Class token, mean and largest patch token before the projection: ``(n, 3 W)``, float32.
+
+        Each part has the same length, all together length 1. CLIP's own linear probe reads the
+        class token here (Radford et al. 2021).
+        """
+        return unit_parts(self.evidence_parts(hidden, state))
+
+    def evidence_parts(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
+        """The parts of the evidence, ``(n, E)`` each, of any length."""
+        del state
+        tokens = self.norm_after(hidden).float()
+        return [tokens[:, 0], tokens[:, 1:].mean(dim=1), tokens[:, 1:].amax(dim=1)]
+
+
+def unit_parts(parts: Sequence[Tensor]) -> Tensor:
+    """Features ``(n, E)`` of parts that weigh the same: each of one length, all of length 1.
+
+    >>> unit_parts([torch.tensor([[3.0, 4.0]]), torch.tensor([[0.1]])]).square()
+    tensor([[0.1800, 0.3200, 0.5000]])
+    """
+    return torch.cat([normalize(part, dim=-1) for part in parts], dim=-1) / len(parts) ** 0.5
 
 
 @dataclass(frozen=True)

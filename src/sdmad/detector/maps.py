@@ -69,14 +69,14 @@ def check_gives_maps(backbone: Backbone) -> None:
         )
 
 
-def patch_features(image: AdaptedTower, pixels: Tensor, values: bool = True) -> Tensor:
+def patch_features(image: AdaptedTower, pixels: Tensor, values: bool | None = None) -> Tensor:
     """Embed the patches of images in the space of the texts.
 
     Args:
         image: the adapted image tower, of a CLIP's vision transformer.
         pixels: shape ``(n, 3, H, H)``, on the tower's device and of its type.
         values: whether tokens attend to themselves alone in the last block; False is the plain
-            reading, the block as it was trained.
+            reading, the block as it was trained. The tower's own way when not given.
 
     Returns:
         Unit length, float32, ``(n, P, D)``, row by row.
@@ -87,6 +87,7 @@ def patch_features(image: AdaptedTower, pixels: Tensor, values: bool = True) -> 
     tower = image.tower
     if not isinstance(tower, ImageTransformer):
         raise InputError(f"a {type(tower).__name__} has no patches beside a class token")
+    values = tower.local_values if values is None else values
     hidden, state = tower.embed(pixels)
     for index in range(1, tower.depth + 1):
         own = values and index == tower.depth

@@ -97,8 +97,9 @@ class ImageGraph(nn.Module):
     def _embed(self, pixels: Tensor) -> tuple[Tensor, Any]:
         if not isinstance(self.tower, ImageTransformer):
             return self.tower.embed(pixels)
-        patches = self.tower.patch(pixels).flatten(2).transpose(1, 2)
-        return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), None
+        maps, state = self.tower.patches(pixels)
+        patches = maps.flatten(2).transpose(1, 2)
+        return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), state
 
     def _block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
         if isinstance(self.tower, ImageTransformer) and index == self.tower.depth:
@@ -117,7 +118,7 @@ def places(tower: ImageTransformer, size: int) -> Tensor:
     Returns:
         Shape ``(T, W)``.
     """
-    side = size // tower.patch.kernel_size[0]
+    side = size // tower.stride
     whole: Tensor = tower.positions(side, side).clone()
     whole[0] += tower.class_token
     return whole
