@@ -8,14 +8,17 @@ seldom or never, so that settings chosen on one are judged on another.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as PILImage
 from scipy import ndimage
 
+from sdmad.phantoms.artefacts import IN_EXPORT, IN_SCANNER, Effect, keep_visible
 from sdmad.phantoms.base import Image, Mask, grid, smooth_noise
+from sdmad.phantoms.overlays import OVERLAYS, Picture, backdrop, lay
+from sdmad.phantoms.warping import warp, warp_elastic
 
 Range = tuple[float, float]
 
@@ -39,6 +42,12 @@ class AcquisitionStyle:
         coarse: probability of having been stored at half the resolution.
         jpeg: probability of a JPEG round trip at low quality.
         vignette: darkening of the corners, 0 to 1.
+        quality: of a JPEG.
+        aspect: largest change of the aspect ratio, as a natural logarithm.
+        elastic: typical local stretch by a smooth deformation; nothing folds up to 0.05.
+        outside: probability that what lies around the old picture is filled with one grey.
+        effects: name of an effect of ``artefacts.py`` or ``overlays.py`` to its probability.
+            An effect that is not named draws nothing.
     """
 
     zoom: Range = (1.0, 1.0)
@@ -55,13 +64,26 @@ class AcquisitionStyle:
     coarse: float = 0.0
     jpeg: float = 0.0
     vignette: Range = (0.0, 0.0)
+    quality: tuple[int, int] = (35, 85)
+    aspect: float = 0.0
+    elastic: Range = (0.0, 0.0)
+    outside: float = 0.0
+    effects: Mapping[str, float] = field(default_factory=dict)
 
 
 STYLES: dict[str, AcquisitionStyle] = {
     "pretraining": AcquisitionStyle(
-        zoom=(0.88, 1.25), shift=0.1, rotation=12, gamma=(0.65, 1.5), window=0.12,
-        bias=(0.0, 0.25), blur=(0.0, 1.1), noise=(0.005, 0.07), speckle=(0.0, 1.0),
-        padding=0.1, coarse=0.1, jpeg=0.1,
+        zoom=(0.8, 1.3), shift=0.13, rotation=14, gamma=(0.7, 1.4), window=0.1,
+        bias=(0.0, 0.25), blur=(0.0, 1.1), noise=(0.002, 0.06), speckle=(0.0, 1.0),
+        padding=0.06, coarse=0.03, jpeg=0.25, quality=(20, 95),
+        aspect=0.2, elastic=(0.0, 0.04), outside=0.25,
+        effects={
+            "curve": 0.5, "shading": 0.15, "ghost": 0.06, "smear": 0.1, "ringing": 0.1,
+            "grain": 0.2, "magnitude": 0.1, "bands": 0.08, "sharpen": 0.15, "flatten": 0.08,
+            "resample": 0.2, "equalise": 0.08, "fade": 0.12, "few_levels": 0.04, "invert": 0.02,
+            "surround": 0.1, "bars": 0.06, "frame": 0.06, "scale": 0.04, "ruler": 0.06,
+            "arrow": 0.06, "text": 0.12, "mark": 0.1,
+        },
     ),
     "validation": AcquisitionStyle(
         zoom=(0.97, 1.12), shift=0.05, rotation=6, gamma=(1.1, 1.4), window=0.05,
@@ -78,36 +100,17 @@ STYLES: dict[str, AcquisitionStyle] = {
 
 def _warp(
     image: Image, masks: dict[str, Mask], rng: np.random.Generator, style: AcquisitionStyle
-) -> tuple[Image, dict[str, Mask]]:
+) -> tuple[Image, dict[str, Mask], Mask | None]:
+    """Draw where the picture lies; the last is its old frame, if it is elastic."""
     zoom = rng.uniform(*style.zoom)
     angle = np.deg2rad(rng.uniform(-style.rotation, style.rotation))
     shift = rng.uniform(-style.shift, style.shift, 2)
-    size = image.shape[0]
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
-    centre = (size - 1) / 2
-    offset = centre - matrix @ (np.array([centre, centre]) + shift * size / 2)
-    background = float(min(image[0, 0], image[0, -1], image[-1, 0], image[-1, -1]))
-    warped = ndimage.affine_transform(
-        image, matrix, offset, order=1, mode="constant", cval=background
-    )
-    moved = _warp_masks(masks, matrix, offset, size)
-    return warped, moved
-
-
-def _warp_masks(
-    masks: dict[str, Mask], matrix: NDArray[np.float64], offset: NDArray[np.float64], size: int
-) -> dict[str, Mask]:
-    """Move masks by the nearest source pixel, which is found once for all of them."""
-    if not masks:
-        return {}
-    axis = np.arange(size)
-    sources = [
-        np.rint(matrix[k, 0] * axis[:, None] + matrix[k, 1] * axis + offset[k]).astype(np.intp)
-        for k in range(2)
-    ]
-    inside = np.logical_and.reduce([(s >= 0) & (s < size) for s in sources])
-    row, column = (np.clip(s, 0, size - 1) for s in sources)
-    return {name: mask[row, column] & inside for name, mask in masks.items()}
+    if style.aspect == 0 and style.elastic == (0.0, 0.0):
+        return *warp(image, masks, matrix, shift), None
+    stretch = np.exp(rng.uniform(-style.aspect, style.aspect) / 2)
+    matrix = matrix * np.array([stretch, 1 / stretch])
+    return warp_elastic(image, masks, matrix, shift, rng.uniform(*style.elastic), rng)
 
 
 def _degrade(image: Image, rng: np.random.Generator, style: AcquisitionStyle) -> Image:
@@ -129,31 +132,44 @@ def _degrade(image: Image, rng: np.random.Generator, style: AcquisitionStyle) ->
     return np.asarray((image - low) / (1 + high - low), dtype=np.float32)
 
 
-def _pad(
-    image: NDArray[np.uint8], masks: dict[str, Mask], rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _pad(picture: Picture, masks: dict[str, Mask], rng: np.random.Generator) -> Picture:
     """Paint bars of white or black over one or two borders, and clear the masks there."""
-    size = image.shape[0]
+    size = picture.shape[0]
     value = 255 if rng.random() < 0.6 else 0
     for edge in rng.choice(4, size=rng.integers(1, 3), replace=False):
         width = int(rng.uniform(0.04, 0.2) * size)
         where: list[slice] = [slice(None), slice(None)]
         where[edge % 2] = slice(0, width) if edge < 2 else slice(size - width, size)
-        image[tuple(where)] = value
+        picture[tuple(where)] = value
         for mask in masks.values():
             mask[tuple(where)] = False
-    return image
+    return picture
 
 
-def _jpeg(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+def _jpeg(picture: Picture, rng: np.random.Generator, style: AcquisitionStyle) -> Picture:
     buffer = io.BytesIO()
-    PILImage.fromarray(image).save(buffer, "JPEG", quality=int(rng.integers(35, 85)))
+    quality = int(rng.integers(*style.quality))
+    PILImage.fromarray(picture).save(buffer, "JPEG", quality=quality)
     return np.array(PILImage.open(buffer))
 
 
+def _affect(
+    image: Image, rng: np.random.Generator, chances: Mapping[str, float], known: dict[str, Effect]
+) -> Image:
+    """Apply each known effect with its probability."""
+    for name, effect in known.items():
+        if name in chances and rng.random() < chances[name]:
+            image = effect(image, rng)
+    return image
+
+
 def acquire(
-    image: Image, masks: dict[str, Mask], rng: np.random.Generator, style: AcquisitionStyle
-) -> tuple[NDArray[np.uint8], dict[str, Mask]]:
+    image: Image,
+    masks: dict[str, Mask],
+    rng: np.random.Generator,
+    style: AcquisitionStyle,
+    without: Collection[str] = (),
+) -> tuple[Picture, dict[str, Mask]]:
     """Apply one draw of an acquisition style.
 
     Args:
@@ -161,14 +177,25 @@ def acquire(
         masks: one boolean mask of that shape a sign; moved along with the picture.
         rng: source of the draw.
         style: the ranges to draw from.
+        without: names of effects to leave out.
 
     Returns:
         The 8-bit picture and the moved masks.
     """
-    image, masks = _warp(image, masks, rng, style)
-    picture = (np.clip(_degrade(image, rng, style), 0, 1) * 255).astype(np.uint8)
+    chances = {name: chance for name, chance in style.effects.items() if name not in without}
+    image, masks, inside = _warp(image, masks, rng, style)
+    image = _affect(image, rng, chances, IN_SCANNER)
+    image = _affect(_degrade(image, rng, style), rng, chances, IN_EXPORT)
+    if chances:
+        image = keep_visible(image)
+    picture = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    if inside is not None and rng.random() < style.outside:
+        picture = lay(picture, masks, np.uint8(255) * ~inside, backdrop(rng))
     if rng.random() < style.padding:
         picture = _pad(picture, masks, rng)
+    for name, overlay in OVERLAYS.items():
+        if name in chances and rng.random() < chances[name]:
+            picture = lay(picture, masks, *overlay(rng, picture.shape[0]))
     if rng.random() < style.jpeg:
-        picture = _jpeg(picture, rng)
+        picture = _jpeg(picture, rng, style)
     return picture, masks

@@ -47,6 +47,7 @@ class Modality:
         unseen: signs that are never drawn for pretraining.
         excludes: pairs of signs that cannot stand in one image (they would hide each other).
         multi_label: whether one image may carry several categories.
+        without: effects of an acquisition that would belie this modality's wordings.
         render: ``(rng, signs, size, view) -> (image, masks)``. ``image`` is float32 in [0, 1],
             shape ``(size, size)``; ``masks`` has one boolean mask of that shape for each
             requested sign, true exactly where the sign changed the picture.
@@ -60,6 +61,7 @@ class Modality:
     render: Render
     excludes: frozenset[frozenset[str]] = field(default_factory=frozenset)
     multi_label: bool = True
+    without: frozenset[str] = frozenset()
 
     @property
     def signs(self) -> tuple[str, ...]:
@@ -97,12 +99,16 @@ def _interpolation(cells: int, size: int) -> Any:
     return matrix
 
 
-def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> Image:
-    """Smooth random field of zero mean and about unit deviation, ``cells`` bumps across.
+def smooth_noise(
+    rng: np.random.Generator, size: int, cells: int, across: int | None = None
+) -> Image:
+    """Smooth random field of zero mean and about unit deviation, ``cells`` bumps down.
 
-    Value noise on a ``(cells + 1)`` square lattice, interpolated as two matrix products, which
-    is far quicker than filtering white noise.
+    Value noise on a lattice of ``cells + 1`` rows and ``across + 1`` columns (as many as rows
+    when not given), interpolated as two matrix products, which is far quicker than filtering
+    white noise. Its shape is ``(size, size)``.
     """
-    lattice = rng.standard_normal((cells + 1, cells + 1), dtype=np.float32)
-    matrix = _interpolation(cells, size)
-    return np.asarray(matrix @ lattice @ matrix.T * 1.4, dtype=np.float32)
+    across = cells if across is None else across
+    lattice = rng.standard_normal((cells + 1, across + 1), dtype=np.float32)
+    down, right = _interpolation(cells, size), _interpolation(across, size)
+    return np.asarray(down @ lattice @ right.T * 1.4, dtype=np.float32)

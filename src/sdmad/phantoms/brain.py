@@ -204,4 +204,5 @@ MODALITY = Modality(
     render=render,
     excludes=frozenset({frozenset({"small_bright_focus", "many_bright_foci"})}),
     multi_label=True,
+    without=frozenset({"invert"}),
 )

@@ -129,7 +129,8 @@ def render_case(
     image, masks = modality.render(
         np.random.default_rng(seeds[0]), signs, size, view or modality.main_view
     )
-    return acquire(image, masks, np.random.default_rng(seeds[1]), STYLES[style])
+    rng = np.random.default_rng(seeds[1])
+    return acquire(image, masks, rng, STYLES[style], modality.without)
 
 
 def draw_cases(
