@@ -98,10 +98,7 @@ class Trainer:
         """
         recipe = self.recipe
         matrices = [
-            value
-            for block in self.image.blocks
-            for value in block.parameters()
-            if value.ndim == 2
+            value for block in self.image.blocks for value in block.parameters() if value.ndim == 2
         ]
         taken = {id(value) for value in matrices}
         everything = [*self.towers.parameters(), *self.heads.parameters()]
@@ -319,5 +316,6 @@ class Trainer:
                 told = {n: {k: round(v, 3) for k, v in p.items()} for n, p in recent.items()}
                 print(f"step {self.start}/{recipe.steps}  {rate:.0f} images/s  {told}", flush=True)
         image, text = self.averaged["image"], self.averaged["text"]
-        assert isinstance(image, TrunkTransformer) and isinstance(text, TextTransformer)
+        assert isinstance(image, TrunkTransformer)
+        assert isinstance(text, TextTransformer)
         return image, text

@@ -179,17 +179,18 @@ class Backbone(ABC):
         return embeddings.float()
 
     @torch.no_grad()
-    def encode_evidence(self, pixel_values: Tensor) -> Tensor:
-        """What the image tower knows before its projection: unit-length features ``(n, E)``.
+    def encode_with_evidence(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings as :meth:`encode_image`, and the evidence before the projection.
 
-        What learns from images alone - a linear probe, a memory of the support set - reads these:
-        the space that is shared with sentences keeps less. A backbone that tells nothing more
-        gives its embeddings.
+        The evidence, unit-length features ``(n, E)``, is for what learns from images alone, such as
+        a linear probe or a memory of the support set: the space that is shared with sentences keeps
+        less. Of a backbone that tells nothing more it is the embeddings.
 
         Raises:
             ValueError: if the shape of the pixel values is not ``(n, 3, H, W)``.
         """
-        return self.image.evidence(*self.image.run(self._checked(pixel_values)))
+        last = self.image.run(self._checked(pixel_values))
+        return self.image.pool(*last).float(), self.image.evidence(*last)
 
     def _checked(self, pixel_values: Tensor) -> Tensor:
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:

@@ -155,7 +155,7 @@ class CoOp(Detector):
 
     def _fit(self, training: TrainingSet) -> None:
         """Learn the context; the last epoch is kept."""
-        features, truth = encode_support(self.backbone, training)
+        features, _, truth = encode_support(self.backbone, training)
         draw = torch.Generator().manual_seed(self.seed)
         classes = [*self.categories, NORMAL_NAME]
         sets = len(classes) if self.settings.class_specific else 1

@@ -1,4 +1,4 @@
-"""A linear probe: one logistic regression a category on the frozen image embeddings."""
+"""A linear probe: one logistic regression a category on the frozen image tower's evidence."""
 
 from __future__ import annotations
 
@@ -58,8 +58,9 @@ class LinearProbeDetector(Detector):
     def _fit(self, training: TrainingSet) -> None:
         """Fit a logistic regression a category; unknown labels are left out of theirs."""
         pixels = self.backbone.preprocessing(training.images)
-        features = torch.cat([self.backbone.encode_image(part) for part in pixels.split(32)])
-        self.probe_ = LinearProbe.fit(features, training.labels, self.settings.regularisation)
+        parts = [self.backbone.encode_with_evidence(part)[1] for part in pixels.split(32)]
+        strength = self.settings.regularisation
+        self.probe_ = LinearProbe.fit(torch.cat(parts), training.labels, strength)
 
     @property
     def trained_parameters(self) -> int:
@@ -72,7 +73,7 @@ class LinearProbeDetector(Detector):
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
         self.check_fitted()
         assert self.probe_ is not None
-        odds = self.probe_(self.backbone.encode_image(pixels))
+        odds = self.probe_(self.backbone.encode_with_evidence(pixels)[1])
         return ImageScores.of(odds, odds > 0, odds.amax(dim=1))
 
 

@@ -1,7 +1,8 @@
 """Tip-Adapter and Tip-Adapter-F: a cache of the support set beside zero-shot CLIP.
 
 Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, ECCV 2022.
-An image is compared with every support image; each votes for its own classes by how near it is.
+An image is compared with every support image; each votes for its own classes by how near it is in
+the image tower's evidence, which is what the backbone knows before the space of the sentences.
 Tip-Adapter-F then trains the keys of the cache.
 """
 
@@ -68,7 +69,7 @@ class Cache:
     """What the support set says.
 
     Attributes:
-        keys: embeddings of the n support images, ``(n, D)``.
+        keys: evidence of the n support images, unit length, ``(n, E)``.
         values: each image's vote on each category, ``(n, K)``: 1 where it shows it; where it does
             not, below 0, so that all these together weigh as much as those that do; 0 where that
             is unknown, or where nobody shows it.
@@ -80,20 +81,20 @@ class Cache:
     beta: float
 
     @classmethod
-    def build(cls, features: Tensor, labels: Tensor, beta: float) -> Self:
-        """Make the cache of support embeddings ``(n, D)`` and labels ``(n, K)``, 1, 0 or NaN.
+    def build(cls, keys: Tensor, labels: Tensor, beta: float) -> Self:
+        """Make the cache of support evidence ``(n, E)`` and labels ``(n, K)``, 1, 0 or NaN.
 
         >>> labels = torch.tensor([[1.0], [0.0], [0.0], [torch.nan]])
         >>> Cache.build(torch.eye(4), labels, beta=1.0).values[:, 0].tolist()
         [1.0, -0.5, -0.5, 0.0]
         """
-        shows, lacks = (labels == 1).to(features), (labels == 0).to(features)
+        shows, lacks = (labels == 1).to(keys), (labels == 0).to(keys)
         weight = shows.sum(dim=0) / lacks.sum(dim=0).clamp(min=1)
-        return cls(features, shows - weight * lacks, beta)
+        return cls(keys, shows - weight * lacks, beta)
 
-    def logits(self, features: Tensor) -> Tensor:
-        """Votes on each category, ``(n, K)``, of unit-length embeddings ``(n, D)``."""
-        return (self.beta * (features @ self.keys.T - 1)).exp() @ self.values
+    def logits(self, evidence: Tensor) -> Tensor:
+        """Votes on each category, ``(n, K)``, of unit-length evidence ``(n, E)``."""
+        return (self.beta * (evidence @ self.keys.T - 1)).exp() @ self.values
 
 
 class TipAdapter(Detector):
@@ -130,18 +131,20 @@ class TipAdapter(Detector):
 
     def _fit(self, training: TrainingSet) -> None:
         """Fill the cache with the support set; Tip-Adapter-F keeps the last epoch's keys."""
-        features, truth = encode_support(self.backbone, training)
-        cache = Cache.build(features, truth, self.settings.beta)
+        features, evidence, truth = encode_support(self.backbone, training)
+        cache = Cache.build(evidence, truth, self.settings.beta)
         if self.train:
             cache = replace(cache, keys=cache.keys.clone().requires_grad_())
-            self.log_ = self._train_keys(cache, features, truth)
+            self.log_ = self._train_keys(cache, features, evidence, truth)
         self.cache_ = cache
 
-    def _logits(self, features: Tensor, cache: Cache) -> Tensor:
+    def _logits(self, features: Tensor, evidence: Tensor, cache: Cache) -> Tensor:
         zero_shot = anchored_logits(features, self.text, self.settings.scale)
-        return zero_shot + self.settings.alpha * cache.logits(features)
+        return zero_shot + self.settings.alpha * cache.logits(evidence)
 
-    def _train_keys(self, cache: Cache, features: Tensor, truth: Tensor) -> list[float]:
+    def _train_keys(
+        self, cache: Cache, features: Tensor, evidence: Tensor, truth: Tensor
+    ) -> list[float]:
         settings = self.settings
         optimiser = torch.optim.AdamW(
             [cache.keys],
@@ -156,7 +159,8 @@ class TipAdapter(Detector):
         for _ in range(settings.epochs):
             losses = []
             for rows in torch.randperm(len(features), generator=draw).split(settings.batch_size):
-                loss = known_label_loss(self._logits(features[rows], cache), truth[rows])
+                logits = self._logits(features[rows], evidence[rows], cache)
+                loss = known_label_loss(logits, truth[rows])
                 losses.append(take_step(optimiser, loss))
                 schedule.step()
             log.append(sum(losses) / len(losses))
@@ -172,8 +176,9 @@ class TipAdapter(Detector):
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
         self.check_fitted()
         assert self.cache_ is not None
-        features = self.backbone.encode_image(pixels)
-        return logit_scores(self._logits(features, self.cache_), features @ self.text[-1])
+        features, evidence = self.backbone.encode_with_evidence(pixels)
+        logits = self._logits(features, evidence, self.cache_)
+        return logit_scores(logits, features @ self.text[-1])
 
 
 def class_texts(bank: SignBank, backbone: Backbone) -> Tensor:

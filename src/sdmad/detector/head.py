@@ -57,7 +57,7 @@ class ImageEvidence:
     signs speak alone.
 
     Attributes:
-        probe: on the embeddings that the head is given.
+        probe: on the image tower's evidence; of models saved by sdmad 0.1, on its embeddings.
         sign_scale: deviation of the sign scores over the support set.
         probe_scale: deviation of the probe's log odds over the support set.
     """
@@ -66,9 +66,20 @@ class ImageEvidence:
     sign_scale: float
     probe_scale: float
 
-    def __call__(self, features: Tensor, weight: float) -> Tensor:
-        """Log odds ``(n, K)`` in units of their deviation, times a weight."""
-        odds = self.probe(features) * self.probe.learnt
+    def reads(self, dimension: int) -> bool:
+        """Whether the probe reads embeddings of a size D, not evidence of another."""
+        return self.probe.weights.shape[1] == dimension
+
+    def __call__(self, features: Tensor, evidence: Tensor, weight: float) -> Tensor:
+        """Log odds ``(n, K)`` in units of their deviation, times a weight.
+
+        Args:
+            features: embeddings, ``(n, D)``.
+            evidence: the image tower's, ``(n, E)``.
+            weight: of the evidence beside the signs.
+        """
+        read = features if self.reads(features.shape[1]) else evidence
+        odds = self.probe(read) * self.probe.learnt
         return odds * (weight / self.probe_scale)
 
 
@@ -111,17 +122,20 @@ class SignHead:
         )
         return cls(text.signs, text.anchor, category, keep, config)
 
-    def with_evidence(self, features: Tensor, labels: NDArray[np.float64]) -> Self:
+    def with_evidence(
+        self, features: Tensor, evidence: Tensor, labels: NDArray[np.float64]
+    ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
 
         Args:
             features: embeddings as the head will be given them, ``(n, D)``.
+            evidence: the image tower's, ``(n, E)``.
             labels: 1, 0 or NaN, shape ``(n, K)``.
         """
         if self.config.image_evidence == "none":
             return self
-        probe = LinearProbe.fit(features, labels)
-        odds = probe(features)[:, probe.learnt]
+        probe = LinearProbe.fit(evidence, labels)
+        odds = probe(evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
         return replace(self, evidence=ImageEvidence(probe, *scales))
 
@@ -155,8 +169,12 @@ class SignHead:
         pooling = self.config.pooling
         return category_scores(features, self.signs, self.category, self.keep, pooling)
 
-    def __call__(self, features: Tensor) -> ImageScores:
+    def __call__(self, features: Tensor, beside: Tensor | None = None) -> ImageScores:
         """Score embeddings ``(n, D)``.
+
+        Args:
+            features: the embeddings.
+            beside: the image tower's evidence, ``(n, E)``; not needed where the signs speak alone.
 
         Raises:
             InputError: if the decision rule needs thresholds and there are none.
@@ -165,12 +183,12 @@ class SignHead:
         scores = self.sign_scores(features)
         rule = "min" if self.config.decision == "paper" else "mean"
         signs = (features, self.signs, self.category, self.keep, self.anchor, rule)
-        if self.evidence is None:
+        if self.evidence is None or beside is None:
             abnormal = abnormality(scores, anchor)
             decisions = binary_predictions(*signs)
         else:
             scale = self.evidence.sign_scale
-            odds = self.evidence(features, self.config.evidence_weight)
+            odds = self.evidence(features, beside, self.config.evidence_weight)
             decisions = decision_margins(*signs) / scale + odds > 0
             abnormal = ((scores - anchor.unsqueeze(1)) / scale + odds).amax(dim=1)
             scores = scores / scale + odds

@@ -1,4 +1,4 @@
-"""Image evidence beside the signs': a linear probe on the support set's image embeddings."""
+"""Image evidence beside the signs': a linear probe on what the image tower knows of the support."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_ITERATIONS = 1000
 
 @dataclass(frozen=True)
 class LinearProbe:
-    """One logistic regression a category on unit-length image embeddings.
+    """One logistic regression a category on unit-length image features.
 
     Attributes:
         weights: shape ``(K, D)``.
@@ -34,9 +34,9 @@ class LinearProbe:
         """Fit on the support set; images with an unknown label are left out of that category.
 
         Args:
-            features: unit-length image embeddings, shape ``(n, D)``.
+            features: unit-length image features, shape ``(n, D)``.
             labels: 1, 0 or NaN, shape ``(n, K)``.
-            regularisation: strength of the L2 penalty (1 / C of scikit-learn), on embeddings
+            regularisation: strength of the L2 penalty (1 / C of scikit-learn), on features
                 scaled to unit variance on average.
         """
         from sklearn.linear_model import LogisticRegression
@@ -63,5 +63,5 @@ class LinearProbe:
         )
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Log odds ``(n, K)`` of unit-length embeddings ``(n, D)``."""
+        """Log odds ``(n, K)`` of unit-length features ``(n, D)``."""
         return features @ self.weights.T + self.bias

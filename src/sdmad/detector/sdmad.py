@@ -125,9 +125,8 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         log = train_adapters(support, texts, targets, category, config, seed, training.progress)
         with torch.no_grad():
             text = texts()
-            starts = range(0, len(support), FEATURE_BATCH)
-            features = torch.cat([support(slice(i, i + FEATURE_BATCH)) for i in starts])
-        head = SignHead.build(text, bank, config).with_evidence(features, training.labels)
+        known = support.with_evidence(FEATURE_BATCH)
+        head = SignHead.build(text, bank, config).with_evidence(*known, training.labels)
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
             bank,

@@ -203,18 +203,23 @@ class SignDetector(Detector):
     # Scores
 
     @torch.no_grad()
-    def image_features(self, pixels: Tensor) -> Tensor:
-        """Embeddings in the adapted image tower, ``(n, D)``, of pixels ``(n, 3, H, W)``."""
+    def image_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings ``(n, D)`` and evidence ``(n, E)`` in the adapted image tower.
+
+        Args:
+            pixels: preprocessed images, ``(n, 3, H, W)``.
+        """
         state = self._fitted()
         backbone, tower = state.backbone, state.image
         hidden, carried = backbone.image.embed(pixels.to(backbone.device, backbone.dtype))
-        features: Tensor = tower(tower.frozen_part(hidden, carried), carried)
-        return features
+        last = tower.finish(tower.frozen_part(hidden, carried), carried)
+        embeddings = backbone.image.pool(last, carried).float()
+        return embeddings, backbone.image.evidence(last, carried)
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        return self.head_(self.image_features(pixels))
+        return self.head_(*self.image_features(pixels))
 
     def explain(self, image: ImageSource) -> Explanation:
         """Tell which signs speak for each category in one image."""

@@ -122,13 +122,14 @@ class SupportImages:
     """
 
     def __init__(self, pixels: Tensor, backbone: Backbone, tower: AdaptedTower) -> None:
-        self.tower = tower
+        self.tower, self.image = tower, backbone.image
 
         @torch.no_grad()
         def compute() -> tuple[Tensor, Any]:
-            tokens, state, done = None, None, 0
+            tokens, states, done = None, [], 0
             for batch in pixels.split(EMBED_BATCH):
                 hidden, state = backbone.image.embed(batch.to(backbone.device, backbone.dtype))
+                states.append(state)
                 part = tower.frozen_part(hidden, state)
                 if tokens is None:
                     shape = (len(pixels), *part.shape[1:])
@@ -136,7 +137,8 @@ class SupportImages:
                 tokens[done : done + len(part)] = part
                 done += len(part)
             assert tokens is not None
-            return tokens, state
+            by_image = isinstance(states[0], Tensor)
+            return tokens, torch.cat(states) if by_image else states[0]
 
         self.frozen, self.state = STORE.get(backbone.image, tower.first, pixels, compute)
 
@@ -145,8 +147,27 @@ class SupportImages:
 
     def __call__(self, rows: Tensor | slice) -> Tensor:
         """Embed some of the images with the adapters as they are now: ``(m, D)``."""
-        features: Tensor = self.tower(self.frozen[rows], self.state)
+        features: Tensor = self.tower(self.frozen[rows], self._state(rows))
         return features
+
+    @torch.no_grad()
+    def with_evidence(self, size: int) -> tuple[Tensor, Tensor]:
+        """All embeddings ``(n, D)`` and all evidence ``(n, E)`` with the adapters as they are now.
+
+        Args:
+            size: images a batch.
+        """
+        parts = []
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            state = self._state(rows)
+            last = self.tower.finish(self.frozen[rows], state)
+            parts.append((self.image.pool(last, state).float(), self.image.evidence(last, state)))
+        features, evidence = zip(*parts, strict=True)
+        return torch.cat(features), torch.cat(evidence)
+
+    def _state(self, rows: Tensor | slice) -> Any:
+        return self.state[rows] if isinstance(self.state, Tensor) else self.state
 
 
 def mean_sign_cosine(signs: Tensor) -> float:

@@ -53,7 +53,7 @@ class FoldedAdapter(nn.Module):
 
 
 class ImageGraph(nn.Module):
-    """Squares to unit-length embeddings through an image tower, adapted or bare.
+    """Squares to unit-length features through an image tower, adapted or bare.
 
     Args:
         tower: the image tower; it is used, not copied, unless ``dtype`` is another than its own.
@@ -62,6 +62,7 @@ class ImageGraph(nn.Module):
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
         dtype: of the tower's weights and tokens.
+        evidence: whether the tower's evidence stands behind the embedding.
     """
 
     def __init__(
@@ -72,9 +73,10 @@ class ImageGraph(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         dtype: torch.dtype = torch.float32,
+        evidence: bool = False,
     ) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.evidence = dtype, evidence
         self.tower = tower if dtype == torch.float32 else copy.deepcopy(tower).to(dtype)
         folded = {str(block): FoldedAdapter(adapters[block]) for block in adapters}
         self.adapters = nn.ModuleDict(folded).to(dtype)
@@ -85,14 +87,20 @@ class ImageGraph(nn.Module):
             self.places = nn.Buffer(places(tower, size).to(dtype))
 
     def forward(self, squares: Tensor) -> Tensor:
-        """Brightness ``(n, 3, S, S)``, float32 from 0 to 255, to embeddings ``(n, D)``."""
+        """Brightness ``(n, 3, S, S)``, float32 from 0 to 255, to features.
+
+        Embeddings ``(n, D)``, or embeddings and evidence ``(n, D + E)``.
+        """
         pixels = squares * self.scale + self.shift
         hidden, state = self._embed(pixels.to(self.dtype))
         for index in range(1, self.tower.depth + 1):
             hidden = self._block(index, hidden, state)
             if str(index) in self.adapters:
                 hidden = self.adapters[str(index)](hidden)
-        return normalize(self.tower.pool(hidden, state).float(), dim=-1)
+        embedding = normalize(self.tower.pool(hidden, state).float(), dim=-1)
+        if not self.evidence:
+            return embedding
+        return torch.cat([embedding, self.tower.evidence(hidden, state).float()], dim=1)
 
     def _embed(self, pixels: Tensor) -> tuple[Tensor, Any]:
         if not isinstance(self.tower, ImageTransformer):
@@ -102,7 +110,8 @@ class ImageGraph(nn.Module):
         return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), state
 
     def _block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
-        if isinstance(self.tower, ImageTransformer) and index == self.tower.depth:
+        last = index == self.tower.depth
+        if isinstance(self.tower, ImageTransformer) and last and not self.evidence:
             return first_token(self.tower.blocks[index - 1], hidden)
         return self.tower.block(index, hidden, state)
 
@@ -150,8 +159,9 @@ def first_token(block: nn.Module, hidden: Tensor) -> Tensor:
 class Scoring(nn.Module):
     """Embeddings to what :class:`~sdmad.detector.base.ImageScores` holds.
 
-    Whatever is linear in the embedding is one matrix: cosines with signs and anchor, means over the
-    kept signs of a category, log odds of the probe.
+    Whatever is linear in the features is one matrix: cosines with signs and anchor, means over the
+    kept signs of a category, log odds of the probe. Where there is a probe, the features are
+    embedding and evidence behind each other.
 
     Args:
         detector: fitted, with thresholds if its decision rule needs them.
@@ -182,13 +192,15 @@ class Scoring(nn.Module):
             weight = evidence.probe.learnt * (config.evidence_weight / evidence.probe_scale)
             parts.append(evidence.probe.weights * weight[:, None])
             bias = torch.cat([bias, evidence.probe.bias * weight])
+        if reads_evidence(detector):  # it stands behind the embedding
+            parts = [torch.block_diag(torch.cat(parts[:3]), parts[3])]
         self.matrix = nn.Buffer(torch.cat(parts).float())
         self.bias = nn.Buffer(bias.float())
         self.thresholds = nn.Buffer(_thresholds(detector))
         self.by_rate = parse_decision(config.decision)[0] == "fpr"
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Unit-length embeddings ``(n, D)`` to :data:`OUTPUTS`."""
+        """Features ``(n, D)``, or ``(n, D + E)`` with a probe, to :data:`OUTPUTS`."""
         linear = nn.functional.linear(features, self.matrix, self.bias)
         similarity = linear[:, : self.signs]
         anchor = linear[:, self.signs : self.signs + 1]
@@ -202,6 +214,12 @@ class Scoring(nn.Module):
         margins = (decided - anchor) / self.sign_scale + odds
         decisions = scores > self.thresholds if self.by_rate else margins > 0
         return scores, decisions, abnormality, similarity, anchor[:, 0]
+
+
+def reads_evidence(detector: SignDetector) -> bool:
+    """Whether a detector's probe reads more of the image tower than its embeddings."""
+    head = detector.head_
+    return head.evidence is not None and not head.evidence.reads(head.signs.shape[1])
 
 
 def _thresholds(detector: SignDetector) -> Tensor:
@@ -235,6 +253,7 @@ def adapted_image(detector: SignDetector, dtype: torch.dtype = torch.float32) ->
         preprocessing.mean,
         preprocessing.std,
         dtype,
+        reads_evidence(detector),
     )
 
 

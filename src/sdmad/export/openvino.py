@@ -177,7 +177,8 @@ def build(
     image = converted(adapted_image(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
         image = quantised(image, squares, bits)
-    scoring = converted(Scoring(detector), (detector.backbone_.dimension,), "features")
+    scores = Scoring(detector)
+    scoring = converted(scores, (scores.matrix.shape[1],), "features")
     before = preprocessing_model(size, resamples_tall_first())
     whole = joined(before, joined(image, scoring))
     for output, name in zip(whole.outputs, OUTPUTS, strict=True):

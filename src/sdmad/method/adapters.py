@@ -155,10 +155,14 @@ class AdaptedTower(nn.Module):
 
     def forward(self, frozen: Tensor, state: Any) -> Tensor:
         """Finish the tower from :meth:`frozen_part`'s output: unit embeddings ``(n, D)``."""
+        return self.tower.pool(self.finish(frozen, state), state).float()
+
+    def finish(self, frozen: Tensor, state: Any) -> Tensor:
+        """The last block's tokens ``(n, T, W)``, adapted, from :meth:`frozen_part`'s output."""
         hidden = self.adapt(self.first, frozen)
         for index in range(self.first + 1, self.tower.depth + 1):
             hidden = self.adapt(index, self.tower.block(index, hidden, state))
-        return self.tower.pool(hidden, state).float()
+        return hidden
 
     def adapt(self, index: int, hidden: Tensor) -> Tensor:
         """Shift the output of block ``index``, counted from 1, if it has an adapter."""

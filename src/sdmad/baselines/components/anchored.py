@@ -19,7 +19,7 @@ from sdmad.detector.scores import ImageScores
 ENCODE_BATCH = 32
 
 
-def encode_support(backbone: Backbone, training: TrainingSet) -> tuple[Tensor, Tensor]:
+def encode_support(backbone: Backbone, training: TrainingSet) -> tuple[Tensor, Tensor, Tensor]:
     """Embed the support set in the frozen image tower.
 
     Args:
@@ -27,18 +27,19 @@ def encode_support(backbone: Backbone, training: TrainingSet) -> tuple[Tensor, T
         training: n images with their labels.
 
     Returns:
-        Unit-length embeddings ``(n, D)`` and labels ``(n, K)``, both float32 on the backbone's
-        device.
+        Unit-length embeddings ``(n, D)``, unit-length evidence ``(n, E)`` and labels ``(n, K)``,
+        all float32 on the backbone's device.
 
     Raises:
         ImageError: if an image cannot be read.
     """
     truth = torch.from_numpy(training.labels.astype(np.float32))  # a copy: it may be a view
     parts = [
-        backbone.encode_image(backbone.preprocessing(training.images[i : i + ENCODE_BATCH]))
+        backbone.encode_with_evidence(backbone.preprocessing(training.images[i : i + ENCODE_BATCH]))
         for i in range(0, len(training.images), ENCODE_BATCH)
     ]
-    return torch.cat(parts), truth.to(backbone.device)
+    features, evidence = (torch.cat(part) for part in zip(*parts, strict=True))
+    return features, evidence, truth.to(backbone.device)
 
 
 def anchored_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
