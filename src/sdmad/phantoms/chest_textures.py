@@ -60,24 +60,40 @@ def vessel_pool(size: int) -> Image:
     trees = np.zeros((24, size, size), np.float32)
     for tree in trees:
         for angle in np.linspace(-1.35, 1.35, 8) + rng.uniform(-0.15, 0.15, 8):
-            stack = [(size / 2, 0.0, angle, rng.uniform(1.3, 1.9), 0)]
-            while stack:
-                row, col, angle, width, depth = stack.pop()
-                for _ in range(int(rng.uniform(9, 17) * size / 128)):
-                    angle += rng.normal(0, 0.06)
-                    row, col = row + np.sin(angle) * 1.25, col + np.cos(angle)
-                    width *= 0.985
-                    r, c = int(row), int(col)
-                    if 1 <= r < size - 2 and 0 <= c < size - 2:
-                        fr, fc = row - r, col - c
-                        weight = np.outer([1 - fr, fr], [1 - fc, fc]) * width
-                        tree[r : r + 2, c : c + 2] = np.maximum(tree[r : r + 2, c : c + 2], weight)
-                if depth < 4:
-                    spread = rng.uniform(0.2, 0.5)
-                    stack += [(row, col, angle + spread, width * 0.75, depth + 1)]
-                    stack += [(row, col, angle - spread * 0.8, width * 0.8, depth + 1)]
+            _grow(tree, rng, angle)
         tree[:] = ndimage.gaussian_filter(tree, 0.55 * size / 128) * 1.3
     return trees
+
+
+def _grow(tree: Image, rng: np.random.Generator, angle: float) -> None:
+    """Draw one branching vessel that leaves the middle of the left edge at an angle."""
+    size = tree.shape[0]
+    stack = [(size / 2, 0.0, angle, rng.uniform(1.3, 1.9), 0)]
+    while stack:
+        row, col, angle, width, depth = stack.pop()
+        steps = int(rng.uniform(9, 17) * size / 128)
+        angles = np.cumsum(np.append(angle, rng.normal(0, 0.06, steps)))
+        rows = np.cumsum(np.append(row, np.sin(angles[1:]) * 1.25))
+        cols = np.cumsum(np.append(col, np.cos(angles[1:])))
+        widths = np.cumprod(np.append(width, np.full(steps, 0.985)))
+        _stamp(tree, rows[1:], cols[1:], widths[1:])
+        if depth < 4:
+            row, col, angle, width = rows[-1], cols[-1], angles[-1], widths[-1]
+            spread = rng.uniform(0.2, 0.5)
+            stack += [(row, col, angle + spread, width * 0.75, depth + 1)]
+            stack += [(row, col, angle - spread * 0.8, width * 0.8, depth + 1)]
+
+
+def _stamp(tree: Image, rows: Image, cols: Image, widths: Image) -> None:
+    """Raise the four pixels around each point to its width, weighted by how near they are."""
+    size = tree.shape[0]
+    r, c = rows.astype(np.intp), cols.astype(np.intp)
+    good = (r >= 1) & (r < size - 2) & (c >= 0) & (c < size - 2)
+    r, c, widths, fr, fc = r[good], c[good], widths[good], (rows - r)[good], (cols - c)[good]
+    for down, tall in ((0, 1 - fr), (1, fr)):
+        for right, wide in ((0, 1 - fc), (1, fc)):
+            weight = (tall * wide * widths).astype(np.float32)
+            np.maximum.at(tree, (r + down, c + right), weight)
 
 
 def add_vessels(
