@@ -6,7 +6,6 @@ written is not drawn again: an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
@@ -134,7 +133,7 @@ def _draw_chunk(name: str, seed: int, trunk: Path, path: Path) -> None:
     np.save(path.with_suffix(".maps.npy"), maps)
     part = path.with_suffix(".part.npz")
     np.savez(part, pooled=pooled, signs=signs, patches=patches)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def draw_pictures(counts: dict[str, int], trunk: Path, work: Path, workers: int = 2) -> None:

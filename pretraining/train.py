@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,7 +262,7 @@ class Trainer:
         """Write everything that going on needs; the file appears whole or not at all."""
         part = path.with_suffix(".part")
         torch.save(self._state(), part)
-        os.replace(part, path)
+        part.replace(path)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, if there is one."""
