@@ -26,7 +26,7 @@ from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.metrics import hamming_score, macro_f1, mean_auroc, subset_accuracy
 from sdmad.output import write_json, write_text
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import STUDIED, load_modality
 from sdmad.phantoms.files import write_phantoms
 from sdmad.reporting.draw_tables import counted
 from sdmad.signs import SignBank
@@ -110,7 +110,7 @@ def embed(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
 
 
 def run(
-    folder: Path, modalities: Sequence[str] = MODALITIES
+    folder: Path, modalities: Sequence[str] = STUDIED
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Run what is missing; a file a draw."""
     backbone, cells = load_backbone("nano"), {}
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/settings.md"))
     parser.add_argument("--modality", action="append", help="run these only, write no page")
     options = parser.parse_args()
-    cells = run(options.out, options.modality or MODALITIES)
+    cells = run(options.out, options.modality or STUDIED)
     if options.modality:
         return
     page = table_of(cells).markdown()

@@ -40,7 +40,7 @@ from sdmad.errors import MissingExtraError, WeightsMissingError
 from sdmad.evaluation.intervals import DrawSummary
 from sdmad.evaluation.pixel_intervals import PIXEL_METRICS
 from sdmad.output import write_bytes
-from sdmad.phantoms.cases import MODALITIES
+from sdmad.phantoms.cases import STUDIED
 from sdmad.reporting.curves import loss_plot
 from sdmad.reporting.draw_tables import TRIVIAL, cell, counted
 from sdmad.reporting.tables import METRIC_TITLES
@@ -140,7 +140,7 @@ def start_worker() -> None:
 
 def jobs(draws: int) -> list[Job]:
     """Every job, one draw after the other."""
-    return list(itertools.product(range(draws), MODALITIES, SYSTEMS))
+    return list(itertools.product(range(draws), STUDIED, SYSTEMS))
 
 
 def done(out: Path, job: Job, general_only: bool) -> bool:
@@ -152,7 +152,7 @@ def done(out: Path, job: Job, general_only: bool) -> bool:
 
 def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -> None:
     """Run what is missing of some systems, on all cores."""
-    for modality in MODALITIES:
+    for modality in STUDIED:
         material(out, modality)
     asked = [job for job in jobs(draws) if job[2] in systems]
     missing = [job for job in asked if not done(out, job, job[2] in general)]
@@ -175,7 +175,7 @@ def whole_draws(
     variant, found = Variant(load_system(name)), []
     for seed in range(draws):
         draw = {}
-        for modality, shots in itertools.product(MODALITIES, SHOTS):
+        for modality, shots in itertools.product(STUDIED, SHOTS):
             one = Draw(material(out, modality), shots, seed)
             kept = engine(out, modality, general_only).stored(variant, one)
             if kept is None:
@@ -190,7 +190,7 @@ def read(out: Path, draws: int) -> Found:
 
     Those asked for every category; where there are none, those asked only for any anomaly.
     """
-    found: Found = {key: [] for key in itertools.product(MODALITIES, SHOTS)}
+    found: Found = {key: [] for key in itertools.product(STUDIED, SHOTS)}
     for name in SYSTEMS:
         whole = whole_draws(out, name, draws, False) or whole_draws(out, name, draws, True)
         for key, rows in found.items():
@@ -210,17 +210,17 @@ def mean_table(
 ) -> Table:
     """Means of the three modalities, a row a system."""
     rows = []
-    first = found[MODALITIES[0], shots]
+    first = found[STUDIED[0], shots]
     for name, title, one in [
         *((trivial, trivial, None) for trivial in TRIVIAL),
         *((c.system.name, c.title, c) for c in first),
     ]:
         cells = []
         for metric in METRICS:
-            values = [summaries[m, shots][name][metric].mean for m in MODALITIES]
+            values = [summaries[m, shots][name][metric].mean for m in STUDIED]
             cells.append(percent(values) if one is None or one.answers(metric) else MISSING)
         for metric in PIXEL_METRICS:
-            mine = [summaries[m, shots][name].get(metric) for m in MODALITIES]
+            mine = [summaries[m, shots][name].get(metric) for m in STUDIED]
             cells.append(percent([one.mean for one in mine if one is not None]))
         rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
     header = ("System", "Draws", *(METRIC_TITLES[m] for m in (*METRICS, *PIXEL_METRICS)))
@@ -292,7 +292,7 @@ def write_tables(folder: Path, out: Path, found: Found) -> None:
     summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
     tables: dict[Kind, list[tuple[Keys, Table]]] = {
         COMPARED_MEANS: [((str(n),), mean_table(found, summaries, n)) for n in SHOTS],
-        COSTS: [((MODALITIES[0], str(n)), cost_table(found[MODALITIES[0], n])) for n in SHOTS],
+        COSTS: [((STUDIED[0], str(n)), cost_table(found[STUDIED[0], n])) for n in SHOTS],
         SETTLED: [((), settled_table(found))],
     }
     for (modality, shots), rows in found.items():
@@ -317,7 +317,7 @@ def main() -> None:
         systems, general = match_systems(options.systems), options.general.split(",")
         run(options.out, options.draws, systems, general)
     found = read(options.out, options.draws)
-    logs = loss_logs(found[MODALITIES[0], max(SHOTS)])
+    logs = loss_logs(found[STUDIED[0], max(SHOTS)])
     write_bytes(options.docs / LOSSES, loss_plot(logs))
     write_tables(options.docs, options.out, found)
 

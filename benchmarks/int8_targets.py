@@ -28,7 +28,7 @@ from sdmad.export.exporting import describe
 from sdmad.export.machine import exact_int8
 from sdmad.export.runtime import ExportedModel, compiled
 from sdmad.export.verify import Difference
-from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
+from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
 
 SUPPORT, TEST = 48, 100
 PRECISION = {"f32": None, "int8, 8 bits": 8, "int8, 7 bits": 7}
@@ -109,7 +109,7 @@ def speed(work: Path) -> None:
 def main() -> None:
     """Losses of every modality, then the speed."""
     print("8-bit products here:", "exact" if exact_int8() else "cut off at 16 bits")
-    for name in MODALITIES:
+    for name in STUDIED:
         losses(name)
     with tempfile.TemporaryDirectory() as folder:
         speed(Path(folder))

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from sdmad.backbones import load_backbone
 from sdmad.detector.findings import Explanation
 from sdmad.detector.sdmad import SDMAD
-from sdmad.phantoms.cases import MODALITIES, Case, draw_cases, load_modality
+from sdmad.phantoms.cases import STUDIED, Case, draw_cases, load_modality
 from sdmad.signs import SignBank
 
 INK, MUTED, FOUND, OTHER = "#1b1f24", "#6b7280", "#0f766e", "#cbd5e1"
@@ -71,7 +71,7 @@ def main() -> None:
         2, 3, height_ratios=(1.1, 1),
         gridspec_kw={"left": 0.03, "right": 0.97, "top": 0.92, "bottom": 0.08, "hspace": 0.08},
     )  # fmt: skip
-    for column, name in enumerate(MODALITIES):
+    for column, name in enumerate(STUDIED):
         bank = SignBank.load(name)
         cases = list(draw_cases(load_modality(name), POOL, 77))
         chosen = support_of(cases[: POOL // 2], bank.names)

@@ -29,7 +29,7 @@ from benchmarks.results_tables import SYSTEMS as SYSTEM_TABLES
 from sdmad.backbones import load_backbone
 from sdmad.evaluation.intervals import summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import STUDIED, load_modality
 from sdmad.reporting.draw_tables import (
     METRICS,
     TRIVIAL,
@@ -63,7 +63,7 @@ Found = dict[tuple[str, str, int], Setting]
 """By modality, bank (clean or noisy) and shots."""
 
 
-def run(folder: Path, modalities: Sequence[str] = MODALITIES) -> Found:
+def run(folder: Path, modalities: Sequence[str] = STUDIED) -> Found:
     """Run what is missing; returns every draw."""
     backbone, found = load_backbone("nano"), {}
     for modality in modalities:
@@ -90,7 +90,7 @@ def mean_over_modalities(found: Found) -> Table:
         cells = []
         for kind, shots in columns:
             values = []
-            for modality in MODALITIES:
+            for modality in STUDIED:
                 draws = found[modality, kind, shots].draws
                 key = next((k for k, v in TRIVIAL.items() if v == name), None)
                 scored = trivial_draws(draws[RECOMMENDED], key) if key else draws[name]
@@ -111,7 +111,7 @@ def apart(found: Found) -> Table:
         cells = []
         for unseen, shots in columns:
             values = []
-            for modality in MODALITIES:
+            for modality in STUDIED:
                 setting = found[modality, "clean", shots]
                 names = setting.material.bank.names
                 marked = load_modality(modality).unseen_categories()
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/results"))
     parser.add_argument("--modality", action="append", help="run these only, write no table")
     options = parser.parse_args()
-    found = run(options.out, options.modality or MODALITIES)
+    found = run(options.out, options.modality or STUDIED)
     if not options.modality:
         write_tables(options.docs, found)
 

@@ -18,7 +18,7 @@ from benchmarks.results_forest import forest_plot
 from benchmarks.results_tables import Kind, Stored, join_means, load
 from sdmad.baselines.registry import SYSTEMS, load_system
 from sdmad.output import write_bytes, write_text
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import STUDIED, load_modality
 from sdmad.reporting.draw_tables import TRIVIAL, counted
 from sdmad.studies.comparison.tables import ADDED_LOSS, BEST_PEER, PAIRED
 from sdmad.table import MISSING, Table
@@ -61,16 +61,16 @@ def write_pages(docs: Path) -> None:
     """
     folder = docs / FOLDER
     write_text(docs / "results.md", main_page(folder))
-    for modality in MODALITIES:
+    for modality in STUDIED:
         write_text(folder / f"{modality}.md", modality_page(folder, modality))
     write_text(folder / "means.md", means_page(folder))
-    titles = {modality: load_modality(modality).title for modality in MODALITIES}
+    titles = {modality: load_modality(modality).title for modality in STUDIED}
     differences = load(folder, stored.DIFFERENCES)
     shots = most_shots(differences)
-    marks = {titles[m]: differences[m, "clean", shots] for m in MODALITIES}
+    marks = {titles[m]: differences[m, "clean", shots] for m in STUDIED}
     write_bytes(folder / "differences.png", forest_plot(marks))
     added = load(folder, stored.ADDED_LOSS)
-    figures = {titles[m]: without_peer(added[m, shots]) for m in MODALITIES}
+    figures = {titles[m]: without_peer(added[m, shots]) for m in STUDIED}
     write_bytes(folder / "added-loss.png", forest_plot(figures))
 
 
@@ -92,7 +92,7 @@ def main_page(folder: Path) -> str:
     compared = load(folder, stored.COMPARED_MEANS)
     rows = next(iter(compared.values())).rows
     template = Path(__file__).with_name("results_page.md").read_text(encoding="utf-8")
-    links = (f"[{load_modality(m).title}]({FOLDER}/{m}.md)" for m in MODALITIES)
+    links = (f"[{load_modality(m).title}]({FOLDER}/{m}.md)" for m in STUDIED)
     return template.format(
         images=IMAGES,
         draws=DRAWS,
@@ -185,7 +185,7 @@ def means_page(folder: Path) -> str:
         titled(table, "How far the losses had settled", SETTLED_CAPTION)
         for table in load(folder, stored.SETTLED).values()
     ]
-    parts.append(f"![Losses of each training on {MODALITIES[0]}]({LOSSES})\n")
+    parts.append(f"![Losses of each training on {STUDIED[0]}]({LOSSES})\n")
     return "\n".join(parts)
 
 

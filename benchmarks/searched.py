@@ -23,7 +23,7 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
 from sdmad.evaluation.metrics import category_auroc, image_auroc, mean_of_defined
 from sdmad.output import write_text
-from sdmad.phantoms.cases import MODALITIES
+from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
 from sdmad.studies.draw import Draw, Variant
 from sdmad.studies.engine import Engine
@@ -118,7 +118,7 @@ def run(folder: Path, names: Sequence[str]) -> dict[str, list[dict[str, float]]]
         rows = []
         for tried in variants(name):
             row = {}
-            for modality in MODALITIES:
+            for modality in STUDIED:
                 doing = f"{name}, {tried.key}, {modality}"
                 runs = engine(folder, modality, print).run([tried], [draw(folder, modality)], doing)
                 row[modality] = 100 * judged(name, runs[tried.key][0])
@@ -140,7 +140,7 @@ def done(folder: Path, name: str) -> bool:
     return all(
         engine(folder, modality, lambda _: None).stored(tried, draw(folder, modality))
         for tried in variants(name)
-        for modality in MODALITIES
+        for modality in STUDIED
     )
 
 
@@ -161,7 +161,7 @@ def table_of(name: str, rows: Sequence[dict[str, float]]) -> Table:
             (mark, *(f"{v:g}" for v in changes.values()), *(f"{v:.1f}" for v in row.values()),
              f"{mean:.1f}")
         )  # fmt: skip
-    header = ("", *GRIDS[name], *MODALITIES, "mean")
+    header = ("", *GRIDS[name], *STUDIED, "mean")
     return Table(load_system(name).title, header, tuple(body), "")
 
 

@@ -33,7 +33,7 @@ from sdmad.detector.training import SignTexts
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.method.adapters import AdaptedTower
 from sdmad.output import results_folder, write_json, write_text
-from sdmad.phantoms.cases import MODALITIES, load_modality, load_wordings
+from sdmad.phantoms.cases import STUDIED, load_modality, load_wordings
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.signs import SignBank
 from sdmad.table import Table
@@ -276,7 +276,7 @@ def run(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, 
     )
     found: dict[str, dict[str, Any]] = {style: {} for style, _ in kinds}
     for style, measure in kinds:
-        for name in MODALITIES:
+        for name in STUDIED:
             path = folder / f"{name}-{style}.json"
             if not path.exists():
                 with warnings.catch_warnings():

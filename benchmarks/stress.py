@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from sdmad.output import write_text
-from sdmad.phantoms.cases import MODALITIES
+from sdmad.phantoms.cases import STUDIED
 from sdmad.studies.stress import StressRequest
 from sdmad.studies.stress.results import (
     DISCARD_TITLES,
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/stress"))
     parser.add_argument("--docs", type=Path, default=Path("docs/signs-stress.md"))
     options = parser.parse_args()
-    found = {bank: run(options.out, bank) for bank in MODALITIES}
+    found = {bank: run(options.out, bank) for bank in STUDIED}
     remarks = Path(__file__).with_name("stress_remarks.md").read_text(encoding="utf-8")
     parts = [HEAD + INTRODUCTION, remarks]
     parts.append(together({bank: results for bank, (_, results) in found.items()}).markdown())

@@ -15,7 +15,7 @@ from sdmad.backbones import NANO_FOLDER
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.evaluation.metrics import mean_auroc
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import STUDIED, load_modality
 from sdmad.phantoms.files import write_phantoms
 from sdmad.signs import SignBank
 
@@ -32,7 +32,7 @@ def phantom_table(folder: Path, modality: str) -> tuple[SignBank, LabelTable]:
 def whole_fits(folder: Path) -> Figures:
     """Mean AUROC of the nano on phantoms in both precisions, and how far both agree."""
     backbone, found = load_backbone("nano"), {}
-    for modality in MODALITIES:
+    for modality in STUDIED:
         bank, table = phantom_table(folder, modality)
         for seed in range(DRAWS):
             support = draw_support(table, SHOTS, seed)

@@ -13,7 +13,7 @@ from sdmad.evaluation.metrics import mean_auroc
 from sdmad.export import openvino as exports
 from sdmad.export.exporting import describe
 from sdmad.export.runtime import ExportedModel, compiled
-from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
+from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
 
 SUPPORT, TEST, TESTS = 48, 400, 2
 NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
@@ -52,4 +52,4 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
 def measure(work: Path) -> Figures:
     """By modality."""
     del work
-    return {modality: phantom_auroc(modality) for modality in MODALITIES}
+    return {modality: phantom_auroc(modality) for modality in STUDIED}

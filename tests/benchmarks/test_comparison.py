@@ -16,7 +16,7 @@ WRITTEN = (tables.COMPARED_MEANS, tables.DECISIONS, tables.COMPARED_CATEGORIES)
 @pytest.fixture
 def few(monkeypatch):
     monkeypatch.setattr(study, "SYSTEMS", dict.fromkeys(["clip-signs", "linear-probe", "winclip"]))
-    monkeypatch.setattr(study, "MODALITIES", ("oct",))
+    monkeypatch.setattr(study, "STUDIED", ("oct",))
     monkeypatch.setattr(study, "SHOTS", (1, 2))
     monkeypatch.setattr(study, "RESAMPLES", 20)
     monkeypatch.setattr(

@@ -28,7 +28,7 @@ def made_up(rng, categories, shift):
 def test_every_table_is_written(monkeypatch, tmp_path):
     for name in ("summary", "differences"):
         monkeypatch.setattr(study, name, partial(getattr(study, name), resamples=5))
-    monkeypatch.setattr(study, "MODALITIES", ("oct",))
+    monkeypatch.setattr(study, "STUDIED", ("oct",))
     rng, found, bank = np.random.default_rng(0), {}, SignBank.load("oct")
     (tmp_path / "labels.csv").touch()
     material = Material(PhantomData(tmp_path, load_modality("oct")), bank)

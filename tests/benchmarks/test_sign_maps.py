@@ -15,7 +15,7 @@ from benchmarks.sign_maps import (
 )
 from sdmad.detector.maps import patch_features
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import STUDIED, load_modality
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_figures_of_one_sign_by_hand():
 
 
 def test_every_sign_has_a_sentence():
-    for name in MODALITIES:
+    for name in STUDIED:
         assert set(phrases(name)) == set(load_modality(name).signs)
 
 

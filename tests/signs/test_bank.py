@@ -510,7 +510,9 @@ def test_the_packaged_banks_are_listed():
     assert list_banks() == sorted(list_banks())
 
 
-@pytest.mark.parametrize(("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3), ("breast", 6)]
+)
 def test_the_packaged_banks(name, count):
     bank = SignBank.load(name)
     assert bank.name == name

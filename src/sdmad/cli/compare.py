@@ -34,7 +34,8 @@ def command(
         typer.Option(
             "--data",
             metavar="NAME",
-            help="phantom-brain, phantom-chest, phantom-oct, or as for sdmad data check.",
+            help="phantom-brain, phantom-chest, phantom-oct, phantom-breast, or as for "
+            "sdmad data check.",
             show_default=DATA,
         ),
     ] = None,

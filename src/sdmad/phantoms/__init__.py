@@ -1,1 +1,1 @@
-"""Procedural images of three modalities, with exact masks of every sign they show."""
+"""Procedural images of four modalities, with exact masks of every sign they show."""

@@ -112,3 +112,15 @@ def smooth_noise(
     lattice = rng.standard_normal((cells + 1, across + 1), dtype=np.float32)
     down, right = _interpolation(cells, size), _interpolation(across, size)
     return np.asarray(down @ lattice @ right.T * 1.4, dtype=np.float32)
+
+
+@lru_cache(maxsize=64)
+def _bumps(size: int, cells: int) -> NDArray[np.float32]:
+    position = np.linspace(0, cells, size, dtype=np.float32)[:, None]
+    matrix = np.exp(-((position - np.arange(cells + 1, dtype=np.float32)) ** 2) / 0.72)
+    return np.asarray(matrix / np.sqrt((matrix**2).sum(1, keepdims=True)), dtype=np.float32)
+
+
+def wave(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
+    """Smooth random curve of zero mean and unit deviation, shape ``(size,)``."""
+    return np.asarray(_bumps(size, cells) @ rng.standard_normal(cells + 1, np.float32), np.float32)

@@ -19,6 +19,9 @@ from sdmad.phantoms.acquisition import STYLES, acquire
 from sdmad.phantoms.base import Mask, Modality
 
 MODALITIES = get_args(PhantomModality)
+STUDIED = ("brain", "chest", "oct")
+"""What the studies and their pages are about, and what auxiliary sets are drawn of."""
+
 SHARED_SIGN_PROBABILITY = 0.4
 CATEGORY_COUNTS = (0.25, 0.45, 0.22, 0.08)
 TWO_IMAGES = 0.1

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sdmad.phantoms import oct_signs as layers
-from sdmad.phantoms.base import Category, Image, Mask, Modality
-from sdmad.phantoms.oct_signs import SIGNS, Curve, Retina, Spots, wave
+from sdmad.phantoms.base import Category, Image, Mask, Modality, wave
+from sdmad.phantoms.oct_signs import SIGNS, Curve, Retina, Spots
 
 # Share of the whole thickness and brightness of each layer, vitreous to choroid.
 _SHARE = np.array(

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sdmad.phantoms.base import wave
 
 Curve = NDArray[np.float32]
 Values = NDArray[np.floating[Any]]
@@ -107,18 +108,6 @@ class Retina:
     def mix(self, layer: int, level: Values | float, weight: Values) -> None:
         """Blend a layer's brightness towards a level, with a weight for each column."""
         self.level[layer] += weight * (level - self.level[layer])
-
-
-@lru_cache(maxsize=64)
-def _bumps(size: int, cells: int) -> Curve:
-    position = np.linspace(0, cells, size, dtype=np.float32)[:, None]
-    matrix = np.exp(-((position - np.arange(cells + 1, dtype=np.float32)) ** 2) / 0.72)
-    return np.asarray(matrix / np.sqrt((matrix**2).sum(1, keepdims=True)), dtype=np.float32)
-
-
-def wave(rng: np.random.Generator, size: int, cells: int) -> Curve:
-    """Smooth random curve of zero mean and unit deviation, shape ``(size,)``."""
-    return np.asarray(_bumps(size, cells) @ rng.standard_normal(cells + 1, np.float32), np.float32)
 
 
 def dome(

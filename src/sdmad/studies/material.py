@@ -16,7 +16,7 @@ from sdmad.data.sets import open_data_set
 from sdmad.data.sets.base import DataSet
 from sdmad.data.table import LabelTable
 from sdmad.errors import InputError
-from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
+from sdmad.phantoms.cases import MODALITIES, STUDIED, draw_cases, load_modality
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.signs import SignBank
 
@@ -80,8 +80,8 @@ class Material:
 
     @cached_property
     def auxiliary(self) -> Auxiliary:
-        """Phantoms of the other modalities, with masks."""
-        others = [name for name in MODALITIES if name != self.modality]
+        """Phantoms of the other studied modalities, with masks."""
+        others = [name for name in STUDIED if name != self.modality]
         drawn = [
             (load_modality(name).title, case)
             for name in others
@@ -113,8 +113,8 @@ def open_material(
     """Open what ``--data`` names.
 
     Args:
-        name: ``phantom-brain``, ``phantom-chest``, ``phantom-oct``, or what
-            :func:`~sdmad.data.sets.open_data_set` knows.
+        name: ``phantom-brain``, ``phantom-chest``, ``phantom-oct``,
+            ``phantom-breast``, or what :func:`~sdmad.data.sets.open_data_set` knows.
         root: the data set's folder; not for phantoms.
         bank: a bank instead of the data set's own.
         work: where phantoms are kept.
@@ -143,7 +143,7 @@ def phantom_data(
     """Phantoms of a modality, drawn unless they are there.
 
     Args:
-        name: brain, chest or oct.
+        name: brain, chest, oct or breast.
         work: where phantoms are kept, in a folder named after all that they depend on.
         images: how many.
         seed: of what is drawn.
