@@ -94,6 +94,7 @@ MODALITY = Modality(
         "Lymphadenopathy": Category(own=("thick_cortex_node", "node_without_hilum")),
     },
     unseen=frozenset({"thick_cortex_node", "node_without_hilum"}),
+    without=frozenset({"invert"}),
     render=render,
 )
 """The flat and the curved field of breast ultrasound."""
