@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
+from scipy.spatial import ConvexHull
 
-from sdmad.data.borders import normalise_border, white_padding
+from sdmad.data.borders import _within, normalise_border, runs_of, white_padding
 from sdmad.data.images import read_image
 from sdmad.data.table import read_label_table
 
@@ -91,3 +93,29 @@ def test_real_tomograms_lose_their_white_edge_and_radiographs_nothing(realdata):
     for file in read_label_table(realdata / "nih_cxr14_64px" / "labels.csv").files:
         image = read_image(file)
         assert normalise_border(image) is image
+
+
+@pytest.mark.parametrize("share", [0.02, 0.4, 0.6, 0.95])
+def test_runs_label_as_scipy_does_pixel_by_pixel(share):
+    mask = np.random.default_rng(3).random((61, 47)) < share
+    expected, count = ndimage.label(mask)
+    runs = runs_of(mask)
+    assert len(runs.areas) == count
+    for region in range(count):
+        found = runs.mask(region)
+        (label,) = np.unique(expected[found])
+        np.testing.assert_array_equal(found, expected == label)
+        assert runs.areas[region] == found.sum()
+    edge = np.concatenate([expected[0], expected[-1], expected[:, 0], expected[:, -1]])
+    assert len(np.unique(runs.label[runs.touches_edge()])) == len(np.unique(edge[edge > 0]))
+
+
+def test_pixels_inside_an_outline_are_those_inside_every_side():
+    rng = np.random.default_rng(5)
+    mask = rng.random((40, 55)) < 0.5
+    for _ in range(20):
+        sides = ConvexHull(rng.uniform(0, 50, (9, 2))).equations
+        depth = np.argwhere(mask) @ sides[:, :2].T + sides[:, 2]
+        assert _within(mask, sides) == (depth < -1.5).all(axis=1).sum()
+    square = ConvexHull([[5, 5], [5, 30], [30, 5], [30, 30]]).equations  # sides along the axes
+    assert _within(np.ones((40, 55), bool), square) == 22 * 22

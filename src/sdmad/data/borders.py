@@ -1,5 +1,7 @@
 """White padding around greyscale images made black."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -58,20 +60,17 @@ def white_padding(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     none = np.zeros_like(white)
     if not (white[[0, -1]].any() or white[:, [0, -1]].any()):
         return none
-    from scipy import ndimage  # half a second, and most images have no white edge
-
-    regions, count = ndimage.label(white)
-    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
-    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    found = runs_of(white)
     padding = none.copy()
-    for region in np.unique(edge[edge > 0]):
-        if areas[region] >= MIN_AREA * pixels.size and _beside_dark(pixels, regions == region):
-            bar = _without_specks(regions == region)
+    for region in np.unique(found.label[found.touches_edge()]):
+        if found.areas[region] < MIN_AREA * pixels.size:
+            continue
+        mask = found.mask(region)
+        if _beside_dark(pixels, mask):
+            bar = _without_specks(mask)
             if _straight(bar):
                 padding |= bar
-    if not padding.any():
-        return none
-    return ndimage.binary_dilation(padding, iterations=_rim(pixels))
+    return _grown(padding, _rim(pixels)) if padding.any() else none
 
 
 def _rim(pixels: NDArray[np.uint8]) -> int:
@@ -81,23 +80,36 @@ def _rim(pixels: NDArray[np.uint8]) -> int:
 
 def _without_specks(padding: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what the padding cuts off from the picture: specks of noise within it."""
-    from scipy import ndimage
-
-    parts, count = ndimage.label(~padding)
-    if count < 2:
+    parts = runs_of(~padding)
+    if len(parts.areas) < 2:
         return padding
-    areas = np.bincount(parts.ravel())
-    areas[0] = 0
-    return np.asarray(parts != areas.argmax())
+    return ~parts.mask(int(parts.areas.argmax()))
+
+
+def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    """A mask with its neighbours above, below, left and right, so many times."""
+    for _ in range(steps):
+        grown = mask.copy()
+        grown[1:] |= mask[:-1]
+        grown[:-1] |= mask[1:]
+        grown[:, 1:] |= mask[:, :-1]
+        grown[:, :-1] |= mask[:, 1:]
+        mask = grown
+    return mask
 
 
 def _beside_dark(pixels: NDArray[np.uint8], region: NDArray[np.bool_]) -> bool:
-    from scipy import ndimage
-
     rim = _rim(pixels)
-    near = ndimage.binary_dilation(region, iterations=rim)
-    ring = ndimage.binary_dilation(near, iterations=2) & ~near
-    return bool(ring.any() and np.percentile(pixels[ring], 75) < DARK)
+    around = tuple(_reach(np.asarray(region.any(axis=axis)), rim + 2) for axis in (1, 0))
+    near = _grown(region[around], rim)
+    ring = _grown(near, 2) & ~near
+    return bool(ring.any() and np.percentile(pixels[around][ring], 75) < DARK)
+
+
+def _reach(marked: NDArray[np.bool_], margin: int) -> slice:
+    """From the first to the last marked place and some beyond."""
+    first, last = marked.argmax(), len(marked) - 1 - marked[::-1].argmax()
+    return slice(max(0, int(first) - margin), int(last) + margin + 1)
 
 
 def _straight(padding: NDArray[np.bool_]) -> bool:
@@ -105,16 +117,131 @@ def _straight(padding: NDArray[np.bool_]) -> bool:
     from scipy.spatial import ConvexHull
 
     content = ~padding
-    rows = np.flatnonzero(content.any(axis=1))
-    if len(rows) < 2 or content.sum() < padding.sum():
+    first = content.argmax(axis=1)
+    rows = np.flatnonzero(content[np.arange(len(content)), first])
+    size = np.count_nonzero(padding)
+    if len(rows) < 2 or padding.size - size < size:
         return False
-    first = content[rows].argmax(axis=1)
+    first = first[rows]
     last = content.shape[1] - 1 - content[rows, ::-1].argmax(axis=1)
-    corners = np.concatenate([np.stack([rows, first], 1), np.stack([rows, last], 1)])
+    corners = np.concatenate([_corners(rows, first), _corners(rows, -last) * (1, -1)])
     if np.ptp(corners[:, 1]) == 0:
         return False
-    hull = ConvexHull(corners)
-    points = np.argwhere(padding)
-    depth = points @ hull.equations[:, :2].T + hull.equations[:, 2]
-    inside = (depth < -1.5).all(axis=1)
-    return bool(inside.mean() < 0.1)
+    sides = ConvexHull(corners).equations
+    return bool(_within(padding, sides) < 0.1 * size)
+
+
+def _corners(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The places of a left edge at which a convex outline may turn, ``(n, 2)``.
+
+    Places on or behind the line through their neighbours are left out, some times over: Qhull takes
+    a millisecond for all of them.
+    """
+    for _ in range(4):
+        up, down = np.diff(rows[:-1]), np.diff(rows[1:])
+        ahead = columns[1:-1] * (up + down) < columns[:-2] * down + columns[2:] * up
+        turns = np.concatenate([[True], ahead, [True]])
+        rows, columns = rows[turns], columns[turns]
+    return np.stack([rows, columns], axis=1)
+
+
+def _within(mask: NDArray[np.bool_], sides: NDArray[np.float64]) -> int:
+    """Pixels of a mask that lie more than 1.5 pixels inside a convex outline.
+
+    Args:
+        mask: shape ``(H, W)``.
+        sides: of the outline, ``(sides, 3)``: ``a row + b column + c`` is the distance outwards.
+    """
+    height, width = mask.shape
+    beyond = np.arange(height)[:, None] * sides[:, 0] + sides[:, 2] + 1.5
+    slope = sides[:, 1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        limit = -beyond / slope  # a pixel is inside where its column is on the right side of this
+    low = np.where(slope < 0, np.floor(limit) + 1, 0).max(axis=1)
+    high = np.where(slope > 0, np.ceil(limit), width).min(axis=1)
+    low, high = (np.clip(edge, 0, width).astype(np.intp) for edge in (low, high))
+    opened = (low < high) & ~((slope == 0) & (beyond >= 0)).any(axis=1)
+    rows = np.arange(height)[opened]
+    return int(np.count_nonzero(mask & _painted(mask.shape, rows, low[opened], high[opened])))
+
+
+def _painted(
+    shape: tuple[int, ...], row: NDArray[np.intp], start: NDArray[np.intp], end: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """A mask of runs of pixels along its rows.
+
+    Args:
+        shape: of the mask.
+        row: of each run, ascending.
+        start: first column of each run; no two overlap.
+        end: first column behind each run.
+    """
+    height, width = shape
+    edges = np.stack([row * width + start, row * width + end], axis=1).ravel()
+    lengths = np.diff(edges, prepend=0, append=height * width)
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The connected regions of a mask as runs of pixels along its rows, from top to bottom.
+
+    Attributes:
+        shape: of the mask.
+        row: of each run.
+        start: first column of each run.
+        end: first column behind each run.
+        label: number of each run's region.
+        areas: pixels of each region.
+    """
+
+    shape: tuple[int, int]
+    row: NDArray[np.intp]
+    start: NDArray[np.intp]
+    end: NDArray[np.intp]
+    label: NDArray[np.int32]
+    areas: NDArray[np.int64]
+
+    def touches_edge(self) -> NDArray[np.bool_]:
+        """Which runs touch the edge of the mask."""
+        height, width = self.shape
+        outer = (self.row == 0) | (self.row == height - 1)
+        return outer | (self.start == 0) | (self.end == width)
+
+    def mask(self, region: int) -> NDArray[np.bool_]:
+        """The pixels of one region."""
+        mine = self.label == region
+        return _painted(self.shape, self.row[mine], self.start[mine], self.end[mine])
+
+
+def runs_of(mask: NDArray[np.bool_]) -> Runs:
+    """Label a mask by its runs: several times as quick as pixel by pixel.
+
+    Pixels that share a side are connected.
+
+    >>> runs_of(np.array([[True, False, True], [True, True, False]])).areas
+    array([3, 1])
+
+    Args:
+        mask: shape ``(H, W)``.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    height, width = mask.shape
+    wide = np.zeros((height, width + 2), np.int8)
+    wide[:, 1:-1] = mask
+    change = np.diff(wide, axis=1).ravel()
+    starts, ends = np.flatnonzero(change == 1), np.flatnonzero(change == -1)
+    line = width + 1  # places in a line of changes
+    # The runs of the next line that overlap a run end behind its start and start before its end.
+    first = np.searchsorted(ends, starts + line, "right")
+    behind = np.searchsorted(starts, ends + line, "left")
+    count = np.maximum(behind - first, 0)
+    pointer = np.concatenate([[0], count.cumsum()])
+    below = np.arange(pointer[-1]) - np.repeat(pointer[:-1] - first, count)
+    links = csr_array((np.ones(len(below), np.int8), below, pointer), shape=(len(starts),) * 2)
+    regions, label = connected_components(links, directed=False)
+    areas = np.bincount(label, ends - starts, minlength=regions).astype(np.int64)
+    row = starts // line
+    return Runs((height, width), row, starts - row * line, ends - row * line, label, areas)
