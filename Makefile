@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format nano settings picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings picture vit-large memory arithmetic bench \
 	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
 
 help:            ## this list
@@ -68,8 +68,11 @@ format: $(VENV)/installed  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-nano: $(VENV)/installed  ## pretrain the nano backbone again (about 40 minutes)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pretraining --out src/sdmad/backbones/nano
+lite: $(VENV)/installed  ## pretrain the embedded backbone again (two hours; resumable)
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pretraining --out src/sdmad/backbones/lite
+
+embedded: $(VENV)/installed  ## the embedded backbone's figures in its card (REALDATA=DIR; resumable)
+	$(BIN)/python -m benchmarks.embedded --data $(REALDATA)
 
 settings: $(VENV)/installed  ## run the choice of settings on validation phantoms again
 	$(BIN)/python -m benchmarks.choose --out out/settings --docs docs/settings.md

@@ -1,1 +1,1 @@
-"""How the nano backbone was made: one command, ``python -m pretraining``."""
+"""How the embedded backbone was made: one command, ``python -m pretraining``."""

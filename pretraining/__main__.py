@@ -27,7 +27,7 @@ from sdmad.backbones import load_backbone
 from sdmad.backbones.lite import STRIDE, TOWERS, TRUNK, TrunkTransformer
 from sdmad.backbones.transformer import TextTransformer
 
-PICTURES = {"brain": 16_000, "chest": 16_000, "oct": 12_000}
+PICTURES = {"brain": 20_000, "chest": 20_000, "oct": 14_000, "breast": 8_000}
 MERGES = 3000
 SAMPLE = 300  # pictures of each modality behind the whitening and the evidence's centre
 

@@ -1,48 +1,41 @@
-"""Write the nano backbone's model card from its measured figures."""
+"""Write the embedded backbone's model card from its measured figures."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sdmad.phantoms.cases import MODALITIES, load_modality
+from sdmad.phantoms.cases import load_modality
 
-TEXT = """# The nano backbone
-Written by `python -m pretraining` from `figures.json`; do not edit by hand.
-
-**What it is.** A CLIP of {parameters:.2f} million parameters in the `transformers` format: 128 px,
-patch 16, 6 image blocks and 4 text blocks of width 128, with a byte-level subword tokenizer. It was
-pretrained from nothing on {pictures:,} procedural phantoms of brain MRI, chest X-ray and retinal
-OCT, drawn and captioned by this project, in {minutes:.0f} minutes on 2 CPU cores (`make nano`).
-
-**What it is for.** Learning the tool, tests, and studies of the method on phantoms, with nothing to
-download.
-
-**What it is NOT.** Not a medical device and not a medical model: it has never seen an image of a
-patient. Do not use it to judge one.
-
-**What it has read.** Captions of signs in varied wordings (`wordings.txt`), never a category's name
-unless the name is itself a visible sign (nodule, mass). Some wordings and {pairs} pairs of signs
-were held out. Signs that were never drawn or spoken of: {unseen}.
-
-## Zero-shot AUROC of a sign, percent
-Mean over the signs, each scored by the mean cosine with its bare wordings, on 500 phantoms a
-modality in a style that pretraining did not see. "Held out" are wordings that it never read;
-"never drawn" are the signs that pretraining never showed.
-
-{summary}
-
-## Every sign, test style, held-out wordings
-{signs}
-"""
+HERE = Path(__file__).parent
 
 
 def _mean(values: Mapping[str, float], names: list[str]) -> str:
     chosen = [values[n] for n in names if n in values]
     return f"{100 * np.mean(chosen):.1f}" if chosen else "-"
+
+
+def _measured(folder: Path) -> str:
+    """The table of what ``make embedded`` found, if it was run."""
+    path = folder / "measured.json"
+    if not path.exists():
+        return ""
+
+    def cell(one: Mapping[str, Any], system: str) -> str:
+        mean, low, high = one[system]["mean_auroc"]
+        return f"{mean} [{low}, {high}]"
+
+    rows = [
+        f"| {one['data']} | {one['shots']} | {one['draws']} | {cell(one, 'clip-signs')} "
+        f"| {cell(one, 'linear-probe')} |"
+        for one in json.loads(path.read_text(encoding="utf-8"))["found"]
+    ]
+    text = (HERE / "card_measured.md").read_text(encoding="utf-8")
+    return text.format(rows="\n".join(rows))
 
 
 def write_card(folder: Path) -> None:
@@ -54,14 +47,18 @@ def write_card(folder: Path) -> None:
     from pretraining.corpus import held_out_pairs
 
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
+    parts = ("read", "held_out", "patches", "both")
     lines = [
-        "| modality | style | read | held out | never drawn |",
-        "| --- | --- | --- | --- | --- |",
+        "| modality | style | read | held out | patches | both | never drawn |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
-    details = ["| modality | sign | AUROC |", "| --- | --- | --- |"]
+    details = [
+        "| modality | sign | class token | patches | both |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
     unseen: list[str] = []
     pairs = 0
-    for name in MODALITIES:
+    for name in figures["pictures"]:
         modality = load_modality(name)
         seen = [s for s in modality.signs if s not in modality.unseen]
         apart = sorted(modality.unseen)
@@ -69,22 +66,31 @@ def write_card(folder: Path) -> None:
         pairs += len(held_out_pairs(modality.signs))
         for style in ("validation", "test"):
             found = figures[style][name]
-            cells = (
-                _mean(found["read"], seen),
-                _mean(found["held_out"], seen),
-                _mean(found["held_out"], apart),
-            )
+            cells = [_mean(found[part], seen) for part in parts]
+            cells.append(_mean(found["held_out"], apart))
             lines.append(f"| {name} | {style} | {' | '.join(cells)} |")
-        for sign, value in sorted(figures["test"][name]["held_out"].items()):
+        judged = figures["test"][name]
+        for sign in sorted(judged["held_out"]):
             star = " (never drawn)" if sign in modality.unseen else ""
-            details.append(f"| {name} | {sign}{star} | {100 * value:.1f} |")
-    text = TEXT.format(
-        parameters=figures["parameters"] / 1e6,
-        pictures=sum(figures["pictures"].values()),
-        minutes=figures["minutes"],
-        pairs=pairs,
-        unseen=", ".join(unseen),
-        summary="\n".join(lines),
-        signs="\n".join(details),
+            values = [f"{100 * judged[part][sign]:.1f}" for part in parts[1:]]
+            details.append(f"| {name} | {sign}{star} | {' | '.join(values)} |")
+    text = (
+        (HERE / "card.md")
+        .read_text(encoding="utf-8")
+        .format(
+            parameters=figures["parameters"] / 1e6,
+            pictures=sum(figures["pictures"].values()),
+            modalities=_listed([load_modality(name).title for name in figures["pictures"]]),
+            minutes=figures["minutes"],
+            pairs=pairs,
+            unseen=", ".join(unseen),
+            measured=_measured(folder),
+            summary="\n".join(lines),
+            signs="\n".join(details),
+        )
     )
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+
+
+def _listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}"

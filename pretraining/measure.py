@@ -1,15 +1,23 @@
-"""What the nano backbone knows: zero-shot AUROC of each sign on pictures of another style."""
+"""What the embedded backbone knows: zero-shot AUROC of each sign on pictures of another style."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from pretraining.corpus import Captions
 from sdmad.backbones import Backbone
+from sdmad.detector.maps import patch_features
+from sdmad.method.adapters import AdaptedTower
 from sdmad.phantoms.base import Modality
 from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality, load_wordings
+
+BATCH = 50
 
 
 def sign_sentences(modality: Modality, held_out: bool) -> dict[str, list[str]]:
@@ -22,6 +30,18 @@ def sign_sentences(modality: Modality, held_out: bool) -> dict[str, list[str]]:
         return read
     words = load_wordings(modality.name)["signs"]
     return {sign: wordings["held_out"] for sign, wordings in words.items()}
+
+
+def look(backbone: Backbone, images: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
+    """Unit-length embeddings of images ``(n, D)`` and of their patches ``(n, P, D)``."""
+    tower = AdaptedTower(backbone.image, {})
+    whole, patches = [], []
+    for start in range(0, len(images), BATCH):
+        pixels = backbone.preprocessing(images[start : start + BATCH])
+        with torch.no_grad():
+            whole.append(backbone.encode_image(pixels))
+            patches.append(patch_features(tower, pixels))
+    return torch.cat(whole), torch.cat(patches)
 
 
 def zero_shot_aurocs(
@@ -37,24 +57,25 @@ def zero_shot_aurocs(
         seed: of the pictures.
 
     Returns:
-        ``{"read": {sign: AUROC}, "held_out": {sign: AUROC}}``.
+        Sign to AUROC: by the class token with the wordings that were ``read``, with those
+        ``held_out``; with these by the best of the ``patches``, and by ``both`` together.
     """
     modality = load_modality(name)
     cases = list(draw_cases(modality, images, seed, style))
-    features = torch.cat(
-        [
-            backbone.encode_image(backbone.preprocessing([c.image for c in cases[i : i + 50]]))
-            for i in range(0, len(cases), 50)
-        ]
-    )
-    result: dict[str, dict[str, float]] = {}
+    features, patches = look(backbone, [case.image for case in cases])
+    result: dict[str, dict[str, float]] = {p: {} for p in ("read", "held_out", "patches", "both")}
     for part in ("read", "held_out"):
-        result[part] = {}
         for sign, sentences in sign_sentences(modality, part == "held_out").items():
             truth = np.array([sign in case.signs for case in cases])
-            if truth.sum() >= 2 and (~truth).sum() >= 2:
-                scores = (features @ backbone.encode_text(sentences).T).mean(dim=1)
-                result[part][sign] = float(roc_auc_score(truth, scores.numpy()))
+            if truth.sum() < 2 or (~truth).sum() < 2:
+                continue
+            text = backbone.encode_text(sentences).mean(dim=0)
+            scores = {part: features @ text}
+            if part == "held_out":
+                scores["patches"] = (patches @ text).amax(dim=1)
+                scores["both"] = scores["held_out"] + scores["patches"]
+            for kind, values in scores.items():
+                result[kind][sign] = float(roc_auc_score(truth, values.numpy()))
     return result
 
 

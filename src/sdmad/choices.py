@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+EMBEDDED = "lite"
+"""The backbone that comes with the package, which is taken where none is named."""
+
 Precision = Literal["float32", "bfloat16", "auto"]
 """Of the towers' weights (:mod:`sdmad.detector.precision`)."""
 

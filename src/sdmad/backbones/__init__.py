@@ -13,10 +13,17 @@ from typing import Any
 
 from sdmad.backbones.base import Backbone, Tower
 from sdmad.backbones.known import Overrides
+from sdmad.choices import EMBEDDED
 from sdmad.errors import ModelError
 
-NANO_FOLDER = Path(__file__).parent / "nano"
-PACKAGED = {"nano": NANO_FOLDER}
+LITE_FOLDER = Path(__file__).parent / "lite"
+PACKAGED = {EMBEDDED: LITE_FOLDER}
+GONE = {
+    "nano": "the backbone nano went with sdmad 0.2: lite, which has seen real images, took its "
+    "place. A model that was fitted on nano needs sdmad 0.1 (pip install 'sdmad<0.2', or the last "
+    "commit of the repository whose _version.py says 0.1.0), or is fitted again."
+}
+"""Packaged backbones of earlier versions, and what to do."""
 
 # Modules of this package and a function in each, imported when one is asked for:
 # ``(name, image_size, **overrides) -> Backbone``. Behind a prefix the name is what the user typed,
@@ -54,7 +61,7 @@ def load_backbone(
     agrees with neither is refused (docs/backbones.md).
 
     Args:
-        name_or_folder: ``"nano"`` (packaged), a folder in the ``transformers`` format (CLIP,
+        name_or_folder: ``"lite"`` (packaged), a folder in the ``transformers`` format (CLIP,
             SigLIP), a hub name such as ``"openai/clip-vit-large-patch14"``,
             ``"open_clip:ARCHITECTURE/WEIGHTS"``, ``"open_clip:hf-hub:OWNER/NAME"`` or
             ``"medclip:FOLDER"``.
@@ -74,7 +81,9 @@ def load_backbone(
     """
     name = str(name_or_folder)
     if not name:
-        raise ModelError("the backbone's name is empty; the packaged one is called nano")
+        raise ModelError(f"the backbone's name is empty; the packaged one is called {EMBEDDED}")
+    if name in GONE and not Path(name).exists():
+        raise ModelError(GONE[name])
     overrides = Overrides(activation, mean, std).given()
     for prefix, place in PREFIXES.items():
         if name.startswith(prefix) or name == prefix.rstrip(":"):
@@ -122,4 +131,4 @@ def _folder_loader(folder: Path) -> Callable[..., Backbone]:
     return _call(*MODEL_TYPES[read_model_type(folder, sorted(MODEL_TYPES))])
 
 
-__all__ = ["NANO_FOLDER", "Backbone", "Tower", "list_backbones", "load_backbone"]
+__all__ = ["LITE_FOLDER", "Backbone", "Tower", "list_backbones", "load_backbone"]

@@ -45,7 +45,7 @@ def resolve(name: str, patterns: Sequence[str] = PATTERNS) -> Path:
         raise refuse_file(folder)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"no folder {name[:200]!r}. Give the name of a packaged backbone (nano), a folder with "
+            f"no folder {name[:200]!r}. Give the name of a packaged backbone (lite), a folder with "
             "config.json, model.safetensors and the tokenizer files, a hub name such as "
             "openai/clip-vit-large-patch14, open_clip:ARCHITECTURE/WEIGHTS or medclip:FOLDER."
         )

@@ -79,13 +79,6 @@ KNOWN = (
         HALVES,
         HALVES,
     ),
-    Known(
-        (),
-        GELU,
-        (0.35, 0.35, 0.35),
-        (0.27, 0.27, 0.27),
-        ("ec0664168b129eb8ff7c1dc5a0821dd31c7fcb16d4e5961304423ab632ee8728",),  # nano
-    ),
 )
 
 

@@ -75,7 +75,7 @@ class AnomalyCLIPSettings:
 
 
 SEARCHED = AnomalyCLIPSettings(learning_rate=1e-2, temperature=0.025, epochs=45)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
 class LearnedPrompts(nn.Module):

@@ -74,7 +74,7 @@ class CoOpSettings:
 
 
 SEARCHED = CoOpSettings(scale=25.0)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
 class ContextPrompts(nn.Module):

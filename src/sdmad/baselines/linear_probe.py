@@ -28,7 +28,7 @@ class LinearProbeSettings:
 
 
 SEARCHED = LinearProbeSettings(regularisation=30.0)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
 class LinearProbeDetector(Detector):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sdmad.baselines.readme import differs_of
+from sdmad.choices import EMBEDDED
 from sdmad.errors import InputError
 
 if TYPE_CHECKING:  # a list of the systems must not wait for torch
@@ -66,8 +67,8 @@ class Recipe:
     Attributes:
         make: makes an unfitted detector with given hyper-parameters; None of a system without.
         published: its hyper-parameters as its authors have them; None of a system without.
-        searched: those found on validation phantoms with the nano backbone, which no author knew
-            (docs/searched.md); None where none were searched.
+        searched: those found on validation phantoms with the embedded backbone, which no author
+            knew (docs/searched.md); None where none were searched.
     """
 
     make: Callable[[Build, Any], Detector]
@@ -117,7 +118,7 @@ class System:
 
     @property
     def searched(self) -> Any:
-        """Its hyper-parameters for the nano backbone; None where none were searched."""
+        """Its hyper-parameters for the embedded backbone; None where none were searched."""
         return self.recipe.searched
 
     @property
@@ -132,8 +133,8 @@ class System:
         return "" if isinstance(self.home, Recipe) else differs_of(self.name)
 
     def settings_on(self, backbone: Backbone) -> Any:
-        """The hyper-parameters on a backbone: the searched ones on the nano, else the published."""
-        searched = self.searched is not None and backbone.name == SEARCHED_ON
+        """The hyper-parameters on a backbone: on the embedded one the searched ones."""
+        searched = self.searched is not None and backbone.name == EMBEDDED
         return self.searched if searched else self.published
 
     def build(self, build: Build, settings: Any = None) -> Detector:
@@ -150,7 +151,6 @@ class System:
         return self.recipe.make(build, given)
 
 
-SEARCHED_ON = "nano"
 NOTHING: Final = "nothing"
 NORMAL: Final = "normal images"
 SUPPORT: Final = "support set"

@@ -7,7 +7,7 @@ from sdmad.detector.config import SDMADConfig
 from sdmad.detector.sdmad import SDMAD
 
 SEARCHED = SDMADConfig.paper(learning_rate=3e-4, epochs=20)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
 def _make(build: Build, settings: SDMADConfig) -> SDMAD:

@@ -60,8 +60,8 @@ class TipAdapterSettings:
 
 SEARCHED = TipAdapterSettings(alpha=300.0, beta=5.5)
 SEARCHED_TRAINED = TipAdapterSettings(alpha=100.0)
-"""The best of eight each on validation phantoms with the nano backbone (docs/searched.md): without
-training, and of Tip-Adapter-F."""
+"""The best of eight each on validation phantoms with the embedded backbone
+(docs/searched.md): without training, and of Tip-Adapter-F."""
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ Window = Annotated[
 ]
 _backbone = typer.Option(
     "--backbone",
-    help="nano, a folder, a hub name, open_clip:... or medclip:...; of a saved model, where "
+    help="lite, a folder, a hub name, open_clip:... or medclip:...; of a saved model, where "
     "its own is here.",
 )
 BackboneName = Annotated[str, _backbone]

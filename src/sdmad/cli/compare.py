@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import ComparedOn
+from sdmad.choices import EMBEDDED, ComparedOn
 from sdmad.cli.common import (
     BackboneName,
     Device,
@@ -52,7 +52,7 @@ def command(
     ] = "*",
     shots: Shots = 4,
     seeds: Seeds = 5,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     signs: OtherSigns = None,
     image_size: ImageSize = None,
     device: Device = "auto",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import Preset
+from sdmad.choices import EMBEDDED, Preset
 from sdmad.cli.common import (
     BackboneName,
     Decision,
@@ -34,7 +34,7 @@ def command(
     out: Out,
     shots: Shots = 4,
     seed: Seed = 0,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     image_size: ImageSize = None,
     window: Window = "auto",
     preset: Annotated[

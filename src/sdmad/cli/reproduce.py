@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import ReproducedOn, Target
+from sdmad.choices import EMBEDDED, ReproducedOn, Target
 from sdmad.cli.common import (
     BackboneName,
     Device,
@@ -51,7 +51,7 @@ def command(
     ] = None,
     root: Root = None,
     out: ResultsOut = None,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     seeds: Seeds = 5,
     medclip: MedCLIP = None,
     image_size: ImageSize = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdmad.choices import EMBEDDED
 from sdmad.cli.common import (
     BackboneName,
     Bank,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 def command(
     bank: Bank,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     labels: LabelsOption = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Draw the sign-by-sign cosines, FILE.png.")
@@ -38,7 +39,7 @@ def command(
 
     A label table adds each sign's own AUROC for its category.
 
-    Example: `sdmad signs check my-bank.yaml --backbone nano --picture signs.png`
+    Example: `sdmad signs check my-bank.yaml --backbone lite --picture signs.png`
     """
     from sdmad.backbones import load_backbone
     from sdmad.output import check_output_file

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sdmad.choices import EMBEDDED
 from sdmad.cli.common import BackboneName, Force, notes, readable_warnings, say
 
 KEY_VARIABLE = "OPENAI_API_KEY"
@@ -27,7 +28,7 @@ def command(
     signs_per_category: Annotated[
         int, typer.Option("--signs-per-category", min=1, max=50, help="Signs of each category.")
     ] = 8,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     prompts: Annotated[
         Path | None, typer.Option("--prompts", help="Folder of prompts in place of the packaged.")
     ] = None,

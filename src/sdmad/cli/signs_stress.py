@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sdmad.choices import EMBEDDED
 from sdmad.cli.common import (
     BackboneName,
     Bank,
@@ -21,7 +22,7 @@ def command(
     bank: Bank,
     labels: LabelsOption = None,
     out: ResultsOut = None,
-    backbone: BackboneName = "nano",
+    backbone: BackboneName = EMBEDDED,
     shots: Shots = 4,
     seeds: Seeds = 3,
 ) -> None:

@@ -16,7 +16,7 @@ from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import UNUSED
 
 from sdmad.backbones import Backbone, load_backbone
-from sdmad.choices import Precision
+from sdmad.choices import EMBEDDED, Precision
 from sdmad.data.images import content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
@@ -93,7 +93,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
     def __init__(
         self,
         signs: SignBank | str | Path,
-        backbone: Backbone | str | Path = "nano",
+        backbone: Backbone | str | Path = EMBEDDED,
         config: SDMADConfig | None = None,
         seed: int = 0,
         device: str = "auto",

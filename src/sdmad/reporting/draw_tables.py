@@ -91,7 +91,7 @@ def title_of(system: str) -> str:
 
 
 def shown_name(system: str) -> str:
-    """A system's title beside others'; the nano backbone has never read a category's name."""
+    """A system's title beside others'; the embedded backbone has never read a category's name."""
     unseen = " (names not seen in pretraining)" if system == "clip-names" else ""
     return f"{title_of(system)}{unseen}"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from sdmad.backbones import NANO_FOLDER, Backbone
+from sdmad.backbones import LITE_FOLDER, Backbone
+from sdmad.choices import EMBEDDED
 from sdmad.method.selection import select_signs
 from sdmad.signs.bank import SignBank
 
@@ -135,7 +136,7 @@ def _discarded(bank: SignBank, features: torch.Tensor) -> list[Complaint]:
 
 
 def _far(bank: SignBank, backbone: Backbone, features: torch.Tensor) -> list[Complaint]:
-    """Signs far from every wording that the nano tower has read; nothing for other backbones."""
+    """Signs far from every wording that the embedded tower read; nothing for other backbones."""
     read = read_wordings(backbone)
     if not read:
         return []
@@ -154,6 +155,6 @@ def _far(bank: SignBank, backbone: Backbone, features: torch.Tensor) -> list[Com
 
 
 def read_wordings(backbone: Backbone) -> Sequence[str]:
-    """The wordings of the nano backbone's pretraining; none for a backbone of another origin."""
-    path = (NANO_FOLDER if backbone.name == "nano" else Path(backbone.name)) / WORDINGS
+    """The wordings of the embedded backbone's pretraining; none for one of another origin."""
+    path = (LITE_FOLDER if backbone.name == EMBEDDED else Path(backbone.name)) / WORDINGS
     return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad.backbones import load_backbone
+from sdmad.choices import EMBEDDED
 from sdmad.data.fewshot import write_support
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.protocols import evaluate_scored
@@ -51,7 +52,7 @@ def run_demo(
         SDMADError: if a value is out of range or the folder cannot be written.
     """
     kind = load_modality(modality)
-    bank, backbone = SignBank.load(modality), load_backbone("nano")
+    bank, backbone = SignBank.load(modality), load_backbone(EMBEDDED)
     with output_directory(folder, force) as work:
         say(f"drawing {IMAGES} phantoms of {kind.title} in the test style")
         write_phantoms(kind, work / "phantoms", IMAGES, seed)

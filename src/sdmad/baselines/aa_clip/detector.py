@@ -91,7 +91,7 @@ class AACLIPSettings:
 
 
 SEARCHED = AACLIPSettings(scale=25.0)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 FLAWS = (
     "the exact GELU, pixels without mean and deviation, and a first stage that learns from the "

@@ -86,7 +86,7 @@ class DRASettings:
 
 
 SEARCHED = DRASettings(learning_rate=5e-5)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
 def deviation_loss(scores: Tensor, truth: Tensor, prior: Tensor, margin: float) -> Tensor:

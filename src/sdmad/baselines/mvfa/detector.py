@@ -77,7 +77,7 @@ class MVFASettings:
 
 
 SEARCHED = MVFASettings(scale=25.0, learning_rate=3e-4, epochs=15)
-"""The best of eight on validation phantoms with the nano backbone (docs/searched.md)."""
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 FLAWS = (
     "a second sigmoid on the probability, the exact GELU, pixels without mean and deviation. Its "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdmad.choices import Precision, Preset
+from sdmad.choices import EMBEDDED, Precision, Preset
 from sdmad.cli.steps.loading import check_normals
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
 from sdmad.data.images import list_images
@@ -47,7 +47,7 @@ class FitRequest:
     signs: str
     shots: int = 4
     seed: int = 0
-    backbone: str = "nano"
+    backbone: str = EMBEDDED
     image_size: int | None = None
     window: str = "auto"
     preset: Preset = "recommended"

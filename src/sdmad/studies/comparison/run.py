@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import System, list_systems, load_system
+from sdmad.choices import EMBEDDED
 from sdmad.data.plane import ImageError
 from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError, MissingExtraError, SDMADError, WeightsMissingError
@@ -47,7 +48,7 @@ class Comparison:
     systems: tuple[str, ...] = ()
     shots: int = 4
     seeds: int = 5
-    backbone: str = "nano"
+    backbone: str = EMBEDDED
     bank: str | None = None
     image_size: int | None = None
     device: str = "auto"

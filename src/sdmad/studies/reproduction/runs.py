@@ -9,6 +9,7 @@ from pathlib import Path
 from sdmad._version import __version__
 from sdmad.backbones import PACKAGED, Backbone, load_backbone
 from sdmad.baselines.registry import load_system
+from sdmad.choices import EMBEDDED
 from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
@@ -43,7 +44,7 @@ class Request:
     target: str
     data: str
     out: Path
-    backbone: str = "nano"
+    backbone: str = EMBEDDED
     seeds: int = 5
     medclip: str | None = None
     image_size: int | None = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
+from sdmad.choices import EMBEDDED
 from sdmad.data.labels import canonical_name
 from sdmad.data.sets.base import DataSet
 from sdmad.data.sets.table_data import TableData
@@ -62,7 +63,7 @@ class StressRequest:
     bank: str
     out: Path
     data: Path | None = None
-    backbone: str = "nano"
+    backbone: str = EMBEDDED
     shots: int = 4
     seeds: int = 3
 
