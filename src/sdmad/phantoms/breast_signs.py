@@ -71,8 +71,8 @@ def _shape(
     """Place a shape of a half width and a ratio of height to width."""
     room = 0.5 * float((scan.edges["muscle"] - scan.edges["skin"]).mean())
     size = min(across, room / max(ratio, 0.6) / float(outline.max()) ** 0.5)
-    reach = max(size, size * ratio)
-    row, col = scan.find_place(rng, reach, *zone)
+    row, col, scale = scan.find_place(rng, max(size, size * ratio), *zone)
+    size *= scale
     turn = rng.uniform(-0.2, 0.2) if ratio < 1 else rng.uniform(-0.12, 0.12)
     return Lesion(row, col, size, size * ratio, turn, outline)
 
@@ -143,7 +143,8 @@ def anechoic_cyst(s: Scan, rng: np.random.Generator) -> None:
 def clustered_microcysts(s: Scan, rng: np.random.Generator) -> None:
     """Cluster of tiny black ovals with thin walls between them."""
     reach = rng.uniform(0.14, 0.26)
-    row, col = s.find_place(rng, reach, "fat", "retro")
+    row, col, scale = s.find_place(rng, reach, "fat", "retro")
+    reach *= max(scale, 0.7)
     count, placed = int(rng.integers(6, 14)), list[tuple[float, float, float]]()
     for _ in range(60):
         if len(placed) == count:
@@ -209,7 +210,7 @@ def lobulated_mass(s: Scan, rng: np.random.Generator) -> None:
 
 def spiculated_mass(s: Scan, rng: np.random.Generator) -> None:
     """Dark core from which straight thorns and bright lines radiate."""
-    outline = _spikes(rng, int(rng.integers(8, 17)), 0.2, 1.3)
+    outline = _spikes(rng, int(rng.integers(7, 15)), 0.2, 1.2)
     lesion = _shape(s, rng, rng.uniform(0.12, 0.24), rng.uniform(0.75, 1.15), outline)
     _behind(s, lesion, rng.uniform(-0.14, -0.03), 0.5)
     box, inside, angle, _ = lesion.measure(s, 0.3 * lesion.reach)
@@ -218,7 +219,7 @@ def spiculated_mass(s: Scan, rng: np.random.Generator) -> None:
     ).astype(np.float32).repeat(6)[angle]
     halo = np.exp(np.minimum(inside, 0) / (0.45 * lesion.across)) * (inside < 0)
     s.level[box] += rng.uniform(0.16, 0.26) * halo * (0.35 + between)
-    _fill(s, rng, lesion, rng.uniform(0.16, 0.25), 1.8, 0.03)
+    _fill(s, rng, lesion, rng.uniform(0.16, 0.25), 2.2, 0.03)
     s.solid.append(lesion)
 
 
@@ -275,7 +276,8 @@ def punctate_calcifications(s: Scan, rng: np.random.Generator) -> None:
         row, col, reach = host.row, host.col, 0.8 * min(host.across, host.down)
     else:
         reach = rng.uniform(0.14, 0.3)
-        row, col = s.find_place(rng, reach, "fat", "retro")
+        row, col, scale = s.find_place(rng, reach, "fat", "retro")
+        reach *= scale
         _fill(s, rng, Lesion(row, col, reach, 0.7 * reach, 0.0, _wavy(rng, 0.2, 2, 6)),
               rng.uniform(0.34, 0.42), 4.0)  # fmt: skip
     for _ in range(int(rng.integers(7, 18))):
@@ -291,7 +293,7 @@ def coarse_calcification(s: Scan, rng: np.random.Generator) -> None:
         host = s.solid[int(rng.integers(len(s.solid)))]
         row, col = host.row, host.col + rng.uniform(-0.3, 0.3) * host.across
     else:
-        row, col = s.find_place(rng, across, "fat", "gland")
+        row, col, _ = s.find_place(rng, across, "fat", "gland")
     lump = Lesion(row, col, across, rng.uniform(0.5, 0.8) * across, 0.0, _wavy(rng, 0.2, 2, 7))
     _behind(s, lump, rng.uniform(-0.75, -0.5), rng.uniform(1.5, 3.0), 0.2)
     box, inside, _, height = lump.measure(s)
@@ -301,7 +303,7 @@ def coarse_calcification(s: Scan, rng: np.random.Generator) -> None:
 
 def dilated_ducts(s: Scan, rng: np.random.Generator) -> None:
     """Black tubes with bright walls that fan out through the gland and taper."""
-    row, col = s.find_place(rng, 0.3, "fat", "gland")
+    row, col, _ = s.find_place(rng, 0.3, "fat", "gland")
     beam, depth = s.view.place(row, col)
     scale = s.view.width(depth)
     across, reach = (s.view.beam - np.float32(beam)) * np.float32(scale), rng.uniform(0.45, 0.85)
@@ -371,7 +373,7 @@ def subcutaneous_oedema(s: Scan, rng: np.random.Generator) -> None:
     top, bottom = s.under("skin"), s.under("fat")
     weight = _stretch(s, rng) * np.clip((top - 0.02) / 0.03, 0, 1) * np.clip(-bottom / 0.05, 0, 1)
     net = s.texture(rng, "net", s.view.depth)
-    clefts = np.clip(1.5 * net - 0.25, 0, 1)
+    clefts = np.clip(1.4 * net - 0.4, 0, 1)
     haze = rng.uniform(0.6, 0.7) + 0.03 * s.texture(rng, "cloud", s.view.depth)
     content = haze + clefts * (rng.uniform(0.02, 0.12) - haze)
     s.level += weight * (content - s.level)
@@ -393,7 +395,8 @@ def thick_cortex_node(s: Scan, rng: np.random.Generator) -> None:
 def node_without_hilum(s: Scan, rng: np.random.Generator) -> None:
     """One to three round, evenly black-grey bodies side by side, without a bright centre."""
     reach = rng.uniform(0.13, 0.22)
-    row, col = s.find_place(rng, 1.3 * reach, "fat", "muscle")
+    row, col, scale = s.find_place(rng, 1.3 * reach, "fat", "muscle")
+    reach *= scale
     for index in range(int(rng.integers(1, 4))):
         radius = reach * (1.0 if index == 0 else rng.uniform(0.5, 0.8))
         side = 0.0 if index == 0 else (1.15 * (reach + radius)) * (1 if index == 1 else -1)

@@ -179,7 +179,7 @@ def texture_pool(size: int) -> dict[str, Image]:
     }
     for _ in range(8 if size <= 256 else 2):
         pool["cells"].append(_cells(rng, drawn, (6, 10), 0.55))
-        pool["net"].append(_cells(rng, drawn, (12, 18), 0.15))
+        pool["net"].append(_cells(rng, drawn, (9, 14), 0.3))
         gland = _streaks(rng, drawn, 3.0, 6.5) + 0.7 * _streaks(rng, drawn, 1.2, 3.2)
         pool["gland"].append(gland / 1.22)
         pool["fibres"].append(_streaks(rng, drawn, 0.8, 14.0))
@@ -241,30 +241,41 @@ class Scan:
 
     def find_place(
         self, rng: np.random.Generator, reach: float, upper: str, lower: str
-    ) -> tuple[float, float]:
-        """A free place between two layer edges: row and column coordinates.
+    ) -> tuple[float, float, float]:
+        """A free place between two layer edges, for something smaller where there is no room.
 
         Args:
             rng: source of the draw.
             reach: radius of what will stand there.
             upper: name of the edge above.
             lower: name of the edge below.
+
+        Returns:
+            Row and column coordinates, and the factor on the reach, 0.5 to 1.
         """
-        best, found = -np.inf, (0.0, 0.0)
-        for _ in range(10):
-            beam = rng.uniform(-0.72, 0.72)
-            high, low = self.edge_at(upper, beam), self.edge_at(lower, beam)
-            middle, slack = (high + low) / 2, max((low - high) / 2 - 0.75 * reach, 0.0)
-            depth = float(np.clip(middle + rng.uniform(-1, 1) * slack, reach + 0.12, 1.75 - reach))
-            row, col = self.view.at(beam, depth)
-            gaps = [np.hypot(row - r, col - c) - (reach + other) for r, c, other in self.taken]
+        best, found = -np.inf, (0.0, 0.0, 1.0)
+        for attempt in range(24):
+            scale = max(1 - 0.15 * (attempt // 6), 0.5)
+            row, col = self._somewhere(rng, scale * reach, upper, lower)
+            gaps = (np.hypot(row - r, col - c) - scale * reach - o for r, c, o in self.taken)
             free = min([*gaps, 0.0])
             if free > best:
-                best, found = free, (row, col)
+                best, found = free, (row, col, scale)
             if best == 0:
                 break
-        self.taken.append((*found, reach))
+        row, col, scale = found
+        self.taken.append((row, col, scale * reach))
         return found
+
+    def _somewhere(
+        self, rng: np.random.Generator, reach: float, upper: str, lower: str
+    ) -> tuple[float, float]:
+        """Row and column coordinates of any place between two layer edges."""
+        beam = rng.uniform(-0.72, 0.72)
+        high, low = self.edge_at(upper, beam), self.edge_at(lower, beam)
+        slack = max((low - high) / 2 - 0.75 * reach, 0.0)
+        depth = (high + low) / 2 + rng.uniform(-1, 1) * slack
+        return self.view.at(beam, float(np.clip(depth, reach + 0.12, 1.75 - reach)))
 
     def box(self, row: float, col: float, reach: float) -> Box:
         """Slices of the pixels within ``reach`` of a place."""
