@@ -26,7 +26,7 @@ ExportTarget = Literal["here", "any"]
 Preset = Literal["recommended", "paper"]
 """Whose settings (:class:`~sdmad.SDMADConfig`)."""
 
-PhantomModality = Literal["brain", "chest", "oct", "breast"]
+PhantomModality = Literal["brain", "chest", "oct", "breast", "thyroid"]
 """What phantoms are drawn of (:mod:`sdmad.phantoms`)."""
 
 PhantomStyle = Literal["pretraining", "validation", "test"]
@@ -51,7 +51,14 @@ DataSetName = Literal[
 ]
 """The public data sets (:mod:`sdmad.data.sets`)."""
 
-ComparedOn = Literal["phantom-brain", "phantom-chest", "phantom-oct", "phantom-breast", DataSetName]
+ComparedOn = Literal[
+    "phantom-brain",
+    "phantom-chest",
+    "phantom-oct",
+    "phantom-breast",
+    "phantom-thyroid",
+    DataSetName,
+]
 """What systems are compared on (:mod:`sdmad.studies.comparison`)."""
 
 ReproducedOn = Literal["phantom", "chestxray8", "oct17", "fastmri-plus", "bmad"]

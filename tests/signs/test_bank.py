@@ -285,7 +285,7 @@ def test_no_such_bank(name):
 
 
 def test_no_such_bank_lists_the_packaged_ones(tmp_path):
-    with pytest.raises(InputError, match=r"packaged banks \(bmad_brain, .*, brain, .*, oct17\)"):
+    with pytest.raises(InputError, match=r"packaged banks \(bmad_brain, .*, brain, .*, thyroid\)"):
         SignBank.load("lung")
     with pytest.raises(InputError, match="neither a file nor"):
         SignBank.load(tmp_path)
@@ -511,7 +511,7 @@ def test_the_packaged_banks_are_listed():
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3), ("breast", 6)]
+    ("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3), ("breast", 6), ("thyroid", 6)]
 )
 def test_the_packaged_banks(name, count):
     bank = SignBank.load(name)

@@ -34,7 +34,7 @@ def command(
         typer.Option(
             "--data",
             metavar="NAME",
-            help="phantom-brain, phantom-chest, phantom-oct, phantom-breast, or as for "
+            help="phantom- before brain, chest, oct, breast or thyroid, or as for "
             "sdmad data check.",
             show_default=DATA,
         ),

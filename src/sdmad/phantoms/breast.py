@@ -12,50 +12,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from sdmad.phantoms.base import Category, Image, Mask, Modality
-from sdmad.phantoms.breast_anatomy import anatomy, speckle
+from sdmad.phantoms.breast_anatomy import anatomy
 from sdmad.phantoms.breast_signs import SIGNS
-from sdmad.phantoms.ultrasound import Scan
-
-_CHANGE = 0.02  # of the level, from where a sign counts as visible
+from sdmad.phantoms.ultrasound_scan import render_scan
 
 
 def render(
     rng: np.random.Generator, signs: Sequence[str], size: int, view: str
 ) -> tuple[Image, dict[str, Mask]]:
-    """Draw one picture with the requested signs.
-
-    The anatomy and each sign draw from their own generators, so that the same state of ``rng``
-    gives the same anatomy whichever signs are asked for.
-
-    Args:
-        rng: source of the draw; one integer is taken from it.
-        signs: names of signs that ``view`` can show.
-        size: height and width in pixels, at least 96.
-        view: ``"linear"`` or ``"curved"``.
-
-    Returns:
-        The picture, float32 in [0, 1], shape ``(size, size)``, and for each sign a boolean
-        mask of that shape, true where the sign changed the picture.
-    """
-    seed = int(rng.integers(2**32))
-    normal = np.random.default_rng([seed, 0])
-    scan = anatomy(normal, size, view)
-    grain = speckle(normal, scan)
-    masks: dict[str, Mask] = {}
-    for index, (name, sign) in enumerate(SIGNS.items()):
-        if name in signs:
-            before, scan.level = scan.level, scan.level.copy()
-            sign(scan, np.random.default_rng([seed, index + 1]))
-            masks[name] = _changed(before, scan) & scan.view.inside
-            scan.level = np.where(masks[name], scan.level, before)
-    picture = np.where(scan.view.inside, scan.level + grain, 0)
-    return np.clip(picture, 0, 1).astype(np.float32, copy=False), masks
-
-
-def _changed(before: Image, scan: Scan) -> Mask:
-    """Where the levels differ by what the eye can see; below black they all look alike."""
-    shown = np.clip(scan.level, -0.05, 1) - np.clip(before, -0.05, 1)
-    return np.asarray(np.abs(shown) > _CHANGE)
+    """Draw one picture with the requested signs: :func:`~.ultrasound_scan.render_scan`."""
+    return render_scan(rng, signs, size, view, anatomy, SIGNS)
 
 
 MODALITY = Modality(

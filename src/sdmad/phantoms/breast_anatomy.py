@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sdmad.phantoms.base import Image, wave
-from sdmad.phantoms.ultrasound import Curve, Scan, View, curved_view, linear_view, speckle_pool
+from sdmad.phantoms.ultrasound import Curve, beam_gain, curved_view, linear_view
+from sdmad.phantoms.ultrasound_scan import Scan, lay_skin
 
 LAYERS = ("skin", "fat", "gland", "retro", "muscle")
 _SHARE = {"linear": (0.75, 1.25), "curved": (0.6, 0.95)}
@@ -63,16 +64,6 @@ def _tissue(rng: np.random.Generator, scan: Scan) -> Image:
     return np.asarray(level, np.float32)
 
 
-def _skin(rng: np.random.Generator, scan: Scan, level: Image) -> Image:
-    """Lay the skin over the levels: a grey band between two bright lines."""
-    under, bright = scan.under("skin"), rng.uniform(0.68, 0.82)
-    share = np.clip(0.5 - under / np.float32(0.02), 0, 1)
-    level = level + share * (bright - rng.uniform(0.08, 0.2) - level)
-    for distance in (under + 0.5 * scan.pixel, scan.view.depth - 1.2 * scan.pixel):
-        level = level + rng.uniform(0.1, 0.22) * np.exp(-((distance / (0.9 * scan.pixel)) ** 2))
-    return np.asarray(level, np.float32)
-
-
 def _chest_wall(rng: np.random.Generator, scan: Scan, level: Image) -> Image:
     """Below the muscle: intercostal tissue, the pleural line and lung, or ribs with shadows."""
     under, beam = scan.under("muscle"), scan.view.beam
@@ -96,26 +87,6 @@ def _chest_wall(rng: np.random.Generator, scan: Scan, level: Image) -> Image:
     return np.asarray(level, np.float32)
 
 
-def _beams(rng: np.random.Generator, view: View, size: int) -> Image:
-    """Gain along and across the beams: time gain, focus, contact and streaks."""
-    depth, across = view.depth, np.linspace(-1, 1, size, dtype=np.float32)
-    columns = 0.012 * wave(rng, size, 50) + 0.025 * wave(rng, size, 8)
-    if rng.random() < 0.35:  # poor contact at one side
-        side = 1 if rng.random() < 0.5 else -1
-        columns = columns - rng.uniform(0.1, 0.3) * np.clip((side * across - 0.7) / 0.25, 0, 1)
-    lines = rng.uniform(-0.85, 0.85, int(rng.integers(0, 4)))
-    for place in lines:  # refraction at a ligament leaves a faint shadow
-        width = rng.uniform(0.02, 0.06)
-        shade = rng.uniform(0.03, 0.1) * np.exp(-(((across - place) / width) ** 2))
-        columns = columns - shade
-    slope, focus = rng.uniform(-0.16, 0.04), rng.uniform(0.4, 1.2)
-    along = slope * depth + 0.05 * np.exp(-(((depth - focus) / 0.35) ** 2))
-    reverberation = rng.uniform(0.0, 0.12) * np.exp(-depth / 0.05)
-    reach = np.clip((depth - 0.15) / 0.4, 0, 1)
-    gain = along + reverberation + rng.uniform(-0.07, 0.07)
-    return np.asarray(gain + columns.astype(np.float32)[view.column] * reach, np.float32)
-
-
 def anatomy(rng: np.random.Generator, size: int, view: str) -> Scan:
     """A normal breast.
 
@@ -128,17 +99,6 @@ def anatomy(rng: np.random.Generator, size: int, view: str) -> Scan:
     scan = Scan(shown, np.zeros((size, size), np.float32), _edges(rng, size, view))
     level = _tissue(rng, scan)
     level = _chest_wall(rng, scan, level)
-    level = _skin(rng, scan, level)
-    scan.level = np.asarray(level + _beams(rng, shown, size), np.float32)
+    level = lay_skin(rng, scan, level)
+    scan.level = np.asarray(level + beam_gain(rng, shown, size), np.float32)
     return scan
-
-
-def speckle(rng: np.random.Generator, scan: Scan) -> Image:
-    """Speckle of the scan, to be added to its levels, shape ``(size, size)``."""
-    pool, size = speckle_pool(scan.size), scan.size
-    plate, right = (int(n) for n in rng.integers(0, (len(pool), size)))
-    strength = rng.uniform(0.75, 1.1)
-    if scan.view.radius == 0:
-        return pool[plate, :, right : right + size] * np.float32(strength)
-    row = np.clip(scan.view.depth * (size / 2), 0, size - 1).astype(np.intp)
-    return pool[plate].ravel()[row * 2 * size + scan.view.column + right] * np.float32(strength)

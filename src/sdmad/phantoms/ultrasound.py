@@ -1,4 +1,4 @@
-"""What ultrasound phantoms share: fields of view, speckle, and shapes in a plane of echoes.
+"""What ultrasound phantoms are made of: fields of view, gain, speckle and tissue textures.
 
 A picture is drawn as *levels*: log-compressed echo strength, 0 black and 1 white, some 60 dB
 apart. Speckle is multiplicative and therefore added to levels; so are attenuation, shadows and
@@ -8,20 +8,18 @@ from the probe's face, and ``beam`` counts from -1 to 1 across them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
-from sdmad.phantoms.base import Image, Mask, grid, smooth_noise
+from sdmad.phantoms.base import Image, Mask, grid, smooth_noise, wave
 
 Curve = NDArray[np.float32]
-Box = tuple[slice, slice]
 Indices = NDArray[np.intp]
 RANGE = 60.0  # decibels between black and white
-ANGLES = 360
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ def texture_pool(size: int) -> dict[str, Image]:
     }
     for _ in range(8 if size <= 256 else 2):
         pool["cells"].append(_cells(rng, drawn, (6, 10), 0.55))
-        pool["net"].append(_cells(rng, drawn, (12, 18), 0.15))
+        pool["net"].append(_cells(rng, drawn, (9, 14), 0.3))
         gland = _streaks(rng, drawn, 3.0, 6.5) + 0.7 * _streaks(rng, drawn, 1.2, 3.2)
         pool["gland"].append(gland / 1.22)
         pool["fibres"].append(_streaks(rng, drawn, 0.8, 14.0))
@@ -193,156 +191,32 @@ def texture_pool(size: int) -> dict[str, Image]:
     }
 
 
-@dataclass
-class Scan:
-    """State of a picture while anatomy and signs are drawn.
-
-    Attributes:
-        view: the field of view.
-        level: log-compressed echo strength, shape ``(size, size)``.
-        edges: depth of each layer's lower edge by beam, name to shape ``(size,)``.
-        taken: row, column and reach of what has been placed.
-        solid: solid lesions drawn, to which a shadow, a rind or calcifications attach.
-    """
-
-    view: View
-    level: Image
-    edges: dict[str, Curve] = field(default_factory=dict)
-    taken: list[tuple[float, float, float]] = field(default_factory=list)
-    solid: list[Lesion] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Side of the picture in pixels."""
-        return len(self.level)
-
-    @property
-    def pixel(self) -> float:
-        """Length of a pixel of the 128 px picture."""
-        return 2 / 128
-
-    def under(self, edge: str) -> Image:
-        """Depth below a layer's lower edge, shape ``(size, size)``."""
-        return np.asarray(self.view.depth - self.edges[edge][self.view.column])
-
-    def texture(self, rng: np.random.Generator, name: str, depth: Image) -> Image:
-        """A ready-made texture whose rows follow ``depth``, shape ``(size, size)``."""
-        pool = texture_pool(self.size)[name]
-        side = pool.shape[1]
-        plate, down, right = (int(n) for n in rng.integers(0, (len(pool), side, side)))
-        row = (depth * np.float32(self.size / 2)).astype(np.intp) + down + 2 * side
-        col = self.view.column if rng.random() < 0.5 else self.size - 1 - self.view.column
-        return np.asarray(pool[plate].ravel()[row % side * side + (col + right) % side])
-
-    def edge_at(self, edge: str, beam: float) -> float:
-        """Depth of a layer's lower edge at one beam."""
-        index = int(np.clip((beam + 1) / 2 * self.size, 0, self.size - 1))
-        return float(self.edges[edge][index])
-
-    def find_place(
-        self, rng: np.random.Generator, reach: float, upper: str, lower: str
-    ) -> tuple[float, float]:
-        """A free place between two layer edges: row and column coordinates.
-
-        Args:
-            rng: source of the draw.
-            reach: radius of what will stand there.
-            upper: name of the edge above.
-            lower: name of the edge below.
-        """
-        best, found = -np.inf, (0.0, 0.0)
-        for _ in range(10):
-            beam = rng.uniform(-0.72, 0.72)
-            high, low = self.edge_at(upper, beam), self.edge_at(lower, beam)
-            middle, slack = (high + low) / 2, max((low - high) / 2 - 0.75 * reach, 0.0)
-            depth = float(np.clip(middle + rng.uniform(-1, 1) * slack, reach + 0.12, 1.75 - reach))
-            row, col = self.view.at(beam, depth)
-            gaps = [np.hypot(row - r, col - c) - (reach + other) for r, c, other in self.taken]
-            free = min([*gaps, 0.0])
-            if free > best:
-                best, found = free, (row, col)
-            if best == 0:
-                break
-        self.taken.append((*found, reach))
-        return found
-
-    def box(self, row: float, col: float, reach: float) -> Box:
-        """Slices of the pixels within ``reach`` of a place."""
-
-        def cut(centre: float) -> slice:
-            low, high = ((centre + s * reach + 1) / 2 * self.size for s in (-1, 1))
-            return slice(int(np.clip(low, 0, self.size)), int(np.clip(high + 1, 0, self.size)))
-
-        return cut(row), cut(col)
+def beam_gain(rng: np.random.Generator, view: View, size: int) -> Image:
+    """Gain along and across the beams: time gain, focus, contact and streaks."""
+    depth, across = view.depth, np.linspace(-1, 1, size, dtype=np.float32)
+    columns = 0.012 * wave(rng, size, 50) + 0.025 * wave(rng, size, 8)
+    if rng.random() < 0.35:  # poor contact at one side
+        side = 1 if rng.random() < 0.5 else -1
+        columns = columns - rng.uniform(0.1, 0.3) * np.clip((side * across - 0.7) / 0.25, 0, 1)
+    lines = rng.uniform(-0.85, 0.85, int(rng.integers(0, 4)))
+    for place in lines:  # refraction at a ligament leaves a faint shadow
+        width = rng.uniform(0.02, 0.06)
+        shade = rng.uniform(0.03, 0.1) * np.exp(-(((across - place) / width) ** 2))
+        columns = columns - shade
+    slope, focus = rng.uniform(-0.16, 0.04), rng.uniform(0.4, 1.2)
+    along = slope * depth + 0.05 * np.exp(-(((depth - focus) / 0.35) ** 2))
+    reverberation = rng.uniform(0.0, 0.12) * np.exp(-depth / 0.05)
+    reach = np.clip((depth - 0.15) / 0.4, 0, 1)
+    gain = along + reverberation + rng.uniform(-0.07, 0.07)
+    return np.asarray(gain + columns.astype(np.float32)[view.column] * reach, np.float32)
 
 
-@dataclass(frozen=True)
-class Lesion:
-    """A closed shape.
-
-    Attributes:
-        row, col: centre.
-        across, down: half axes.
-        turn: rotation in radians.
-        outline: factor on the radius by angle, shape ``(360,)``.
-    """
-
-    row: float
-    col: float
-    across: float
-    down: float
-    turn: float = 0.0
-    outline: Curve = field(default_factory=lambda: np.ones(ANGLES, np.float32))
-
-    @property
-    def reach(self) -> float:
-        """Radius of a circle that holds the shape."""
-        return float(max(self.across, self.down) * self.outline.max())
-
-    def measure(self, scan: Scan, spare: float = 0.06) -> tuple[Box, Image, Indices, Image]:
-        """Box around the shape, and in it depth under the outline, angle, and height.
-
-        Args:
-            scan: where it lies.
-            spare: how far the box reaches beyond the outline.
-
-        Returns:
-            The box; distance to the outline, positive inside; index of the angle, 0 to 359;
-            and the place from the shape's lower (1) to its upper end (-1).
-        """
-        box = scan.box(self.row, self.col, self.reach + spare)
-        y, x = grid(scan.size)
-        v, h = y[box] - np.float32(self.row), x[box] - np.float32(self.col)
-        cos, sin = np.float32(np.cos(self.turn)), np.float32(np.sin(self.turn))
-        a, b = (h * cos + v * sin) / self.across, (v * cos - h * sin) / self.down
-        far = np.hypot(a, b)
-        angle = (np.arctan2(b, a) * np.float32(ANGLES / 2 / np.pi)).astype(np.intp) % ANGLES
-        edge = self.outline[angle]
-        length = np.hypot(h, v) / np.maximum(far, 1e-3)
-        return box, np.asarray((edge - far) * length, np.float32), angle, v / self.down
-
-    def cover(self, scan: Scan, inside: Image, soft: float = 1.0) -> Image:
-        """Share of each pixel within the outline; ``soft`` is the edge's width in 128 px pixels."""
-        return np.clip(inside / np.float32(soft * scan.pixel) + np.float32(0.5), 0, 1)
-
-
-def beneath(scan: Scan, lesion: Lesion, amount: float, length: float, soft: float = 0.3) -> Image:
-    """Change of level along the beams behind a shape, shape ``(size, size)``.
-
-    Args:
-        scan: where the shape lies.
-        lesion: the shape.
-        amount: change of level right behind it; below 0 is a shadow.
-        length: depth over which the change falls to a third.
-        soft: share of the half width over which the sides fade.
-    """
-    beam, depth = scan.view.place(lesion.row, lesion.col)
-    half = lesion.across / scan.view.width(depth)
-    side = np.abs(scan.view.beam - np.float32(beam)) / np.float32(half)
-    bottom = np.float32(depth) + lesion.down * np.sqrt(np.clip(1 - side * side, 0, 1))
-    behind = np.asarray(scan.view.depth - bottom)
-    fade = np.clip((1.08 - side) / soft, 0, 1) * np.clip(behind / 0.12 + 1, 0, 1)
-    change = np.asarray(amount * fade * np.exp(-np.maximum(behind, 0) / length), np.float32)
-    box, inside, _, _ = lesion.measure(scan)
-    change[box] *= 1 - lesion.cover(scan, inside, 2.0)
-    return change
+def speckle(rng: np.random.Generator, view: View, size: int) -> Image:
+    """Speckle of a picture, to be added to its levels, shape ``(size, size)``."""
+    pool = speckle_pool(size)
+    plate, right = (int(n) for n in rng.integers(0, (len(pool), size)))
+    strength = rng.uniform(0.75, 1.1)
+    if view.radius == 0:
+        return pool[plate, :, right : right + size] * np.float32(strength)
+    row = np.clip(view.depth * (size / 2), 0, size - 1).astype(np.intp)
+    return pool[plate].ravel()[row * 2 * size + view.column + right] * np.float32(strength)

@@ -114,7 +114,8 @@ def open_material(
 
     Args:
         name: ``phantom-brain``, ``phantom-chest``, ``phantom-oct``,
-            ``phantom-breast``, or what :func:`~sdmad.data.sets.open_data_set` knows.
+            ``phantom-breast``, ``phantom-thyroid``, or what
+            :func:`~sdmad.data.sets.open_data_set` knows.
         root: the data set's folder; not for phantoms.
         bank: a bank instead of the data set's own.
         work: where phantoms are kept.
@@ -143,7 +144,7 @@ def phantom_data(
     """Phantoms of a modality, drawn unless they are there.
 
     Args:
-        name: brain, chest, oct or breast.
+        name: brain, chest, oct, breast or thyroid.
         work: where phantoms are kept, in a folder named after all that they depend on.
         images: how many.
         seed: of what is drawn.

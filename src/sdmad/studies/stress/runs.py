@@ -43,7 +43,7 @@ STRESSED = {
 }
 """The systems, and by what names the registry knows them with selection none and paper."""
 
-PHANTOM_IMAGES = {"brain": 300, "chest": 400, "oct": 300, "breast": 300}
+PHANTOM_IMAGES = {"brain": 300, "chest": 400, "oct": 300, "breast": 300, "thyroid": 300}
 STYLE = "test"
 
 

@@ -1,4 +1,4 @@
-"""The breast ultrasound phantom: exact masks, visible signs, fitting wordings and bank."""
+"""The ultrasound phantoms: exact masks, visible signs, wordings and bank that fit together."""
 
 import re
 from itertools import combinations, pairwise
@@ -10,35 +10,49 @@ import yaml
 from scipy import stats
 
 import sdmad
-from sdmad.phantoms.breast import MODALITY, render
+from sdmad.phantoms import breast, thyroid
 from sdmad.phantoms.breast_anatomy import LAYERS, anatomy
-from sdmad.phantoms.ultrasound import (
-    RANGE,
-    Lesion,
-    Scan,
-    beneath,
-    curved_view,
-    linear_view,
-    speckle_pool,
-)
+from sdmad.phantoms.ultrasound import RANGE, curved_view, linear_view, speckle_pool
+from sdmad.phantoms.ultrasound_scan import Lesion, Scan, beneath
 
 ROOT = Path(sdmad.__path__[0])
-WORDINGS = yaml.safe_load((ROOT / "phantoms/wordings/breast.yaml").read_text())
-BANK = yaml.safe_load((ROOT / "signs/banks/breast.yaml").read_text())
-CASES = [(view, sign) for view, signs in MODALITY.views.items() for sign in signs]
+MODALITIES = (breast.MODALITY, thyroid.MODALITY)
+CASES = [(m, view, sign) for m in MODALITIES for view, signs in m.views.items() for sign in signs]
 DARK = ("dilated_ducts", "posterior_shadow", "coarse_calcification", "node_without_hilum")
 BRIGHT = ("echogenic_rind", "skin_thickening")
+CATEGORY_WORDS = re.compile(
+    r"\b(cysts?|fibroadenoma|adenoma|carcinoma|cancer|malignan\w+|ectasia|abscess"
+    r"|lymphadenopathy|colloid|thyroiditis|goitre|metasta\w+)\b",
+    re.IGNORECASE,
+)
+UNSEEN = {"breast": ("Lymphadenopathy",), "thyroid": ("Nodal_metastasis",)}
 
 
-def draw(seed, signs, view="linear", size=128):
-    return render(np.random.default_rng(seed), signs, size, view)
+@pytest.fixture(params=MODALITIES, ids=lambda modality: modality.name)
+def modality(request):
+    return request.param
 
 
-@pytest.mark.parametrize(("view", "sign"), CASES)
-def test_sign_is_visible_and_its_mask_exact(view, sign):
+@pytest.fixture
+def wordings(modality):
+    return yaml.safe_load((ROOT / f"phantoms/wordings/{modality.name}.yaml").read_text())
+
+
+@pytest.fixture
+def bank(modality):
+    return yaml.safe_load((ROOT / f"signs/banks/{modality.name}.yaml").read_text())
+
+
+def draw(seed, signs, view=None, size=128, modality=breast.MODALITY):
+    rng = np.random.default_rng(seed)
+    return modality.render(rng, signs, size, view or modality.main_view)
+
+
+@pytest.mark.parametrize(("modality", "view", "sign"), CASES)
+def test_sign_is_visible_and_its_mask_exact(modality, view, sign):
     for seed in range(6):
-        without, none = draw(seed, (), view)
-        image, masks = draw(seed, (sign,), view)
+        without, none = draw(seed, (), view, modality=modality)
+        image, masks = draw(seed, (sign,), view, modality=modality)
         assert none == {}
         assert image.dtype == np.float32
         assert image.shape == (128, 128)
@@ -52,46 +66,46 @@ def test_sign_is_visible_and_its_mask_exact(view, sign):
         assert np.mean(change[mask] > 0.015) > 0.6  # speckle hides some of it in black
 
 
-def test_every_allowed_pair_shows_both_signs():
-    for seed, pair in enumerate(combinations(MODALITY.signs, 2)):
-        if frozenset(pair) not in MODALITY.excludes:
-            _, masks = draw(seed, pair)
+def test_every_allowed_pair_shows_both_signs(modality):
+    for seed, pair in enumerate(combinations(modality.signs, 2)):
+        if frozenset(pair) not in modality.excludes:
+            _, masks = draw(seed, pair, modality=modality)
             assert all(mask.sum() >= 12 for mask in masks.values()), pair
 
 
-def test_pairs_of_a_category_both_show():
-    for category in MODALITY.categories.values():
+def test_pairs_of_a_category_both_show(modality):
+    for category in modality.categories.values():
         for a, b in combinations(category.own + category.shared, 2):
-            if frozenset((a, b)) not in MODALITY.excludes:
-                both, masks = draw(3, (a, b))
+            if frozenset((a, b)) not in modality.excludes:
+                both, masks = draw(3, (a, b), modality=modality)
                 for other, mine in ((a, b), (b, a)):
-                    change = np.abs(both - draw(3, (other,))[0])
+                    change = np.abs(both - draw(3, (other,), modality=modality)[0])
                     assert masks[mine].any()
                     assert change.max() > 0.1, (mine, other)
 
 
-def test_all_signs_at_once():
-    for view, signs in MODALITY.views.items():
+def test_all_signs_at_once(modality):
+    for view, signs in modality.views.items():
         for seed in range(3):
-            image, masks = draw(seed, signs, view)
+            image, masks = draw(seed, signs, view, modality=modality)
             assert set(masks) == set(signs)
             assert np.isfinite(image).all()
 
 
-def test_deterministic_and_order_of_signs_is_irrelevant():
-    signs = ("spiculated_mass", "posterior_shadow", "skin_thickening")
-    first, masks = draw(11, signs)
-    second, others = draw(11, signs[::-1])
+def test_deterministic_and_order_of_signs_is_irrelevant(modality):
+    signs = modality.signs[::4]
+    first, masks = draw(11, signs, modality=modality)
+    second, others = draw(11, signs[::-1], modality=modality)
     np.testing.assert_array_equal(first, second)
     for name in signs:
         np.testing.assert_array_equal(masks[name], others[name])
-    assert np.abs(first - draw(12, signs)[0]).mean() > 0.01
+    assert np.abs(first - draw(12, signs, modality=modality)[0]).mean() > 0.01
 
 
 @pytest.mark.parametrize("size", [96, 224])
-def test_other_sizes(size):
-    for view, signs in MODALITY.views.items():
-        image, masks = draw(2, signs[-3:], view, size)
+def test_other_sizes(modality, size):
+    for view, signs in modality.views.items():
+        image, masks = draw(2, signs[-3:], view, size, modality)
         assert image.shape == (size, size)
         assert all(mask.any() and mask.shape == image.shape for mask in masks.values())
 
@@ -145,7 +159,7 @@ def test_speckle_is_the_log_of_a_rayleigh_magnitude():
 
 
 def test_layers_lie_one_below_the_other():
-    for view in MODALITY.views:
+    for view in breast.MODALITY.views:
         for seed in range(10):
             scan = anatomy(np.random.default_rng(seed), 96, view)
             edges = [scan.edges[name] for name in LAYERS]
@@ -189,62 +203,90 @@ def test_a_lesion_covers_its_ellipse_and_shades_what_is_behind():
     assert np.abs(cols - 76.8).max() < 0.33 * 64
 
 
-def test_modality_is_consistent():
-    known = set(MODALITY.signs)
-    assert MODALITY.main_view == "linear"
-    assert all(set(signs) <= known for signs in MODALITY.views.values())
-    assert MODALITY.multi_label
-    assert MODALITY.unseen_categories() == ("Lymphadenopathy",)
-    used = {s for c in MODALITY.categories.values() for s in c.own + c.shared}
+def test_modality_is_consistent(modality):
+    known = set(modality.signs)
+    assert all(set(signs) <= known for signs in modality.views.values())
+    assert len(modality.views) == 2
+    assert modality.multi_label
+    assert modality.unseen_categories() == UNSEEN[modality.name]
+    used = {s for c in modality.categories.values() for s in c.own + c.shared}
     assert used == known
 
 
-def training_phrases():
-    yield from WORDINGS["modality"]["train"]
-    yield from WORDINGS["normal"]["train"]
-    for phrases in WORDINGS["views"].values():
-        yield from phrases
-    for sign in WORDINGS["signs"].values():
-        yield from sign["train"]
+def phrases(wordings, part):
+    yield from wordings["modality"][part]
+    yield from wordings["normal"][part]
+    for sign in wordings["signs"].values():
+        yield from sign[part]
+    if part == "train":
+        for names in wordings["views"].values():
+            yield from names
 
 
-def held_out_phrases():
-    yield from WORDINGS["modality"]["held_out"]
-    yield from WORDINGS["normal"]["held_out"]
-    for sign in WORDINGS["signs"].values():
-        yield from sign["held_out"]
-
-
-def test_wordings_cover_every_sign():
-    assert set(WORDINGS["signs"]) == set(MODALITY.signs)
-    assert set(WORDINGS["views"]) == set(MODALITY.views)
-    for name, sign in WORDINGS["signs"].items():
+def test_wordings_cover_every_sign(modality, wordings):
+    assert set(wordings["signs"]) == set(modality.signs)
+    assert set(wordings["views"]) == set(modality.views)
+    for name, sign in wordings["signs"].items():
         assert len(sign["held_out"]) >= 4
-        assert (sign["train"] == []) == (name in MODALITY.unseen)
-        assert name in MODALITY.unseen or len(sign["train"]) >= 8
+        assert (sign["train"] == []) == (name in modality.unseen)
+        assert name in modality.unseen or len(sign["train"]) >= 8
 
 
-def test_wordings_are_distinct_and_name_no_category():
-    train, held_out = list(training_phrases()), list(held_out_phrases())
+def test_wordings_are_distinct_and_name_no_category(wordings):
+    train, held_out = (list(phrases(wordings, part)) for part in ("train", "held_out"))
     assert len(set(train + held_out)) == len(train + held_out)
-    names = re.compile(
-        r"\b(cysts?|fibroadenoma|carcinoma|cancer|malignan\w+|ectasia|abscess|lymphadenopathy)\b",
-        re.IGNORECASE,
-    )
-    assert not [phrase for phrase in train + held_out if names.search(phrase)]
+    assert not [phrase for phrase in train + held_out if CATEGORY_WORDS.search(phrase)]
     words = {word for phrase in train for word in re.findall(r"[a-z]+", phrase.lower())}
     heard = [word for phrase in held_out for word in re.findall(r"[a-z]+", phrase.lower())]
     assert np.mean([word in words for word in heard]) > 0.9
 
 
-def test_bank_fits_the_modality_and_rewords():
-    assert BANK["modality"] == MODALITY.title
-    assert list(BANK["categories"]) == list(MODALITY.categories)
-    assert 4 <= len(BANK["normal"]) <= 6
-    sentences = list(BANK["normal"])
-    for category in BANK["categories"].values():
+def test_bank_fits_the_modality_and_rewords(modality, wordings, bank):
+    assert bank["modality"] == modality.title
+    assert list(bank["categories"]) == list(modality.categories)
+    assert 4 <= len(bank["normal"]) <= 6
+    sentences = list(bank["normal"])
+    for category in bank["categories"].values():
         assert 4 <= len(category["signs"]) <= 8
         sentences += category["signs"]
     assert len(set(sentences)) == len(sentences)
-    assert not set(sentences) & {*training_phrases(), *held_out_phrases()}
+    assert not set(sentences) & {*phrases(wordings, "train"), *phrases(wordings, "held_out")}
     assert all(len(sentence.split()) < 20 for sentence in sentences)
+
+
+def neck(seed):
+    """The normal scan that a picture of the same seed shows."""
+    key = int(np.random.default_rng(seed).integers(2**32))
+    return thyroid.anatomy(np.random.default_rng([key, 0]), 128, "transverse")
+
+
+def share_within(shape, scan, mask):
+    box, inside, _, _ = shape.measure(scan)
+    return np.mean(mask[box][inside > 0.05])
+
+
+def test_nodules_keep_clear_of_trachea_and_vessels():
+    for seed in range(12):
+        sign, scan = "isoechoic_nodule_with_halo", neck(seed)
+        mask = draw(seed, (sign,), modality=thyroid.MODALITY)[1][sign]
+        for part in (*scan.organs["vessels"], *scan.organs["trachea"]):
+            assert share_within(part, scan, mask) < 0.2
+
+
+def test_an_enlarged_lobe_grows_around_the_old_one():
+    for seed in range(12):
+        scan = neck(seed)
+        mask = draw(seed, ("enlarged_lobe",), modality=thyroid.MODALITY)[1]["enlarged_lobe"]
+        lobes = [share_within(lobe, scan, mask) for lobe in scan.organs["lobes"]]
+        assert max(lobes) < 0.1
+        rows, _ = np.nonzero(mask)
+        before = min(lobe.row - lobe.down for lobe in scan.organs["lobes"])
+        assert (rows.min() / 64 - 1) < before + 0.05
+
+
+def test_the_whole_gland_is_patchy_or_parted():
+    for sign in ("patchy_dark_parenchyma", "echogenic_septa"):
+        for seed in range(6):
+            scan, mask = neck(seed), draw(seed, (sign,), modality=thyroid.MODALITY)[1][sign]
+            shares = [share_within(lobe, scan, mask) for lobe in scan.organs["lobes"]]
+            assert min(shares) > 0.4
