@@ -27,7 +27,13 @@ from sdmad.backbones import load_backbone
 from sdmad.backbones.lite import STRIDE, TOWERS, TRUNK, TrunkTransformer
 from sdmad.backbones.transformer import TextTransformer
 
-PICTURES = {"brain": 20_000, "chest": 20_000, "oct": 14_000, "breast": 8_000}
+PICTURES = {
+    "brain": 20_000,
+    "chest": 20_000,
+    "oct": 14_000,
+    "breast": 8_000,
+    "thyroid": 6_000,
+}
 MERGES = 3000
 SAMPLE = 300  # pictures of each modality behind the whitening and the evidence's centre
 

@@ -49,6 +49,7 @@ MODALITY = Modality(
         "Nodal_metastasis": Category(own=_UNSEEN),
     },
     unseen=frozenset(_UNSEEN),
+    without=frozenset({"invert"}),
     render=render,
 )
 """Thyroid ultrasound across and along the neck."""
