@@ -61,7 +61,7 @@ SETTINGS = {
 HEAD = """# How the recommended settings were chosen
 Written by `make settings`; do not edit by hand. {images} phantoms a modality in the *validation*
 style (another acquisition and other seeds than every reported table), {draws} draws, 1 and 4 shots,
-nano backbone. Mean over the modalities, clean and noisy banks, and draws, in percent. Evidence
+embedded backbone. Mean over the modalities, clean and noisy banks, and draws, in percent. Evidence
 weight 0 means signs alone; decisions are by the rule `mean`. Sorted by the mean of the eight
 figures; the row of `SDMADConfig()` is marked.
 
@@ -113,7 +113,7 @@ def run(
     folder: Path, modalities: Sequence[str] = STUDIED
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Run what is missing; a file a draw."""
-    backbone, cells = load_backbone("nano"), {}
+    backbone, cells = load_backbone("lite"), {}
     for modality in modalities:
         target = folder / f"phantoms-{modality}"
         if not (target / "labels.csv").exists():

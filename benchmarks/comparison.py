@@ -85,8 +85,8 @@ Found = dict[tuple[str, int], list[Compared]]
 
 @lru_cache(maxsize=1)
 def backbone() -> Backbone:
-    """The nano, once a process."""
-    return load_backbone("nano")
+    """The embedded backbone, once a process."""
+    return load_backbone("lite")
 
 
 @lru_cache(maxsize=3)
@@ -132,7 +132,7 @@ def trained_once(recipe: Recipe) -> Recipe:
 
 
 def start_worker() -> None:
-    """One thread a process: the nano gains nothing from more."""
+    """One thread a process: the embedded backbone gains nothing from more."""
     import torch
 
     torch.set_num_threads(1)

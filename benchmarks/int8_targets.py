@@ -1,6 +1,6 @@
 """What int8 loses with weights of 8 bits and of 7, on this machine and with exact sums.
 
-Run ``python -m benchmarks.int8_targets``. The nano is fitted on 48 phantoms and judges 100 more;
+Run ``python -m benchmarks.int8_targets``. lite is fitted on 48 phantoms and judges 100 more;
 its int8 graphs are compared with the model itself. *Exact* spells every quantisation out in
 float32, where no sum is cut off: what a processor with VNNI computes. The time of a bare ViT-L/14
 with random weights follows, batch 4.
@@ -63,7 +63,7 @@ def losses(name: str) -> None:
     words, kind = SignBank.load(name), load_modality(name)
     support, test = (list(draw_cases(kind, n, s)) for n, s in ((SUPPORT, 11), (TEST, 12)))
     labels, truth = (_labels(cases, words.names) for cases in (support, test))
-    backbone = load_backbone("nano")
+    backbone = load_backbone("lite")
     detector = SDMAD(words, backbone).fit([case.image for case in support], labels)
     images = [case.image for case in test]
     planes = [

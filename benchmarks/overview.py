@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/overview.png"))
     options = parser.parse_args()
-    backbone = load_backbone("nano")
+    backbone = load_backbone("lite")
     figure = Figure(figsize=(13, 8), dpi=100, facecolor="white")
     grid = figure.subplots(
         2, 3, height_ratios=(1.1, 1),

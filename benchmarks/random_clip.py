@@ -21,7 +21,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def write_random_checkpoint(folder: Path, kind: str = "ViT-L/14") -> None:
-    """A CLIP with random weights in the hub's layout, with the nano's tokenizer.
+    """A CLIP with random weights in the hub's layout, with the embedded backbone's tokenizer.
 
     Args:
         folder: where to.

@@ -1,6 +1,6 @@
 """``docs/realdata.md``: the same systems on small real sets that the user has on disk.
 
-Run ``make realdata REALDATA=DIR``. The nano backbone has never seen a real image and nothing is
+Run ``make realdata REALDATA=DIR``. The embedded backbone has never seen a real image and nothing is
 tuned on these; the images are not part of the project.
 """
 
@@ -21,7 +21,7 @@ from sdmad.studies.engine import Engine
 from sdmad.studies.material import Material
 
 HEAD = """# Small real sets
-Written by `make realdata REALDATA=DIR`; do not edit by hand. The nano backbone has never seen a
+Written by `make realdata REALDATA=DIR`; do not edit by hand. The embedded backbone has never seen a
 real image, and nothing was chosen on these: they show that the program runs on real files as they
 lie, and how far a backbone trained on phantoms carries over. They are no evidence about the method
 on a real backbone. Each cell is the mean over the draws in percent ± their standard deviation,
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/realdata.md"))
     parser.add_argument("--set", action="append", help="run these folders only, write no page")
     options = parser.parse_args()
-    backbone, parts = load_backbone("nano"), [HEAD]
+    backbone, parts = load_backbone("lite"), [HEAD]
     for real in [s for s in SETS if not options.set or s.folder in options.set]:
         labels = options.data / real.folder / "labels.csv"
         if not labels.exists():

@@ -65,7 +65,7 @@ Found = dict[tuple[str, str, int], Setting]
 
 def run(folder: Path, modalities: Sequence[str] = STUDIED) -> Found:
     """Run what is missing; returns every draw."""
-    backbone, found = load_backbone("nano"), {}
+    backbone, found = load_backbone("lite"), {}
     for modality in modalities:
         bank = SignBank.load(modality)
         data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, "test", print)

@@ -88,7 +88,7 @@ class Phantoms:
 def system(name: str, phantoms: Phantoms) -> dict[str, str]:
     """What one system of the registry says."""
     found = load_system(name)
-    build = Build(phantoms.bank, load_backbone("nano"), SEED, phantoms.auxiliary)
+    build = Build(phantoms.bank, load_backbone("lite"), SEED, phantoms.auxiliary)
     detector: Any = found.build(build, quick(found.settings_on(build.backbone)))
     if (hasattr(detector, "forget_categories") and "dra" in name) or "bgad" in name:
         detector.forget_categories()

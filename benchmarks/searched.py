@@ -1,4 +1,4 @@
-"""``docs/searched.md``: every trained system's settings on the nano backbone, from equal budgets.
+"""``docs/searched.md``: every trained system's settings on lite, from equal budgets.
 
 Run ``make searched``. The authors' hyper-parameters are for large backbones that were trained
 elsewhere; a rival left with them on a small one would prove nothing. So each gets eight settings,
@@ -62,14 +62,14 @@ GRIDS: dict[str, dict[str, tuple[Any, Any]]] = {
 CATEGORIES = ("linear-probe-searched", "coop", "tip-adapter", "tip-adapter-f")
 """Systems for categories, which are judged by the mean AUROC of these."""
 
-HEAD = """# Settings of the compared systems on the nano backbone
+HEAD = """# Settings of the compared systems on the embedded backbone
 Written by `make searched`; do not edit by hand. Authors chose their hyper-parameters for large
-backbones; on the nano each trained system gets the same budget of eight settings, the published
+backbones; on it each trained system gets the same budget of eight settings, the published
 ones among them: {images} phantoms a modality in the *validation* style (other seeds and another
 acquisition than every reported table), {shots} shots, one draw, the one question whether an image
 is abnormal. The rule was fixed before the first run: the best mean image AUROC of the three
 modalities, in percent, but the published settings where they come within {near} of it. What was
-chosen is what `sdmad compare` uses on the nano; on any other backbone it uses the published ones.
+chosen is what `sdmad compare` uses on it; on any other backbone it uses the published ones.
 
 {missing}
 The linear probe, CoOp and both Tip-Adapters, which know categories and not one question, are judged
@@ -89,8 +89,8 @@ def candidates(name: str) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def backbone() -> Backbone:
-    """The nano, once."""
-    return load_backbone("nano")
+    """The embedded backbone, once."""
+    return load_backbone("lite")
 
 
 def engine(folder: Path, modality: str, say: Say) -> Engine:

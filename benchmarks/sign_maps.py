@@ -148,7 +148,7 @@ class Study:
 
 
 def phrases(name: str) -> dict[str, str]:
-    """A sentence a phantom sign: the first wording that the nano backbone never read."""
+    """A sentence a phantom sign: the first wording that the embedded backbone never read."""
     words = load_wordings(name)["signs"]
     return {sign: words[sign]["held_out"][0] for sign in load_modality(name).signs}
 
@@ -268,7 +268,7 @@ def sign_figures(
 
 def run(folder: Path) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Any]]]:
     """Run what is missing; a file a modality and style."""
-    backbone = load_backbone("nano")
+    backbone = load_backbone("lite")
     results_folder(folder)
     kinds: tuple[tuple[str, Callable[[Study], Any]], ...] = (
         ("validation", choice_cells),

@@ -28,7 +28,7 @@ from sdmad.studies.stress.runs import Study, run_levels
 from sdmad.table import Table
 
 HEAD = """# Does sign selection pay with noisy signs?
-Written by `make stress`; do not edit by hand. Phantoms in the *test* style, nano backbone. For one
+Written by `make stress`; do not edit by hand. Phantoms in the *test* style, lite. For one
 bank: `sdmad signs stress brain`; for your own images add `--labels LABELS.csv`.
 """
 

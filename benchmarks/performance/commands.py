@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.performance.common import Figures, by_turns, nano_model, write_pictures
+from benchmarks.performance.common import Figures, by_turns, embedded_model, write_pictures
 
 # VmHWM and not ru_maxrss, which a process inherits from the one that started it.
 PEAK = (
@@ -38,7 +38,7 @@ def start_up(model: Path, folder: Path) -> dict[str, Figures]:
 
 
 def many_images(model: Path, folder: Path) -> dict[str, Figures]:
-    """Peak memory of ``sdmad predict`` with the nano on 500 and on 10,000 files."""
+    """Peak memory of ``sdmad predict`` with the embedded backbone on 500 and on 10,000 files."""
     found = {}
     (picture,) = write_pictures(folder, 1, "png")
     for count in (500, 10_000):
@@ -62,5 +62,5 @@ def measure(work: Path) -> Figures:
     del work
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = nano_model(folder)
+        model = embedded_model(folder)
         return {"start_up": start_up(model, folder), "many_images": many_images(model, folder)}

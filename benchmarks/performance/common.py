@@ -113,13 +113,13 @@ def write_pictures(folder: Path, count: int, kind: str) -> list[Path]:
     return paths
 
 
-def nano_model(folder: Path) -> Path:
-    """A nano fitted on a few OCT phantoms, saved in ``folder``."""
+def embedded_model(folder: Path) -> Path:
+    """The embedded backbone fitted on a few OCT phantoms, saved in ``folder``."""
     bank = SignBank.load("oct")
     labels = write_phantoms(load_modality("oct"), folder / "phantoms", 60, 5000)
     table = read_label_table(labels, bank.names)
     drawn = table.subset(draw_support(table, 1, 0).indices)
-    SDMAD(bank, "nano").fit(drawn.files, drawn.labels).save(folder / "model")
+    SDMAD(bank, "lite").fit(drawn.files, drawn.labels).save(folder / "model")
     return folder / "model"
 
 

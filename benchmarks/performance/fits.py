@@ -1,4 +1,4 @@
-"""Whole fits of the nano: as exact as the reference, as good in bfloat16."""
+"""Whole fits of the embedded backbone: as exact as the reference, as good in bfloat16."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def phantom_table(folder: Path, modality: str) -> tuple[SignBank, LabelTable]:
 
 
 def whole_fits(folder: Path) -> Figures:
-    """Mean AUROC of the nano on phantoms in both precisions, and how far both agree."""
-    backbone, found = load_backbone("nano"), {}
+    """Mean AUROC of lite on phantoms in both precisions, and how far both agree."""
+    backbone, found = load_backbone("lite"), {}
     for modality in STUDIED:
         bank, table = phantom_table(folder, modality)
         for seed in range(DRAWS):
@@ -48,9 +48,9 @@ def whole_fits(folder: Path) -> Figures:
 
 
 def agreement(folder: Path) -> dict[str, float]:
-    """Largest difference from the reference over a fit of the nano: of a loss, of a score."""
+    """Largest difference from the reference over a fit of lite: of a loss, of a score."""
     bank, table = phantom_table(folder / "agreement", "oct")
-    backbone = load_backbone("nano")
+    backbone = load_backbone("lite")
     drawn = table.subset(draw_support(table, 1, 0).indices)
     pixels, labels = backbone.preprocessing(drawn.files), torch.tensor(drawn.labels).float()
     ours = SDMAD(bank, backbone, SDMADConfig.paper(epochs=10)).fit(drawn.files, drawn.labels)

@@ -33,7 +33,7 @@ COUNTS = {
 
 
 def fit_seconds(backbone: Backbone, categories: int, signs: int, shots: int) -> Figures:
-    """Time of a few epochs of the nano, frozen tokens included once."""
+    """Time of a few epochs of the embedded backbone, frozen tokens included once."""
     bank, config = made_up_bank(categories, signs), SDMADConfig(epochs=EPOCHS)
     size, count = backbone.preprocessing.size, shots * (categories + 1)
     labels = torch.eye(categories + 1, categories).repeat(shots, 1)
@@ -48,9 +48,9 @@ def fit_seconds(backbone: Backbone, categories: int, signs: int, shots: int) -> 
 
 
 def score_seconds(count: int) -> Figures:
-    """Time of scoring so many arrays with the nano, preprocessing included."""
+    """Time of scoring so many arrays with the embedded backbone, preprocessing included."""
     bank = made_up_bank()
-    detector = SDMAD(bank, "nano", SDMADConfig(epochs=0))
+    detector = SDMAD(bank, "lite", SDMADConfig(epochs=0))
     rng = np.random.default_rng(0)
     support = [rng.integers(0, 256, (128, 128), np.uint8) for _ in range(len(bank.names) + 1)]
     detector.fit(support, np.eye(len(support), len(bank.names)))
@@ -70,12 +70,12 @@ def pixel_seconds(folder: Path, size: int) -> Figures:
 def measure(work: Path) -> Figures:
     """A curve each."""
     del work
-    nano = load_backbone("nano")
+    backbone = load_backbone("lite")
     found: Figures = {
         "images": {n: score_seconds(n) for n in COUNTS["images"]},
-        "categories": {n: fit_seconds(nano, n, 10, 1) for n in COUNTS["categories"]},
-        "signs": {n: fit_seconds(nano, 8, n, 1) for n in COUNTS["signs"]},
-        "shots": {n: fit_seconds(nano, 8, 10, n) for n in COUNTS["shots"]},
+        "categories": {n: fit_seconds(backbone, n, 10, 1) for n in COUNTS["categories"]},
+        "signs": {n: fit_seconds(backbone, 8, n, 1) for n in COUNTS["signs"]},
+        "shots": {n: fit_seconds(backbone, 8, 10, n) for n in COUNTS["shots"]},
     }
     with tempfile.TemporaryDirectory() as folder:
         write_random_checkpoint(Path(folder))

@@ -20,10 +20,10 @@ Row = tuple[str, ...]
 PAGE = Path(__file__).with_name("page.md")
 MISSING = "not measured"
 TITLES = {
-    "images": "images scored (nano)",
-    "categories": "categories (nano fit, 10 signs, 1 shot)",
-    "signs": "signs a category (nano fit, 8 categories, 1 shot)",
-    "shots": "shots (nano fit, 8 categories, 10 signs)",
+    "images": "images scored",
+    "categories": "categories (fit, 10 signs, 1 shot)",
+    "signs": "signs a category (fit, 8 categories, 1 shot)",
+    "shots": "shots (fit, 8 categories, 10 signs)",
     "pixels": "side in pixels (ViT-L/14 image tower, 4 images)",
 }
 
@@ -105,7 +105,7 @@ def command_goals(found: Figures) -> list[Row]:
         aims = {"sdmad --help": 0.5, "sdmad predict": 4.0, "sdmad demo": 120.0}
         for name, aim in aims.items():
             median = found["commands"]["start_up"][name]["median"]
-            shown = f"{name}, one image, nano" if name == "sdmad predict" else name
+            shown = f"{name}, one image, embedded" if name == "sdmad predict" else name
             rows.append(goal(shown, f"{median:.2f} s", f"{aim:g} s", median <= aim))
     if "evaluation" in found:
         median = found["evaluation"]["resampling"]["median"]
@@ -152,7 +152,7 @@ def fit_tables(step: Figures, found: Figures) -> list[Table]:
             f"never changes, {step['prepared']['another']:.2f} s in a further fit on these images.",
         ),
         Table(
-            "Whole fits of the nano on phantoms, 4 shots, three draws: mean AUROC",
+            "Whole fits of the embedded backbone on phantoms, 4 shots, three draws: mean AUROC",
             ("Modality", *kinds),
             tuple((m, *(f"{np.mean(one[k]):.2f}" for k in kinds)) for m, one in fits.items()), "",
         ),
@@ -208,9 +208,9 @@ def price_table(auroc: Figures) -> Table:
     best = means[names[0]]
     rows = [(n, *(f"{v:.2f}" for v in means[n]), f"{(means[n] - best).mean():+.2f}") for n in names]
     return Table(
-        "The price: exports of the nano on phantoms, mean AUROC, mean of two draws",
+        "The price: exports of the embedded backbone on phantoms, mean AUROC, mean of two draws",
         ("Export", *auroc, "Mean difference"), tuple(rows),
-        "48 support images, 400 judged, a modality and draw. 128, 112 and 96 px of the nano are "
+        "48 support images, 400 judged, a modality and draw. 128, 112 and 96 px of lite are "
         "64, 49 and 36 patches; 240, 196 and 168 px of a ViT-L/14 are 289, 196 and 144. Fitted at "
         "the size at which it is used.",
     )  # fmt: skip
@@ -233,7 +233,7 @@ def other_tables(found: Figures) -> list[Table]:
     if "commands" in found:
         many = found["commands"]["many_images"]
         tables.append(Table(
-            "sdmad predict with the nano on many files",
+            "sdmad predict with the embedded backbone on many files",
             ("Images", "Peak, MiB", "ms an image, start-up included"),
             tuple((f"{int(n):,}", f"{one['mib']:.0f}", f"{1000 * one['seconds'] / int(n):.1f}")
                   for n, one in many.items()), "",

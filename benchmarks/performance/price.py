@@ -1,4 +1,4 @@
-"""What bfloat16, int8 and fewer pixels cost: AUROC of the nano's exports on phantoms."""
+"""What bfloat16, int8 and fewer pixels cost: AUROC of lite's exports on phantoms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
 
 
 def phantom_auroc(modality: str) -> dict[str, list[float]]:
-    """Mean AUROC of the nano's exports on test phantoms, by size and precision, a value a draw."""
+    """Mean AUROC of lite's exports on test phantoms, by size and precision, a value a draw."""
     words, kind = SignBank.load(modality), load_modality(modality)
     found: dict[str, list[float]] = {}
     for draw in range(TESTS):
@@ -31,7 +31,7 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
             for cases in (support, test)
         ]
         for size in NANO_SIZES:
-            backbone = load_backbone("nano", size)
+            backbone = load_backbone("lite", size)
             detector = SDMAD(words, backbone, seed=draw)
             detector.fit([case.image for case in support], truth[0])
             planes = [
