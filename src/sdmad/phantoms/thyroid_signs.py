@@ -105,8 +105,8 @@ def patchy_dark_parenchyma(s: Scan, rng: np.random.Generator) -> None:
 def echogenic_septa(s: Scan, rng: np.random.Generator) -> None:
     """Bright fibrous bands that part the gland into small dark lobules."""
     net = s.texture(rng, "net", s.view.depth)
-    lines = np.clip(1.4 * net - 0.15, 0, 1)
-    s.level += _gland(s) * (rng.uniform(0.2, 0.32) * lines - rng.uniform(0.06, 0.12))
+    lines = np.clip(1.8 * net - 0.1, 0, 1)
+    s.level += _gland(s) * (rng.uniform(0.28, 0.4) * lines - rng.uniform(0.1, 0.16))
 
 
 def spongiform_nodule(s: Scan, rng: np.random.Generator) -> None:
@@ -149,7 +149,7 @@ def isoechoic_nodule_with_halo(s: Scan, rng: np.random.Generator) -> None:
     level = _gland_level(s) + rng.uniform(-0.02, 0.1)
     fill(s, rng, lesion, level, 1.2, 0.03)
     rim(s, lesion, -rng.uniform(0.28, 0.4), rng.uniform(1.5, 2.4))
-    s.solid.append(lesion)
+    s.organs["haloed"] = [lesion]
 
 
 def mixed_cystic_solid(s: Scan, rng: np.random.Generator) -> None:
@@ -186,10 +186,11 @@ def tall_nodule(s: Scan, rng: np.random.Generator) -> None:
     s.solid.append(lesion)
 
 
-def _host(s: Scan, rng: np.random.Generator) -> Lesion:
-    """A solid nodule that is there already, or else a vague one of its own."""
-    if s.solid:
-        return s.solid[int(rng.integers(len(s.solid)))]
+def _host(s: Scan, rng: np.random.Generator, also: tuple[Lesion, ...] = ()) -> Lesion:
+    """A dark solid nodule that is there already, or one of ``also``, or else a vague new one."""
+    there = (*s.solid, *also)
+    if there:
+        return there[int(rng.integers(len(there)))]
     lesion = _nodule(s, rng, 0.35, 0.6, rng.uniform(0.75, 1.0), wavy(rng, 0.1, 2, 5))
     fill(s, rng, lesion, _gland_level(s) - rng.uniform(0.12, 0.2), 2.0, 0.03)
     return lesion
@@ -207,7 +208,7 @@ def punctate_echogenic_foci(s: Scan, rng: np.random.Generator) -> None:
 
 def rim_calcification(s: Scan, rng: np.random.Generator) -> None:
     """Bright shell around a nodule, broken in places, with a shadow behind it."""
-    host = _host(s, rng)
+    host = _host(s, rng, tuple(s.organs.get("haloed", ())))
     behind(s, host, rng.uniform(-0.5, -0.32), rng.uniform(1.0, 2.0), 0.2)
     box, inside, angle, height = host.measure(s)
     whole = np.clip(0.6 + 0.9 * (wavy(rng, 1.0, 3, 9) - 1), 0, 1)[angle]
