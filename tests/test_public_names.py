@@ -108,8 +108,8 @@ def test_metrics_are_numbers():
     assert subset_accuracy(truth, found) == 0.5
 
 
-def test_the_nano_backbone_encodes_to_unit_length():
-    backbone = load_backbone("nano")
+def test_the_embedded_backbone_encodes_to_unit_length():
+    backbone = load_backbone("lite")
     size = backbone.preprocessing.size
     images = backbone.encode_image(torch.rand(2, 3, size, size))
     texts = backbone.encode_text(["a nodule", "clear lungs", "ring-enhancing lesion"])

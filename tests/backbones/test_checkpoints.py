@@ -161,7 +161,7 @@ def test_loading_is_silent(tiny_clip, capfd):
 
 
 def test_the_empty_name():
-    with pytest.raises(ModelError, match="name is empty; the packaged one is called nano"):
+    with pytest.raises(ModelError, match="name is empty; the packaged one is called lite"):
         load_backbone("")
 
 
@@ -169,7 +169,7 @@ def test_the_empty_name():
     "name", ["nosuch", "/no/such/folder", "./x", "~nosuchuser/x", "a/b/c", "x" * 5_000, "a\0b", " "]
 )
 def test_an_unknown_name_says_what_may_be_given(name):
-    with pytest.raises(ModelError, match=r"no folder .*packaged backbone \(nano\), a folder with"):
+    with pytest.raises(ModelError, match=r"no folder .*packaged backbone \(lite\), a folder with"):
         load_backbone(name)
 
 

@@ -57,7 +57,7 @@ def test_what_is_stated_travels_to_the_loader(loaders):
     stated = {"activation": "gelu", "mean": (0, 0, 0), "std": [1, 1, 1]}
     overrides = {"activation": "gelu", "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
     assert asked("open_clip:a/b", 240, **stated)[3:] == (240, overrides)
-    assert asked("nano", mean=[0.5] * 3)[4] == {"mean": [0.5] * 3}
+    assert asked("lite", mean=[0.5] * 3)[4] == {"mean": [0.5] * 3}
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_overrides_are_checked(overrides):
 
 
 def test_the_packaged_one():
-    assert list_backbones() == ["nano"]
-    nano = load_backbone("nano")
-    assert (nano.name, dict(nano.overrides), nano.activation) == ("nano", {}, "gelu")
+    assert list_backbones() == ["lite"]
+    lite = load_backbone("lite")
+    assert (lite.name, dict(lite.overrides), lite.activation) == ("lite", {}, "gelu")
 
 
 def test_a_folder_named_as_a_path_keeps_its_name(tiny_clip, tmp_path, monkeypatch):

@@ -140,12 +140,12 @@ def test_mistakes_are_refused(tiny_backbone, pictures):
         deaf.text.embed_tokens(torch.zeros(1, 2, 32), torch.zeros(1, 2))
 
 
-def test_the_registry_builds_it_with_the_settings_searched_for_on_the_nano(
+def test_the_registry_builds_it_with_the_settings_searched_for_on_phantoms(
     small_bank, tiny_backbone
 ):
     detector = load_system("coop").build(Build(small_bank, tiny_backbone, 7, lambda: None))
     assert (detector.settings, detector.seed) == (CoOpSettings(), 7)
-    nano = load_system("coop").build(Build(small_bank, load_backbone("nano"), 7, lambda: None))
-    assert nano.settings == SEARCHED
+    lite = load_system("coop").build(Build(small_bank, load_backbone("lite"), 7, lambda: None))
+    assert lite.settings == SEARCHED
     assert (SEARCHED.epochs, SEARCHED.context, SEARCHED.momentum) == (200, 16, 0.9)
     assert detector.categories == NAMES

@@ -1,4 +1,4 @@
-"""Every registered system on phantoms with masks, on the nano backbone, with short trainings."""
+"""Every registered system on phantoms with masks, on the embedded backbone, shortly trained."""
 
 import dataclasses
 
@@ -63,10 +63,10 @@ def auxiliary():
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_it_runs_on_the_nano_with_masks(name, oct_phantoms, auxiliary):
+def test_it_runs_on_the_embedded_backbone_with_masks(name, oct_phantoms, auxiliary):
     system = load_system(name)
     bank, images, labels, masks = oct_phantoms
-    build = Build(bank, load_backbone("nano"), 0, lambda: auxiliary)
+    build = Build(bank, load_backbone("lite"), 0, lambda: auxiliary)
     settings = system.settings_on(build.backbone)
     if name in SHORT:
         settings = dataclasses.replace(settings, **SHORT[name])

@@ -116,8 +116,8 @@ def test_the_settings_are_the_published_ones():
     assert TipAdapterSettings() == TipAdapterSettings(1.17, 1.0, 100.0, 20, 256, 1e-3, 1e-4)
 
 
-def test_the_registry_builds_both_with_the_settings_searched_for_on_the_nano(small_bank):
-    build = Build(small_bank, load_backbone("nano"), 7, lambda: None)
+def test_the_registry_builds_both_with_the_settings_searched_for_on_phantoms(small_bank):
+    build = Build(small_bank, load_backbone("lite"), 7, lambda: None)
     plain, trained = (load_system(f"tip-adapter{end}").build(build) for end in ("", "-f"))
     assert (plain.train, trained.train, trained.seed) == (False, True, 7)
     assert (plain.settings, trained.settings) == (SEARCHED, SEARCHED_TRAINED)

@@ -43,7 +43,7 @@ def test_predict_runs_an_export_as_it_runs_a_model(sdmad, model_folder, images, 
             assert mine["categories"][name]["found"] == entry["found"]
             assert mine["categories"][name]["top_sign"] == entry["top_sign"]
             assert mine["categories"][name]["score"] == pytest.approx(entry["score"], abs=1e-3)
-    for option in (("--decision", "paper"), ("--backbone", "nano"), ("--precision", "bfloat16")):
+    for option in (("--decision", "paper"), ("--backbone", "lite"), ("--precision", "bfloat16")):
         done = sdmad("predict", graph, images, *option)
         assert done.status == 2
         assert f"{option[0]} was settled when the model was exported" in done.err

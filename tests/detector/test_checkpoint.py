@@ -184,7 +184,7 @@ def forge(folder: Path, name: str, content: str) -> None:
         ("config.json", "[]"),
         ("config.json", '{"format": 2, "sdmad": "9.9"}'),
         ("config.json", '{"format": 2}'),
-        ("config.json", '{"format": 2, "settings": 7, "backbone": "nano", "seed": 0}'),
+        ("config.json", '{"format": 2, "settings": 7, "backbone": "lite", "seed": 0}'),
         ("preprocessing.json", '{"size": "big"}'),
         ("bank.yaml", "modality: x"),
         ("bank.yaml", "modality: x\nnormal: [a]\ncategories: {Ring: {signs: [b]}}"),

@@ -189,8 +189,8 @@ def test_every_row_of_sd_mad_says_that_it_has_maps():
 
 
 @torch.no_grad()
-def test_the_nano_backbone_sees_large_ventricles_and_cavities_where_they_are():
-    modality, backbone = load_modality("brain"), load_backbone("nano")
+def test_the_embedded_backbone_sees_large_ventricles_and_cavities_where_they_are():
+    modality, backbone = load_modality("brain"), load_backbone("lite")
     words, bank = load_wordings("brain")["signs"], SignBank.load("brain")
     signs = ("large_ventricles", "resection_cavity")
     cases = [

@@ -124,7 +124,7 @@ def test_the_round_trip_keeps_the_origins(bank):
 
 def test_the_check_finds_no_fault_of_structure(bank):
     """Nothing is cut or doubled; what is far from the phantoms' wordings is no fault here."""
-    found = check_bank(bank, load_backbone("nano"))
+    found = check_bank(bank, load_backbone("lite"))
     assert not [c for c in found if c.kind in ("cut", "duplicate", "one sign")]
 
 

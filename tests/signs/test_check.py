@@ -122,12 +122,12 @@ def test_far_signs_are_told_only_where_the_read_wordings_are_known(tiny_clip, tm
 @pytest.mark.parametrize("name", ["brain", "chest", "oct", "breast", "thyroid"])
 def test_the_packaged_banks_fit_the_packaged_backbone(name):
     """No sentence is cut, none stands in two categories, each category has several."""
-    found = check_bank(SignBank.load(name), load_backbone("nano"))
+    found = check_bank(SignBank.load(name), load_backbone("lite"))
     assert not [c for c in found if c.kind in ("cut", "duplicate", "one sign")]
 
 
-def test_the_nano_backbone_knows_what_it_has_read():
-    read = read_wordings(load_backbone("nano"))
+def test_the_embedded_backbone_knows_what_it_has_read():
+    read = read_wordings(load_backbone("lite"))
     assert len(read) > 241
     assert len(set(read)) == len(read)
     assert all(line == " ".join(line.split()) and line for line in read)

@@ -102,7 +102,7 @@ def load_clip(name: str, image_size: int | None = None, **overrides: Any) -> CLI
     image, text = _empty_towers(config)
     tensors = _read_weights(folder, image, text)
     weights_hash = hash_tensors(tensors)
-    known = recognise(folder, config.started_from, weights_hash)
+    known = recognise(folder, config.started_from)
     own = (config.image.activation, config.text.activation)
     try:
         runs = settle_activation(own, known, stated)

@@ -1,7 +1,7 @@
 """What published checkpoints were trained with, and what to do when two sources disagree.
 
 Activation, mean and deviation are settled among three voices: the checkpoint's own files, what is
-known of its weights (by hash, by name, by the name of the model they started from), and what the
+known of its weights (by name, by the name of the model they started from), and what the
 user states. A statement is never ignored: whoever disagrees must be outvoted, by two who agree, or
 it is an error that says how to mend it.
 
@@ -53,14 +53,12 @@ class Known:
         activation: of both towers.
         mean: of the three channels, in [0, 1] units.
         std: of the three channels, in [0, 1] units.
-        hashes: :func:`~sdmad.backbones.weights.hash_weights` of its weights, where measured.
     """
 
     names: tuple[str, ...]
     activation: str
     mean: Channels
     std: Channels
-    hashes: tuple[str, ...] = ()
 
 
 KNOWN = (
@@ -143,18 +141,14 @@ class Recognised:
     derived: bool = False
 
 
-def recognise(folder: Path, started_from: object, weights_hash: str) -> Recognised | None:
+def recognise(folder: Path, started_from: object) -> Recognised | None:
     """Find a checkpoint among the known ones.
 
     Args:
         folder: where it is: in the hub's cache (``models--OWNER--NAME``) or a folder named as on
             the hub, with or without the owner.
         started_from: ``_name_or_path`` of its config.json.
-        weights_hash: of its weights.
     """
-    for known in KNOWN:
-        if weights_hash in known.hashes:
-            return Recognised(known, f"its weights' hash {weights_hash[:12]}...")
     name = _hub_name(folder)
     for known in KNOWN:
         if any(_fits(name, pattern) for pattern in known.names):

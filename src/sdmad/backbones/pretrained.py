@@ -73,7 +73,7 @@ def read_pretrained(
     model = _read_model(folder, model_class)
     weights_hash = hash_weights(model)
     raw = read_json(folder / "config.json")
-    known = recognise(folder, raw.get("_name_or_path"), weights_hash)
+    known = recognise(folder, raw.get("_name_or_path"))
     try:
         activation = _apply_activation(model, known, overrides)
         size = _image_size(model.config.vision_config, image_size)

@@ -248,6 +248,6 @@ def test_every_target_is_in_the_help(capsys, monkeypatch):
 def test_the_input_is_240_px_as_in_the_paper_but_for_a_packaged_backbone(tiny_clip, tmp_path):
     sizes = {
         name: runs.load_models(Request("table1", "phantom", tmp_path, name)).main.preprocessing.size
-        for name in ("nano", str(tiny_clip))
+        for name in ("lite", str(tiny_clip))
     }
-    assert sizes == {"nano": 128, str(tiny_clip): 240}
+    assert sizes == {"lite": 224, str(tiny_clip): 240}

@@ -28,7 +28,7 @@ QUICK = BGADSettings(
 
 @pytest.fixture(scope="module")
 def backbone():
-    return load_backbone("nano")
+    return load_backbone("lite")
 
 
 @pytest.fixture(scope="module")

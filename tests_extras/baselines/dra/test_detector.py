@@ -24,7 +24,7 @@ QUICK = DRASettings(
 
 @pytest.fixture(scope="module")
 def build(bank):
-    return Build(bank, load_backbone("nano"), 0, lambda: None)
+    return Build(bank, load_backbone("lite"), 0, lambda: None)
 
 
 def test_one_detector_a_category(build, pictures):
