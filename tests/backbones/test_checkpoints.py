@@ -258,7 +258,8 @@ def test_another_models_configuration(folder, kind):
     change_json(folder / "config.json", model_type=kind)
     kind = kind if isinstance(kind, str) else None
     refused(
-        folder, f"config.json says model_type {kind!r}; clip, siglip, siglip2 can be read, open_"
+        folder,
+        f"config.json says model_type {kind!r}; clip, sdmad_lite, siglip, siglip2 can be read, open_",
     )
 
 

@@ -98,7 +98,7 @@ def test_the_door_is_the_same_for_every_family(make_siglip, tiny_clip, tiny_sigl
 def test_overrides_are_checked(overrides):
     (name,) = overrides
     with pytest.raises(ModelError, match=f"^{name} must be "):
-        load_backbone("nano", **overrides)
+        load_backbone("lite", **overrides)
 
 
 def test_the_packaged_one():

@@ -40,7 +40,15 @@ def head(evidence=None, thresholds=None, **settings):
 def test_evidence_is_the_probes_log_odds_in_their_own_unit():
     evidence = ImageEvidence(PROBE, sign_scale=7.0, probe_scale=2.0)
     # Log odds 2 + 1 and 0 + 1, halved by the scale and by the weight; the second is not learnt.
-    found = evidence(torch.eye(2), weight=0.5)
+    found = evidence(torch.zeros(2, 3), torch.eye(2), weight=0.5)
+    torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.0]]))
+    with pytest.raises(ValueError, match="reads the image tower's evidence"):
+        evidence(torch.zeros(2, 3), None, weight=0.5)
+
+
+def test_a_probe_of_an_older_model_reads_the_embeddings():
+    evidence = ImageEvidence(PROBE, sign_scale=7.0, probe_scale=2.0)
+    found = evidence(torch.eye(2), torch.full((2, 5), torch.nan), weight=0.5)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.0]]))
 
 
@@ -73,11 +81,12 @@ def test_each_scale_is_the_deviation_over_the_support_set():
     features = torch.nn.functional.normalize(torch.randn(9, 2, generator=torch.manual_seed(1)))
     labels = np.zeros((9, 2))
     labels[:4, 0] = 1  # the second category cannot be learnt: its odds are constant, no scale
-    fitted = head(pooling="max", image_evidence="probe").with_evidence(features, labels)
+    beside = torch.nn.functional.normalize(torch.randn(9, 4, generator=torch.manual_seed(2)))
+    fitted = head(pooling="max", image_evidence="probe").with_evidence(features, beside, labels)
     scale = fitted.evidence
     cosines = features.double().numpy() @ np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]).T
     scores = np.column_stack([cosines[:, :2].max(axis=1), cosines[:, 2]])
-    odds = scale.probe(features)[:, 0].double().numpy()
+    odds = scale.probe(beside)[:, 0].double().numpy()
     assert scale.sign_scale == pytest.approx(np.sqrt(scores.var(axis=0, ddof=1).mean()), rel=1e-5)
     assert scale.probe_scale == pytest.approx(odds.std(ddof=1), rel=1e-5)
 

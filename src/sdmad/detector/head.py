@@ -70,15 +70,20 @@ class ImageEvidence:
         """Whether the probe reads embeddings of a size D, not evidence of another."""
         return self.probe.weights.shape[1] == dimension
 
-    def __call__(self, features: Tensor, evidence: Tensor, weight: float) -> Tensor:
+    def __call__(self, features: Tensor, evidence: Tensor | None, weight: float) -> Tensor:
         """Log odds ``(n, K)`` in units of their deviation, times a weight.
 
         Args:
             features: embeddings, ``(n, D)``.
-            evidence: the image tower's, ``(n, E)``.
+            evidence: the image tower's, ``(n, E)``; None where the probe reads embeddings.
             weight: of the evidence beside the signs.
+
+        Raises:
+            ValueError: if the probe reads evidence and there is none.
         """
         read = features if self.reads(features.shape[1]) else evidence
+        if read is None:
+            raise ValueError("the probe reads the image tower's evidence, and none was given")
         odds = self.probe(read) * self.probe.learnt
         return odds * (weight / self.probe_scale)
 
@@ -174,7 +179,8 @@ class SignHead:
 
         Args:
             features: the embeddings.
-            beside: the image tower's evidence, ``(n, E)``; not needed where the signs speak alone.
+            beside: the image tower's evidence, ``(n, E)``; not needed where the signs speak alone,
+                or a probe reads the embeddings.
 
         Raises:
             InputError: if the decision rule needs thresholds and there are none.
@@ -183,7 +189,7 @@ class SignHead:
         scores = self.sign_scores(features)
         rule = "min" if self.config.decision == "paper" else "mean"
         signs = (features, self.signs, self.category, self.keep, self.anchor, rule)
-        if self.evidence is None or beside is None:
+        if self.evidence is None:
             abnormal = abnormality(scores, anchor)
             decisions = binary_predictions(*signs)
         else:
