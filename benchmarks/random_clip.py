@@ -8,13 +8,14 @@ from typing import Any
 
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from sdmad.backbones import NANO_FOLDER, Backbone, load_backbone
+from sdmad.backbones import LITE_FOLDER, Backbone, load_backbone
 
 PAPER_SIZE = 240
 
 
 SIZES: dict[str, dict[str, Any]] = {
     "ViT-L/14": {"image": (1024, 24, 16, 14, 224), "text": (768, 12), "dimension": 768},
+    "small": {"image": (128, 6, 4, 16, 128), "text": (128, 4), "dimension": 128},
     "ViT-B/16-plus-240": {"image": (896, 12, 14, 16, 240), "text": (640, 10), "dimension": 640},
 }
 """Of the image tower width, blocks, heads, patch and pixels; of the text tower width and heads."""
@@ -27,7 +28,7 @@ def write_random_checkpoint(folder: Path, kind: str = "ViT-L/14") -> None:
         folder: where to.
         kind: a key of :data:`SIZES`.
     """
-    tokenizer = CLIPTokenizer.from_pretrained(NANO_FOLDER, local_files_only=True)
+    tokenizer = CLIPTokenizer.from_pretrained(LITE_FOLDER, local_files_only=True)
     sizes = SIZES[kind]
     (width, blocks, heads, patch, pixels), (words, text_heads) = sizes["image"], sizes["text"]
     text = {

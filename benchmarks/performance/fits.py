@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.performance.common import Figures, precisions
+from benchmarks.random_clip import write_random_checkpoint
 from benchmarks.reference import Reference
 from sdmad import SDMAD, SDMADConfig, load_backbone
-from sdmad.backbones import NANO_FOLDER
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.evaluation.metrics import mean_auroc
@@ -48,14 +48,18 @@ def whole_fits(folder: Path) -> Figures:
 
 
 def agreement(folder: Path) -> dict[str, float]:
-    """Largest difference from the reference over a fit of lite: of a loss, of a score."""
+    """Largest difference from the reference over a fit of a small random CLIP: loss, score.
+
+    The reference reads the towers of ``transformers``, so lite is not for it.
+    """
     bank, table = phantom_table(folder / "agreement", "oct")
-    backbone = load_backbone("lite")
+    write_random_checkpoint(folder / "clip", "small")
+    backbone = load_backbone(folder / "clip")
     drawn = table.subset(draw_support(table, 1, 0).indices)
     pixels, labels = backbone.preprocessing(drawn.files), torch.tensor(drawn.labels).float()
     ours = SDMAD(bank, backbone, SDMADConfig.paper(epochs=10)).fit(drawn.files, drawn.labels)
-    blocks = [int(block) for block in ours.image_adapters]
-    plain = Reference(str(NANO_FOLDER), blocks, list(bank.categories.values()), bank.normal)
+    blocks = [int(block) for block in ours.image_adapters_]
+    plain = Reference(str(folder / "clip"), blocks, list(bank.categories.values()), bank.normal)
     losses = plain.fit(pixels, labels, 10)
     scores, _ = plain.score(pixels)
     mine = ours.score_pixels(pixels).scores
