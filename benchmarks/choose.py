@@ -90,8 +90,8 @@ def run_cell(
         adapted = [embed(fitted.image_features, part) for part in (mine, theirs)]
         for inference in INFERENCE:
             final = SDMADConfig(**training, **inference, decision="mean", image_evidence="probe")
-            head = SignHead.build(text, bank, final).with_evidence(adapted[0], drawn.labels)
-            scored = head(adapted[1])
+            head = SignHead.build(text, bank, final).with_evidence(*adapted[0], drawn.labels)
+            scored = head(*adapted[1])
             yield (
                 json.dumps({**training, **inference}),
                 {
@@ -104,9 +104,12 @@ def run_cell(
 
 
 @torch.no_grad()
-def embed(tower: Callable[[Tensor], Tensor], pixels: Tensor) -> Tensor:
-    """Embeddings ``(n, D)`` of pixels ``(n, 3, H, W)``, in batches."""
-    return torch.cat([tower(part) for part in pixels.split(32)])
+def embed(
+    tower: Callable[[Tensor], tuple[Tensor, Tensor]], pixels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Embeddings ``(n, D)`` and evidence ``(n, E)`` of pixels ``(n, 3, H, W)``, in batches."""
+    features, evidence = zip(*(tower(part) for part in pixels.split(32)), strict=True)
+    return torch.cat(features), torch.cat(evidence)
 
 
 def run(

@@ -18,7 +18,7 @@ from benchmarks.results import IMAGES, PHANTOM_SEED
 from pretraining.card import write_card
 from sdmad.backbones import LITE_FOLDER, Backbone, load_backbone
 from sdmad.data.sets.table_data import TableData
-from sdmad.evaluation.intervals import summarise_draws
+from sdmad.evaluation.intervals import DrawSummary, summarise_draws
 from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
 from sdmad.reporting.draw_tables import counted
@@ -80,10 +80,14 @@ def measure(plan: Plan, backbone: Backbone, folder: Path) -> dict[str, object]:
     for name, draws in outcomes.items():
         told = summarise_draws([one.scored for one in draws])
         found[name] = {
-            metric: [round(100 * value, 1) for value in (told[metric].mean, *told[metric].interval)]
+            metric: [round(100 * value, 1) for value in _estimate(told[metric])]
             for metric in ("mean_auroc", "subset_accuracy")
         }
     return found
+
+
+def _estimate(summary: DrawSummary) -> tuple[float, float, float]:
+    return summary.mean, summary.low, summary.high
 
 
 def main() -> None:
