@@ -28,11 +28,11 @@ from sdmad.backbones.lite import STRIDE, TOWERS, TRUNK, TrunkTransformer
 from sdmad.backbones.transformer import TextTransformer
 
 PICTURES = {
-    "brain": 20_000,
-    "chest": 20_000,
-    "oct": 14_000,
-    "breast": 8_000,
-    "thyroid": 6_000,
+    "brain": 16_000,
+    "chest": 16_000,
+    "oct": 12_000,
+    "breast": 7_000,
+    "thyroid": 5_000,
 }
 MERGES = 3000
 SAMPLE = 300  # pictures of each modality behind the whitening and the evidence's centre
@@ -62,7 +62,7 @@ def centre_evidence(image: TrunkTransformer, maps: torch.Tensor, pooled: torch.T
 
     Args:
         image: the trained tower.
-        maps: the trunk's, ``(n, 272, 14, 14)``.
+        maps: the trunk's at stride 8, ``(n, 152, 30, 30)``.
         pooled: the trunk's pooled features, ``(n, 320)``.
     """
     image.centre.zero_()

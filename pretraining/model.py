@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, unfold
 from transformers import CLIPTokenizer
 
 from pretraining.pictures import GRID
-from sdmad.backbones.lite import CHANNELS, TrunkTransformer
+from sdmad.backbones.lite import CHANNELS, PLACES, TrunkTransformer
 from sdmad.backbones.transformer import ImageTransformer, Shape, TextTransformer
 
 WIDTH = 128
-IMAGE_BLOCKS = 6
+IMAGE_BLOCKS = 4
 TEXT_BLOCKS = 4
 CONTEXT = 48
 EPSILON = 1e-5
@@ -60,15 +60,16 @@ def whiten_tokens(image: TrunkTransformer, maps: Tensor) -> None:
 
     Args:
         image: the tower.
-        maps: of some pictures, ``(n, 272, 14, 14)``.
+        maps: of some pictures at stride 8, ``(n, 152, 30, 30)``.
     """
-    tokens = maps.permute(0, 2, 3, 1).reshape(-1, CHANNELS).double()
+    places = unfold(maps, PLACES, stride=PLACES)  # (n, 152 * 9, 100)
+    tokens = places.transpose(1, 2).flatten(0, 1).double()
     scale = tokens.std(dim=0)
     centre, standard = tokens.mean(dim=0), (tokens - tokens.mean(dim=0)) / scale
     spectrum, vectors = torch.linalg.eigh(torch.cov(standard.T))
     spectrum, vectors = spectrum.flip(0)[:WIDTH], vectors.flip(1)[:, :WIDTH]
     filters = (vectors / (spectrum + 1e-2 * spectrum[0]).sqrt()).T / scale
-    image.patch.weight.copy_(filters.float()[:, :, None, None])
+    image.patch.weight.copy_(filters.float().unflatten(1, (CHANNELS, PLACES, PLACES)))
     image.patch.bias.copy_(-(filters @ centre).float())
 
 

@@ -16,18 +16,27 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from threadpoolctl import threadpool_limits
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from pretraining.corpus import draw_seen_signs
-from sdmad.backbones.lite import CHANNELS, POOLED, STRIDE, TRUNK, TrunkTransformer
+from sdmad.backbones.lite import (
+    COARSE_CHANNELS,
+    FINE_CHANNELS,
+    POOLED,
+    STRIDE,
+    TRUNK,
+    TrunkTransformer,
+    joined_maps,
+)
 from sdmad.backbones.transformer import Shape
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.phantoms.base import Mask, Modality
 from sdmad.phantoms.cases import load_modality, render_case
 
-SIZE = 224
+SIZE = 240
 GRID = SIZE // STRIDE
 MEAN, STD = 127 / 255, 128 / 255
-DRAWN = (128, 160, 192, 224)
+DRAWN = (128, 160, 192, 240)
 """Sides at which pictures are drawn before they are resized, as files differ in theirs."""
 FLIPPED = ("brain", "oct", "breast", "thyroid")
 """Modalities in which left and right may change places."""
@@ -43,10 +52,11 @@ class Pictures:
 
     Attributes:
         modality: what they show.
-        maps: the trunk's, channels last, float16, one array ``(250, 14, 14, 272)`` a chunk.
+        maps: the trunk's, channels last, float16, one array ``(250, 15, 15, 272)`` a chunk: two by
+            two places of the finer map, and one of the coarser.
         pooled: the trunk's pooled features, float16, ``(n, 320)``.
         signs: which signs each shows, boolean, ``(n, P)`` in the order of ``modality.signs``.
-        patches: which signs each patch shows, boolean, ``(n, 14, 14, P)``.
+        patches: which signs each patch shows, boolean, ``(n, 10, 10, P)``.
     """
 
     modality: Modality
@@ -59,14 +69,16 @@ class Pictures:
         return len(self.signs)
 
     def maps_of(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Maps of some of the images, ``(m, 272, 14, 14)``, float32."""
+        """Both maps of some of the images at stride 8, ``(m, 152, 30, 30)``, float32."""
         found = np.stack([self.maps[row // CHUNK][row % CHUNK] for row in rows])
-        return torch.from_numpy(found).float().permute(0, 3, 1, 2)
+        folded = torch.from_numpy(found).float().permute(0, 3, 1, 2)
+        fine, coarse = folded.split([4 * FINE_CHANNELS, COARSE_CHANNELS], dim=1)
+        return joined_maps(pixel_shuffle(fine, 2), coarse)
 
 
 @lru_cache(maxsize=8)
 def _overlap(size: int) -> NDArray[np.float32]:
-    """Share of each of the grid's cells that each pixel covers along one axis, ``(14, size)``."""
+    """Share of each of the grid's cells that each pixel covers along one axis, ``(10, size)``."""
     edges = np.arange(GRID + 1) * size / GRID
     pixel = np.arange(size)
     first = np.maximum(edges[:-1, None], pixel)
@@ -75,7 +87,7 @@ def _overlap(size: int) -> NDArray[np.float32]:
 
 
 def patch_shares(mask: Mask) -> NDArray[np.float32]:
-    """How much of each patch a mask ``(size, size)`` covers, ``(14, 14)``, from 0 to 1."""
+    """How much of each patch a mask ``(size, size)`` covers, ``(10, 10)``, from 0 to 1."""
     axis = _overlap(mask.shape[0])
     return axis @ mask.astype(np.float32) @ axis.T
 
@@ -111,7 +123,8 @@ def _draw_chunk(name: str, seed: int, trunk: Path, path: Path) -> None:
     modality, tower = load_modality(name), _trunk(trunk)
     columns = {sign: i for i, sign in enumerate(modality.signs)}
     look = Preprocessing(SIZE, (MEAN,) * 3, (STD,) * 3)
-    maps = np.zeros((CHUNK, GRID, GRID, CHANNELS), np.float16)
+    coarse = SIZE // 16
+    maps = np.zeros((CHUNK, coarse, coarse, 4 * FINE_CHANNELS + COARSE_CHANNELS), np.float16)
     pooled = np.zeros((CHUNK, POOLED), np.float16)
     signs = np.zeros((CHUNK, len(columns)), bool)
     patches = np.zeros((CHUNK, GRID, GRID, len(columns)), bool)
@@ -126,9 +139,10 @@ def _draw_chunk(name: str, seed: int, trunk: Path, path: Path) -> None:
         if len(images) == TRUNK_BATCH:
             rows = slice(i + 1 - TRUNK_BATCH, i + 1)
             with torch.inference_mode():
-                found, last = tower.trunk_features(look(images))
-            maps[rows] = found.permute(0, 2, 3, 1).numpy()
-            pooled[rows] = last.numpy()
+                found = tower.trunk(look(images))
+            folded = torch.cat([pixel_unshuffle(found.fine, 2), found.coarse], dim=1)
+            maps[rows] = folded.permute(0, 2, 3, 1).numpy()
+            pooled[rows] = found.last.mean(dim=(2, 3)).numpy()
             images.clear()
     np.save(path.with_suffix(".maps.npy"), maps)
     part = path.with_suffix(".part.npz")

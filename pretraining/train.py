@@ -49,7 +49,7 @@ class Recipe:
         seed: of everything that is drawn.
     """
 
-    steps: int = 3300
+    steps: int = 5000
     batch: int = 64
     learning_rate: float = 1.5e-3
     matrix_rate: float = 0.02

@@ -2,8 +2,8 @@
 
 Tan and Le, EfficientNet, ICML 2019; Google's Lite variants (2020) leave out squeeze-and-excitation
 and run ReLU6. Batch normalisation is folded into the convolutions, and so is TensorFlow's uneven
-padding: the kernels of stride 2 have a row and a column of zeros in front, behind which PyTorch's
-even padding does the same. ``python -m pretraining.trunk`` makes the weights.
+padding of even maps: the kernels of stride 2 have a row and a column of zeros in front, behind
+which PyTorch's even padding does the same. ``python -m pretraining.trunk`` makes the weights.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, relu6
 
 STEM = 32
-MULTIPLE = 32
-"""Sides of an image are multiples of this; the folded padding is right for no others."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +50,12 @@ FINE, COARSE = 2, 4  # stages whose maps are tokens: strides 8 and 16
 
 @dataclass(frozen=True)
 class TrunkMaps:
-    """What the trunk makes of n images of ``H`` by ``W`` pixels.
+    """What the trunk makes of n squares.
 
     Attributes:
         fine: stride 8, ``(n, 40, H / 8, W / 8)``.
         coarse: stride 16, ``(n, 112, H / 16, W / 16)``.
-        last: stride 32, ``(n, 320, H / 32, W / 32)``.
+        last: stride 32, ``(n, 320, H / 32, W / 32)``, rounded up.
     """
 
     fine: Tensor
@@ -88,9 +86,9 @@ class FoldedConv(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Feature maps ``(n, C, h, w)`` to feature maps."""
-        found = conv2d(
-            values, self.weight, self.bias, self.stride, self.padding, groups=self.groups
-        )
+        odd = self.stride == 2 and values.shape[-1] % 2
+        weight = self.weight[:, :, 1:, 1:] if odd else self.weight  # padding is even there
+        found = conv2d(values, weight, self.bias, self.stride, self.padding, groups=self.groups)
         return relu6(found, inplace=True) if self.clipped else found
 
 
@@ -136,14 +134,7 @@ class EfficientNetLite0(nn.Module):
             width = stage.channels
 
     def forward(self, pixels: Tensor) -> TrunkMaps:
-        """Feature maps at three strides.
-
-        Raises:
-            ValueError: if a side is no multiple of :data:`MULTIPLE`.
-        """
-        height, width = pixels.shape[-2:]
-        if height % MULTIPLE or width % MULTIPLE:
-            raise ValueError(f"sides must be multiples of {MULTIPLE}, got {height} x {width}")
+        """Feature maps at three strides of squares, whose last one is rounded up."""
         values = self.stem(pixels.contiguous(memory_format=torch.channels_last))
         maps = []
         for stage in self.stages:

@@ -1,7 +1,9 @@
 """The embedded backbone: a CLIP whose image tower reads the maps of a network that saw the world.
 
 EfficientNet-Lite0 (``efficientnet.py``) makes feature maps of an image; those of stride 8 and 16
-become the tokens of CLIP's vision transformer, which learnt signs from phantoms. The text tower is
+become the tokens of CLIP's vision transformer, which learnt signs from phantoms. A token is three
+by three places of the finer map, 24 by 24 pixels, so that small findings are seen and a fit stays
+quick. The text tower is
 CLIP's. ``lite/MODEL_CARD.md`` says what it was made of and how good it is.
 """
 
@@ -13,11 +15,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle
+from torch.nn.functional import interpolate
 
 from sdmad.backbones.clip import CLIPBackbone
 from sdmad.backbones.clip_config import CLIPConfiguration, read_configuration
-from sdmad.backbones.efficientnet import COARSE, FINE, MULTIPLE, STAGES, EfficientNetLite0
+from sdmad.backbones.efficientnet import COARSE, FINE, STAGES, EfficientNetLite0
 from sdmad.backbones.files import check_files
 from sdmad.backbones.known import OPENAI_MEAN, OPENAI_STD, Overrides, joined, settle_activation
 from sdmad.backbones.processor import input_size, read_preprocessing
@@ -27,10 +29,13 @@ from sdmad.errors import ModelError
 
 TRUNK, TOWERS = "trunk.safetensors", "model.safetensors"
 FINE_CHANNELS, COARSE_CHANNELS = STAGES[FINE].channels, STAGES[COARSE].channels
-CHANNELS = 4 * FINE_CHANNELS + COARSE_CHANNELS
-"""Of a token before it is projected: two by two of the finer map, and one of the coarser."""
+CHANNELS = FINE_CHANNELS + COARSE_CHANNELS
+"""Of a place at stride 8, where the coarser map counts for two by two places."""
 POOLED = STAGES[-1].channels
-STRIDE = 16
+PLACES = 3
+STRIDE = 8 * PLACES
+MULTIPLE = 2 * STRIDE
+"""Sides of the input in pixels are multiples of this: whole tokens, whole places of both maps."""
 
 
 class TrunkTransformer(ImageTransformer):
@@ -56,9 +61,8 @@ class TrunkTransformer(ImageTransformer):
         self.centre = nn.Parameter(torch.empty(3 * shape.width + POOLED))
 
     def embedding(self, width: int, stride: int) -> nn.Module:
-        """What makes a place of the maps a token."""
-        del stride
-        return nn.Conv2d(CHANNELS, width, 1)
+        """What makes three by three places of the maps a token."""
+        return nn.Conv2d(CHANNELS, width, stride // 8, stride // 8)
 
     def patches(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Patch tokens ``(n, W, h, w)`` without positions, and the trunk's pooled features."""
@@ -66,10 +70,9 @@ class TrunkTransformer(ImageTransformer):
         return self.patch(maps), pooled
 
     def trunk_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps ``(n, 272, h, w)`` at stride 16, the finer one folded, and the last map's mean."""
+        """Both maps at stride 8, ``(n, 152, h, w)``, and the mean of the last, ``(n, 320)``."""
         maps = self.trunk(inputs)
-        folded = torch.cat([pixel_unshuffle(maps.fine, 2), maps.coarse], dim=1)
-        return folded, maps.last.mean(dim=(2, 3))
+        return joined_maps(maps.fine, maps.coarse), maps.last.mean(dim=(2, 3))
 
     def evidence_parts(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
         """Class token, mean and largest patch token, and the trunk's pooled features, centred."""
@@ -77,6 +80,11 @@ class TrunkTransformer(ImageTransformer):
         parts = [*super().evidence_parts(hidden, state), state.float()]
         centres = self.centre.float().split([part.shape[1] for part in parts])
         return [part - centre for part, centre in zip(parts, centres, strict=True)]
+
+
+def joined_maps(fine: Tensor, coarse: Tensor) -> Tensor:
+    """The finer map ``(n, 40, 2 h, 2 w)`` and the coarser ``(n, 112, h, w)``, doubled, as one."""
+    return torch.cat([fine, interpolate(coarse, scale_factor=2, mode="nearest")], dim=1)
 
 
 def empty_towers(config: CLIPConfiguration) -> tuple[TrunkTransformer, TextTransformer]:
@@ -92,7 +100,7 @@ def load_lite(name: str, image_size: int | None = None, **overrides: Any) -> CLI
 
     Args:
         name: the local folder.
-        image_size: side of the input in pixels, a multiple of 32; its own when not given.
+        image_size: side of the input in pixels, a multiple of 48; its own when not given.
         **overrides: activation, mean and std, as :class:`~sdmad.backbones.known.Overrides`.
 
     Raises:
