@@ -215,6 +215,9 @@ class CountingTower(nn.Module):
         self.runs.append(index)
         return hidden * (index + 1) + state
 
+    def last_block(self, hidden, state):
+        return self.block(self.depth, hidden, state)
+
     def pool(self, hidden, state):
         return hidden[:, 0]
 

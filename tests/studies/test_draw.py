@@ -66,7 +66,7 @@ def test_every_system_is_fitted_in_the_order_that_is_asked(draw, tiny_backbone, 
     assert found["sd-mad-unselected"].kept_signs.all()
     assert found["sd-mad"].config == SDMADConfig()
     assert len(trainings) == 2  # that of the paper serves both rules
-    for one in score_together(found, draw.files).values():
+    for one in score_together(found, draw.files, tiny_backbone).values():
         assert one.scores.scores.shape == (len(draw.files), 3)
         evaluation = evaluate_scored(draw.labelled(one.scores), draw.material.bank.names, 0)
         assert 0 <= evaluation.mean_auroc <= 1
@@ -76,9 +76,10 @@ def test_a_shared_training_says_to_the_bit_what_one_alone_says(draw, tiny_backbo
     names = ("sd-mad-unselected", "sd-mad-printed")
     both = fit(variants_of(names), draw, tiny_backbone)
     assert len(trainings) == 1
-    together = score_together(both, draw.files)
+    together = score_together(both, draw.files, tiny_backbone)
     for name in names:
-        alone = score_together(fit(variants_of([name]), draw, tiny_backbone), draw.files)
+        single = fit(variants_of([name]), draw, tiny_backbone)
+        alone = score_together(single, draw.files, tiny_backbone)
         for field in dataclasses.fields(alone[name].scores):
             ours, theirs = (getattr(s[name].scores, field.name) for s in (together, alone))
             np.testing.assert_array_equal(ours, theirs)
@@ -115,7 +116,7 @@ def test_variants_of_one_system_have_files_of_their_own():
 def test_systems_that_are_scored_together_say_what_each_says_alone(fitted, material, make_clip):
     files = material.table.files
     other = ZeroShotCLIP(fitted.bank_, load_backbone(make_clip(seed=5), image_size=24))
-    found = score_together({"fitted": fitted, "other": other}, files)
+    found = score_together({"fitted": fitted, "other": other}, files, fitted.backbone_)
     for name, system in (("fitted", fitted), ("other", other)):
         alone = system.decision_function(files)
         np.testing.assert_allclose(found[name].scores.scores, alone, atol=1e-5)
@@ -129,7 +130,7 @@ def test_images_are_read_once_for_all_that_prepare_them_alike(fitted, draw, monk
         "__call__",
         lambda self, images: read.append(len(images)) or true_reading(self, images),
     )
-    score_together({"one": fitted, "same": fitted}, draw.files)
+    score_together({"one": fitted, "same": fitted}, draw.files, fitted.backbone_)
     assert sum(read) == len(draw.files)
 
 
@@ -139,3 +140,21 @@ def test_own_warnings_are_kept_once_and_those_of_libraries_dropped():
             warnings.warn_explicit("it collapsed", UserWarning, str(module.PACKAGE / "x.py"), 1)
         warnings.warn_explicit("a library's own", UserWarning, "/elsewhere/x.py", 1)
     assert notes == ["it collapsed"]
+
+
+def test_what_comes_before_the_first_block_is_computed_once_for_all(fitted, draw, monkeypatch):
+    backbone, asked = fitted.backbone_, []
+    true_patches = type(backbone.image).patches
+    monkeypatch.setattr(
+        type(backbone.image),
+        "patches",
+        lambda self, inputs: asked.append(len(inputs)) or true_patches(self, inputs),
+    )
+    bare = ZeroShotCLIP(fitted.bank_, backbone)
+    found = score_together({"fitted": fitted, "bare": bare}, draw.files, backbone)
+    assert sum(asked) == len(draw.files)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        found["bare"].scores.scores, bare.decision_function(list(draw.files))
+    )
+    assert "embed" not in vars(backbone.image)

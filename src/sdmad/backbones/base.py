@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -38,6 +39,13 @@ class Tower(nn.Module, ABC):
     def block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
         """Run block ``index``, counted from 1, on tokens ``(n, T, W)``."""
 
+    def last_block(self, hidden: Tensor, state: Any) -> Tensor:
+        """Run the last block where only :meth:`pool` reads its output.
+
+        A tower that pools one token need not compute the others; here all are.
+        """
+        return self.block(self.depth, hidden, state)
+
     @abstractmethod
     def pool(self, hidden: Tensor, state: Any) -> Tensor:
         """Turn the last block's tokens into unit-length embeddings ``(n, D)``."""
@@ -52,6 +60,18 @@ class Tower(nn.Module, ABC):
             state: the tower's own.
         """
         return self.pool(hidden, state).float()
+
+    @contextmanager
+    def remembering(self, inputs: Tensor) -> Iterator[None]:
+        """Embed some inputs once for all that ask for the very same tensor's meanwhile."""
+        found = self.embed(inputs)
+        plain = self.embed
+        # An attribute of the object goes before the method of its class.
+        self.__dict__["embed"] = lambda asked: found if asked is inputs else plain(asked)
+        try:
+            yield
+        finally:
+            del self.__dict__["embed"]
 
     def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
         """All blocks: the last one's tokens ``(n, T, W)`` and the state."""

@@ -85,6 +85,21 @@ class Block(nn.Module):
         """Tokens ``(n, T, W)`` to tokens; ``causal`` hides what comes later."""
         return self.feed_forward(hidden + self._attention(self.norm1(hidden), causal))
 
+    def first_token(self, hidden: Tensor) -> Tensor:
+        """The output for the first token alone, ``(n, 1, W)``; it attends to every token."""
+        width = hidden.shape[2]
+        normed = self.norm1(hidden)
+        weight, bias = self.qkv.weight, self.qkv.bias
+        query = linear(normed[:, :1], weight[:width], bias[:width])
+        both = linear(normed, weight[width:], bias[width:])
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (query, both[:, :, :width], both[:, :, width:])
+        )
+        mixed = scaled_dot_product_attention(query, key, value)
+        first = hidden[:, :1] + self.out(mixed.transpose(1, 2).flatten(2))
+        return self.feed_forward(first)
+
     def value_forward(self, hidden: Tensor) -> Tensor:
         """The block with every token attending to itself alone: tokens to tokens.
 
@@ -184,6 +199,13 @@ class ImageTransformer(Tower):
         del state
         output: Tensor = self.blocks[index - 1](hidden, causal=False)
         return output
+
+    def last_block(self, hidden: Tensor, state: Tensor | None) -> Tensor:
+        """Run the last block for the class token alone, ``(n, 1, W)``: pooling reads no other."""
+        del state
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        return block.first_token(hidden)
 
     def value_attention(self, index: int, hidden: Tensor) -> Tensor:
         """What v-v attention of block ``index``, counted from 1, adds to tokens ``(n, T, W)``."""

@@ -156,6 +156,11 @@ class SignHead:
         return replace(head, evidence=self.evidence, thresholds=kept)
 
     @property
+    def reads_evidence(self) -> bool:
+        """Whether a probe reads more of the image tower than its embeddings."""
+        return self.evidence is not None and not self.evidence.reads(self.signs.shape[1])
+
+    @property
     def kept_signs(self) -> NDArray[np.bool_]:
         """Signs that selection kept, boolean ``(S,)``."""
         kept: NDArray[np.bool_] = self.keep.cpu().numpy()

@@ -203,8 +203,10 @@ class SignDetector(Detector):
     # Scores
 
     @torch.no_grad()
-    def image_features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    def image_features(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Embeddings ``(n, D)`` and evidence ``(n, E)`` in the adapted image tower.
+
+        The evidence is None where no probe reads it.
 
         Args:
             pixels: preprocessed images, ``(n, 3, H, W)``.
@@ -212,7 +214,10 @@ class SignDetector(Detector):
         state = self._fitted()
         backbone, tower = state.backbone, state.image
         hidden, carried = backbone.image.embed(pixels.to(backbone.device, backbone.dtype))
-        last = tower.finish(tower.frozen_part(hidden, carried), carried)
+        frozen = tower.frozen_part(hidden, carried)
+        if not state.head.reads_evidence:
+            return tower(frozen, carried), None
+        last = tower.finish(frozen, carried)
         embeddings = backbone.image.pool(last, carried).float()
         return embeddings, backbone.image.evidence(last, carried)
 

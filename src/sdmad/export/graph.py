@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad, scaled_dot_product_attention
+from torch.nn.functional import normalize, pad
 
 from sdmad.backbones.base import Tower
-from sdmad.backbones.transformer import Block, ImageTransformer
+from sdmad.backbones.transformer import ImageTransformer
 from sdmad.detector.config import parse_decision
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -110,9 +110,8 @@ class ImageGraph(nn.Module):
         return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), state
 
     def _block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
-        last = index == self.tower.depth
-        if isinstance(self.tower, ImageTransformer) and last and not self.evidence:
-            return first_token(self.tower.blocks[index - 1], hidden)
+        if index == self.tower.depth and not self.evidence:
+            return self.tower.last_block(hidden, state)
         return self.tower.block(index, hidden, state)
 
 
@@ -131,29 +130,6 @@ def places(tower: ImageTransformer, size: int) -> Tensor:
     whole: Tensor = tower.positions(side, side).clone()
     whole[0] += tower.class_token
     return whole
-
-
-def first_token(block: nn.Module, hidden: Tensor) -> Tensor:
-    """A block's output for the first token alone, ``(n, 1, W)``; every token is attended to.
-
-    Args:
-        block: of :class:`~sdmad.backbones.transformer.ImageTransformer`.
-        hidden: tokens ``(n, T, W)``.
-    """
-    assert isinstance(block, Block)
-    width = hidden.shape[2]
-    normed = block.norm1(hidden)
-    weight, bias = block.qkv.weight, block.qkv.bias
-    query = nn.functional.linear(normed[:, :1], weight[:width], bias[:width])
-    both = nn.functional.linear(normed, weight[width:], bias[width:])
-    query, key, value = (
-        part.unflatten(2, (block.heads, -1)).transpose(1, 2)
-        for part in (query, both[:, :, :width], both[:, :, width:])
-    )
-    mixed = scaled_dot_product_attention(query, key, value)
-    first = hidden[:, :1] + block.out(mixed.transpose(1, 2).flatten(2))
-    output: Tensor = first + block.fc2(block.activation(block.fc1(block.norm2(first))))
-    return output
 
 
 class Scoring(nn.Module):
@@ -192,7 +168,7 @@ class Scoring(nn.Module):
             weight = evidence.probe.learnt * (config.evidence_weight / evidence.probe_scale)
             parts.append(evidence.probe.weights * weight[:, None])
             bias = torch.cat([bias, evidence.probe.bias * weight])
-        if reads_evidence(detector):  # it stands behind the embedding
+        if head.reads_evidence:  # it stands behind the embedding
             parts = [torch.block_diag(torch.cat(parts[:3]), parts[3])]
         self.matrix = nn.Buffer(torch.cat(parts).float())
         self.bias = nn.Buffer(bias.float())
@@ -214,12 +190,6 @@ class Scoring(nn.Module):
         margins = (decided - anchor) / self.sign_scale + odds
         decisions = scores > self.thresholds if self.by_rate else margins > 0
         return scores, decisions, abnormality, similarity, anchor[:, 0]
-
-
-def reads_evidence(detector: SignDetector) -> bool:
-    """Whether a detector's probe reads more of the image tower than its embeddings."""
-    head = detector.head_
-    return head.evidence is not None and not head.evidence.reads(head.signs.shape[1])
 
 
 def _thresholds(detector: SignDetector) -> Tensor:
@@ -253,7 +223,7 @@ def adapted_image(detector: SignDetector, dtype: torch.dtype = torch.float32) ->
         preprocessing.mean,
         preprocessing.std,
         dtype,
-        reads_evidence(detector),
+        detector.head_.reads_evidence,
     )
 
 

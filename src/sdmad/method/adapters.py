@@ -35,6 +35,10 @@ class Tower(Protocol):
         """Run block ``index`` (from 1) on ``hidden`` ``(n, T, W)``."""
         ...
 
+    def last_block(self, hidden: Tensor, state: Any) -> Tensor:
+        """Run the last block where only ``pool`` reads its output."""
+        ...
+
     def pool(self, hidden: Tensor, state: Any) -> Tensor:
         """Turn the last block's output into unit-length embeddings ``(n, D)``."""
         ...
@@ -155,12 +159,21 @@ class AdaptedTower(nn.Module):
 
     def forward(self, frozen: Tensor, state: Any) -> Tensor:
         """Finish the tower from :meth:`frozen_part`'s output: unit embeddings ``(n, D)``."""
-        return self.tower.pool(self.finish(frozen, state), state).float()
+        depth = self.tower.depth
+        if self.first == depth:
+            return self.tower.pool(self.finish(frozen, state), state).float()
+        hidden = self._until(depth - 1, frozen, state)
+        hidden = self.adapt(depth, self.tower.last_block(hidden, state))
+        return self.tower.pool(hidden, state).float()
 
     def finish(self, frozen: Tensor, state: Any) -> Tensor:
         """The last block's tokens ``(n, T, W)``, adapted, from :meth:`frozen_part`'s output."""
+        return self._until(self.tower.depth, frozen, state)
+
+    def _until(self, last: int, frozen: Tensor, state: Any) -> Tensor:
+        """Tokens behind block ``last``, adapted, from :meth:`frozen_part`'s output."""
         hidden = self.adapt(self.first, frozen)
-        for index in range(self.first + 1, self.tower.depth + 1):
+        for index in range(self.first + 1, last + 1):
             hidden = self.adapt(index, self.tower.block(index, hidden, state))
         return hidden
 

@@ -66,7 +66,7 @@ def run_demo(
             told += [f"{one.variant.system.title}: {note}" for note in one.notes]
         evaluations = {
             shown_name(name): evaluate_scored(draw.labelled(one.scores), bank.names, RESAMPLES)
-            for name, one in score_together(detectors, draw.files, "judging").items()
+            for name, one in score_together(detectors, draw.files, backbone, "judging").items()
         }
         detector = detectors[RECOMMENDED]
         assert isinstance(detector, SDMAD)

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import OnePerCategory
 from sdmad.baselines.registry import Build, System, load_system
 from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.data.images import ImageSource
+from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import BATCH_SIZE, Detector
 from sdmad.detector.scores import ImageScores
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
@@ -213,12 +215,19 @@ class Timed:
 
 
 def score_together(
-    detectors: Mapping[str, Detector], images: Sequence[ImageSource], progress: str | None = None
+    detectors: Mapping[str, Detector],
+    images: Sequence[ImageSource],
+    backbone: Backbone,
+    progress: str | None = None,
 ) -> dict[str, Timed]:
     """Score images with several systems; each is read once for all that prepare it alike.
 
+    What comes before the backbone's first block is computed once too, and its time counts for each
+    system.
+
     Args:
         detectors: fitted, by name.
+        backbone: which they were fitted on.
         images: n paths, Pillow images or arrays, at least one.
         progress: what to call the work on a progress bar; none when not given.
 
@@ -230,11 +239,28 @@ def score_together(
         batch = images[start : start + BATCH_SIZE]
         ways = dict.fromkeys(detector.preprocessing for detector in detectors.values())
         prepared = {preprocessing: preprocessing(batch) for preprocessing in ways}
-        for name, detector in detectors.items():
-            began = time.perf_counter()
-            found = detector.score_pixels(prepared[detector.preprocessing])
-            parts[name].append(Timed(found, time.perf_counter() - began))
+        with _embedded_once(backbone, prepared) as shared:
+            for name, detector in detectors.items():
+                began = time.perf_counter()
+                found = detector.score_pixels(prepared[detector.preprocessing])
+                seconds = shared.get(detector.preprocessing, 0.0) + time.perf_counter() - began
+                parts[name].append(Timed(found, seconds))
     return {name: Timed.join(found) for name, found in parts.items()}
+
+
+@contextmanager
+def _embedded_once(
+    backbone: Backbone, prepared: dict[Preprocessing, Tensor]
+) -> Iterator[dict[Preprocessing, float]]:
+    """Embed the pixels that the backbone takes, which are moved to it; the seconds it took."""
+    own = backbone.preprocessing
+    if own not in prepared:
+        yield {}
+        return
+    prepared[own] = prepared[own].to(backbone.device, backbone.dtype)
+    start = time.perf_counter()
+    with backbone.image.remembering(prepared[own]):
+        yield {own: time.perf_counter() - start}
 
 
 @contextmanager

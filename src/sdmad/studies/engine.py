@@ -153,7 +153,8 @@ class Engine:
                     timed = Timed(ImageScores(**kept[0]), kept[1]["seconds"])
                     parts[one.variant.key].append(timed)
             detectors = {key: one.detector for key, one in lacking.items()}
-            made = score_together(detectors, files[start : start + PIECE], title) if lacking else {}
+            piece = files[start : start + PIECE]
+            made = score_together(detectors, piece, self.backbone, title) if lacking else {}
             for key, timed in made.items():
                 parts[key].append(timed)
                 if len(files) > PIECE:

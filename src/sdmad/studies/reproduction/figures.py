@@ -58,7 +58,7 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     groups = image_groups(part.material.table.subset(draw.rows.tolist()))
     rows = _some_of_each(groups)
     named = [groups[i] for i in rows]
-    scored = score_together(detectors, [draw.files[i] for i in rows])
+    scored = score_together(detectors, [draw.files[i] for i in rows], models.main)
     before, after = (scored[one.key].scores.similarity for one in variants)
     kept = detectors["sd-mad-printed"].kept_signs
     assert kept is not None
