@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import normalize
 
 from pretraining.card import write_card
 from pretraining.corpus import NORMAL, ONE_SIGN, TWO_SIGNS, training_captions
@@ -24,7 +25,7 @@ from pretraining.pictures import MEAN, SIZE, STD, Pictures, draw_pictures, load_
 from pretraining.tokens import DroppingEncoder, learn_tokenizer
 from pretraining.train import Recipe, Trainer
 from sdmad.backbones import load_backbone
-from sdmad.backbones.lite import STRIDE, TOWERS, TRUNK, TrunkTransformer
+from sdmad.backbones.lite import POOLED, REMEMBERED, STRIDE, TOWERS, TRUNK, TrunkTransformer
 from sdmad.backbones.transformer import TextTransformer
 
 PICTURES = {
@@ -70,6 +71,25 @@ def centre_evidence(image: TrunkTransformer, maps: torch.Tensor, pooled: torch.T
     for index in range(1, image.depth + 1):
         hidden = image.block(index, hidden, pooled)
     image.centre.copy_(torch.cat(image.evidence_parts(hidden, pooled), dim=1).mean(dim=0))
+
+
+@torch.no_grad()
+def remember(image: TrunkTransformer, pictures: dict[str, Pictures]) -> None:
+    """Set what tells a familiar image: some pictures of every modality, and how near others lie.
+
+    Args:
+        image: the tower, whose evidence is centred.
+        pictures: twice as many as are remembered, at least.
+    """
+    each = REMEMBERED // len(pictures)
+
+    def pooled(rows: slice) -> torch.Tensor:
+        values = np.concatenate([one.pooled[rows] for one in pictures.values()])
+        return normalize(torch.from_numpy(values).float() - image.centre[-POOLED:], dim=-1)
+
+    image.seen[: each * len(pictures)] = pooled(slice(each))
+    nearest = (pooled(slice(each, 2 * each)) @ image.seen.T).amax(dim=1)
+    image.least.copy_(nearest.quantile(0.01))
 
 
 def save_towers(folder: Path, image: TrunkTransformer, text: TextTransformer) -> None:
@@ -131,6 +151,7 @@ def main() -> None:
     trainer = Trainer(image, text, pictures, captions, encoder, recipe)
     image, text = trainer.run(options.work / "checkpoint.pt")
     centre_evidence(image, *some)
+    remember(image, pictures)
     save_towers(options.out, image, text)
     tokenizer.save_pretrained(options.out)
     (options.out / "wordings.txt").write_text("\n".join(sorted(set(texts))) + "\n")

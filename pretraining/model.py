@@ -30,7 +30,8 @@ def build_towers(tokenizer: CLIPTokenizer) -> tuple[TrunkTransformer, TextTransf
     end = tokenizer.eos_token_id
     text = TextTransformer(shape(TEXT_BLOCKS), len(tokenizer), CONTEXT, end)
     image.trunk.requires_grad_(False)
-    image.centre.requires_grad_(False).zero_()
+    for known in (image.centre, image.seen, image.least):
+        known.requires_grad_(False).zero_()
     for tower in (image, text):
         initialise(tower)
     set_positions(image)

@@ -1,5 +1,6 @@
 """The embedded backbone: its tower by hand, its evidence, its size, damaged folders."""
 
+import itertools
 import json
 import shutil
 
@@ -9,10 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import conv2d, layer_norm, normalize
 
-from sdmad import load_backbone
+from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.backbones import LITE_FOLDER
 from sdmad.backbones.lite import TOWERS, TRUNK
 from sdmad.errors import ModelError
+from sdmad.phantoms.cases import draw_cases, load_modality
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,20 @@ def folder(tmp_path):
     return shutil.copytree(LITE_FOLDER, tmp_path / "lite")
 
 
-def test_tokens_are_two_by_two_of_the_finer_map_and_one_of_the_coarser(lite, pixels):
+def test_a_token_is_three_by_three_places_of_both_maps(lite, pixels):
     tower = lite.image
     maps = tower.trunk(pixels)
     tokens, state = tower.embed(pixels)
-    row, column = 3, 10
-    fine = maps.fine[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2].flatten(1)
-    found = torch.cat([fine, maps.coarse[:, :, row, column]], dim=1)
-    token = conv2d(found[:, :, None, None], tower.patch.weight, tower.patch.bias)[:, :, 0, 0]
-    place = 1 + row * 14 + column
-    token = token + tower.position[place]
+    row, column = 3, 8
+    places = []
+    for down, right in itertools.product(range(3), repeat=2):
+        y, x = 3 * row + down, 3 * column + right
+        places.append(torch.cat([maps.fine[:, :, y, x], maps.coarse[:, :, y // 2, x // 2]], dim=1))
+    seen = torch.stack(places, dim=2).unflatten(2, (3, 3))
+    token = conv2d(seen, tower.patch.weight, tower.patch.bias)[:, :, 0, 0]
+    place = 1 + row * 10 + column
     weights = tower.norm_before.weight, tower.norm_before.bias
-    expected = layer_norm(token, (128,), *weights)
+    expected = layer_norm(token + tower.position[place], (128,), *weights)
     torch.testing.assert_close(tokens[:, place], expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(state, maps.last.mean(dim=(2, 3)))
 
@@ -68,12 +72,12 @@ def test_a_backbone_that_knows_no_more_gives_its_embeddings(tiny_siglip):
     torch.testing.assert_close(evidence, embeddings)
 
 
-def test_other_sizes_are_multiples_of_32(lite):
+def test_other_sizes_are_multiples_of_48(lite):
     larger = load_backbone("lite", 288)
     embedding = larger.encode_image(torch.zeros(1, 3, 288, 288))
     assert embedding.shape == (1, lite.dimension)
-    with pytest.raises(ModelError, match="multiple of 32 px, got 240"):
-        load_backbone("lite", 240)
+    with pytest.raises(ModelError, match="multiple of 48 px, got 224"):
+        load_backbone("lite", 224)
 
 
 def test_all_that_is_packaged_stays_small():
@@ -122,3 +126,33 @@ def test_what_is_stated_must_agree(folder):
         load_backbone(folder, activation="quick_gelu")
     config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "sdmad_lite"
+
+
+def test_an_image_is_unfamiliar_where_no_remembered_picture_lies_near(lite):
+    tower = lite.image
+    far = -tower.seen.mean(dim=0)
+    pooled = torch.stack([tower.seen[5], 0.9 * tower.seen[7] + 0.1 * tower.seen[8], far])
+    evidence = torch.cat([torch.zeros(3, 3 * 128), pooled / 2], dim=1)
+    assert tower.unfamiliar(evidence).tolist() == [False, False, True]
+
+
+def test_pictures_of_other_styles_are_familiar_and_noise_is_not(lite):
+    for name in ("brain", "chest", "oct", "breast", "thyroid"):
+        cases = draw_cases(load_modality(name), 20, seed=3)
+        pixels = lite.preprocessing([case.image for case in cases])
+        _, evidence = lite.encode_with_evidence(pixels)
+        assert lite.image.unfamiliar(evidence).float().mean() < 0.2, name
+    noise = np.random.default_rng(0).integers(0, 256, (20, 64, 64, 3), np.uint8)
+    _, evidence = lite.encode_with_evidence(lite.preprocessing(list(noise)))
+    assert lite.image.unfamiliar(evidence).all()
+
+
+def test_fit_tells_of_images_unlike_any_phantom(lite, small_bank):
+    noise = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
+    labels = np.eye(3, dtype=int)[[0, 1, 2, 0, 1, 2]]
+    config = SDMADConfig(epochs=0)
+    (note,) = SDMAD(small_bank, lite, config).fit(list(noise), labels).notes_
+    assert note.startswith("6 of 6 support images look like nothing that the backbone lite learnt")
+    cases = list(draw_cases(load_modality("oct"), 6, seed=3))
+    fitted = SDMAD(small_bank, lite, config).fit([case.image for case in cases], labels)
+    assert fitted.notes_ == ()

@@ -15,9 +15,9 @@ from sdmad.backbones import LITE_FOLDER
 
 
 def test_shares_of_a_mask_that_fits_the_grid():
-    mask = np.zeros((224, 224), bool)
-    mask[32:48, 64:80] = True  # one patch
-    mask[100:104, 0:16] = True  # a quarter of another
+    mask = np.zeros((240, 240), bool)
+    mask[48:72, 96:120] = True  # one patch
+    mask[150:156, 0:24] = True  # a quarter of another
     shares = patch_shares(mask)
     assert shares[2, 4] == pytest.approx(1)
     assert shares[6, 0] == pytest.approx(0.25)
@@ -25,11 +25,13 @@ def test_shares_of_a_mask_that_fits_the_grid():
 
 
 def test_shares_of_a_mask_whose_pixels_lie_across_patches():
-    mask = np.zeros((160, 160), bool)
-    mask[11, 22] = True  # patches are 11.43 px: the row is half in the first, half in the second
-    shares = patch_shares(mask) * (160 / 14) ** 2
-    assert shares[0, 1] == pytest.approx(3 / 7 * 6 / 7, abs=1e-4)
-    assert shares[1, 1] == pytest.approx(4 / 7 * 6 / 7, abs=1e-4)
+    mask = np.zeros((128, 128), bool)
+    mask[12, 25] = (
+        True  # patches are 12.8 px: the row is .8 in the first, the column .6 in the second
+    )
+    shares = patch_shares(mask) * 12.8**2
+    assert shares[0, 1] == pytest.approx(0.8 * 0.6, abs=1e-4)
+    assert shares[1, 1] == pytest.approx(0.2 * 0.6, abs=1e-4)
     assert shares.sum() == pytest.approx(1, abs=1e-4)
 
 
@@ -54,4 +56,4 @@ def test_an_interrupted_run_draws_only_what_is_missing(small, tmp_path, capsys):
     again = load_pictures("oct", 8, tmp_path)
     assert (again.maps_of(rows) == before).all()
     np.testing.assert_array_equal(again.signs, first.signs)
-    assert before.shape == (2, 272, GRID, GRID)
+    assert before.shape == (2, 152, 3 * GRID, 3 * GRID)

@@ -73,6 +73,16 @@ class Tower(nn.Module, ABC):
         finally:
             del self.__dict__["embed"]
 
+    def unfamiliar(self, evidence: Tensor) -> Tensor:
+        """Which images look like nothing that the tower learnt from, boolean ``(n,)``.
+
+        No image where that is not known, as of most towers.
+
+        Args:
+            evidence: of n images, ``(n, E)``.
+        """
+        return torch.zeros(len(evidence), dtype=torch.bool)
+
     def run(self, inputs: Tensor) -> tuple[Tensor, Any]:
         """All blocks: the last one's tokens ``(n, T, W)`` and the state."""
         hidden, state = self.embed(inputs)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from sdmad.backbones.clip import CLIPBackbone
 from sdmad.backbones.clip_config import CLIPConfiguration, read_configuration
@@ -36,6 +36,8 @@ PLACES = 3
 STRIDE = 8 * PLACES
 MULTIPLE = 2 * STRIDE
 """Sides of the input in pixels are multiples of this: whole tokens, whole places of both maps."""
+REMEMBERED = 1000
+"""Pretraining's pictures of which the tower remembers the pooled features."""
 
 
 class TrunkTransformer(ImageTransformer):
@@ -51,6 +53,9 @@ class TrunkTransformer(ImageTransformer):
     Attributes:
         centre: mean of the evidence's parts over pretraining's images; taken off before each part
             is brought to one length.
+        seen: the last part of the evidence of some of pretraining's pictures, ``(1000, 320)``,
+            unit length.
+        least: cosine with the nearest of them which 99 in 100 of the other pictures exceed.
     """
 
     local_values = False
@@ -59,6 +64,8 @@ class TrunkTransformer(ImageTransformer):
         super().__init__(shape, STRIDE, grid)
         self.trunk = EfficientNetLite0()
         self.centre = nn.Parameter(torch.empty(3 * shape.width + POOLED))
+        self.seen = nn.Parameter(torch.empty(REMEMBERED, POOLED))
+        self.least = nn.Parameter(torch.empty(()))
 
     def embedding(self, width: int, stride: int) -> nn.Module:
         """What makes three by three places of the maps a token."""
@@ -80,6 +87,11 @@ class TrunkTransformer(ImageTransformer):
         parts = [*super().evidence_parts(hidden, state), state.float()]
         centres = self.centre.float().split([part.shape[1] for part in parts])
         return [part - centre for part, centre in zip(parts, centres, strict=True)]
+
+    def unfamiliar(self, evidence: Tensor) -> Tensor:
+        """Which images look like no picture of pretraining, ``(n,)``, by their evidence."""
+        pooled = normalize(evidence[:, -POOLED:], dim=-1)
+        return (pooled @ self.seen.float().T).amax(dim=1) < self.least.float()
 
 
 def joined_maps(fine: Tensor, coarse: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from sklearn import exceptions
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.metadata_routing import UNUSED
+from torch import Tensor
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.choices import EMBEDDED, Precision
@@ -33,6 +34,7 @@ from sdmad.errors import InputError, NotFittedError
 from sdmad.method.selection import emptied_categories
 from sdmad.signs import SignBank
 
+MANY_UNFAMILIAR = 0.2  # share of the support set
 FEATURE_BATCH = 32
 NESTED = "config__"
 
@@ -137,7 +139,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
             texts,
             head,
             tuple(log),
-            _notes(bank, training.labels, emptied),
+            (*_notes(bank, training.labels, emptied), *_unfamiliar(backbone, known[1])),
             tuple(sorted({content_hash(one) for one in training.images})),
             PatientHashes.of(training.patients),
         )
@@ -256,6 +258,18 @@ def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) 
             "is kept"
         )
     return tuple(notes)
+
+
+def _unfamiliar(backbone: Backbone, evidence: Tensor) -> tuple[str, ...]:
+    """Told where many of the support images look like nothing that the backbone learnt from."""
+    count = int(backbone.image.unfamiliar(evidence).sum())
+    if count <= MANY_UNFAMILIAR * len(evidence):
+        return ()
+    return (
+        f"{count} of {len(evidence)} support images look like nothing that the backbone "
+        f"{backbone.name} learnt signs from: its signs in words may say little there, and what it "
+        "learnt from your images has to carry; judge it on images of your own (sdmad evaluate)",
+    )
 
 
 def _check_config(config: SDMADConfig | None) -> SDMADConfig:
