@@ -8,10 +8,11 @@ from sdmad.errors import InputError
 NAMES = ("Ring", "Bar", "Dots")
 
 
-def test_it_is_scikit_learns_logistic_regression_on_frozen_features(tiny_backbone, pictures):
+def test_it_is_scikit_learns_logistic_regression_on_frozen_evidence(tiny_backbone, pictures):
     images, labels = pictures
     probe = LinearProbeDetector(NAMES, tiny_backbone).fit(images, labels)
-    features = tiny_backbone.encode_image(tiny_backbone.preprocessing(images)).double().numpy()
+    _, evidence = tiny_backbone.encode_with_evidence(tiny_backbone.preprocessing(images))
+    features = evidence.double().numpy()
     scaled = features * np.sqrt(features.shape[1])
     odds = probe.decision_function(images)
     for k in range(3):

@@ -51,10 +51,11 @@ def test_a_categorys_text_is_the_mean_of_its_signs(small_bank, tiny_backbone):
 def test_scores_are_zero_shot_logits_and_weighted_votes(small_bank, tiny_backbone, pictures):
     images, labels = pictures
     detector = TipAdapter(small_bank, tiny_backbone).fit(images, labels)
-    features = tiny_backbone.encode_image(tiny_backbone.preprocessing(images)).double().numpy()
+    both = tiny_backbone.encode_with_evidence(tiny_backbone.preprocessing(images))
+    features, evidence = (values.double().numpy() for values in both)
     text = class_texts(small_bank, tiny_backbone).double().numpy()
     expected = 100 * (features @ text[:3].T - (features @ text[3])[:, None])
-    affinity = np.exp(features @ features.T - 1)
+    affinity = np.exp(evidence @ evidence.T - 1)
     shown, lacking = labels.sum(axis=0), (1 - labels).sum(axis=0)
     expected += 1.17 * affinity @ (labels - shown / lacking * (1 - labels))
     scored = detector.score_images(images)

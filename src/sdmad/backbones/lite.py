@@ -96,7 +96,7 @@ class TrunkTransformer(ImageTransformer):
 
 def joined_maps(fine: Tensor, coarse: Tensor) -> Tensor:
     """The finer map ``(n, 40, 2 h, 2 w)`` and the coarser ``(n, 112, h, w)``, doubled, as one."""
-    return torch.cat([fine, interpolate(coarse, scale_factor=2, mode="nearest")], dim=1)
+    return torch.cat([fine, interpolate(coarse, fine.shape[-2:], mode="nearest")], dim=1)
 
 
 def empty_towers(config: CLIPConfiguration) -> tuple[TrunkTransformer, TextTransformer]:

@@ -133,6 +133,29 @@ def evaluate_model(
     if skipped:
         rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
+    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
+    before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
+    return evaluate_scores(detector, rows, scores, before, notes, resamples)
+
+
+def evaluate_scores(
+    detector: SignDetector,
+    rows: LabelTable,
+    scores: ImageScores,
+    before: NDArray[np.float64],
+    notes: tuple[str, ...] = (),
+    resamples: int = 1000,
+) -> ModelEvaluation:
+    """Compute the three protocols of a model that has judged its images.
+
+    Args:
+        detector: the model.
+        rows: the images it judged.
+        scores: what it said of them.
+        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters.
+        notes: what was left out, and why.
+        resamples: of the bootstrap over patients.
+    """
     evaluation = evaluate(
         rows.labels,
         scores.scores,
@@ -143,9 +166,6 @@ def evaluate_model(
         rows.patient_keys(),
         resamples,
     )
-    shown = shown_rows(rows)
-    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
-    before = bare.score_images([rows.files[i] for i in shown]).similarity
     return ModelEvaluation(detector, rows, scores, before, evaluation, notes)
 
 

@@ -15,7 +15,7 @@ from sdmad.output import output_directory
 from sdmad.phantoms.cases import load_modality
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.reporting.draw_tables import shown_name
-from sdmad.reporting.model_evaluation import evaluate_model, write_evaluation
+from sdmad.reporting.model_evaluation import evaluate_scores, shown_rows, write_evaluation
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
 from sdmad.studies.draw import PAPER_SYSTEMS, Draw, fit_variants, score_together, variants_of
@@ -24,7 +24,7 @@ from sdmad.table import Table
 
 IMAGES = 400
 RESAMPLES = 500
-RECOMMENDED = "sd-mad"
+RECOMMENDED, BARE = "sd-mad", "clip-signs"
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,20 @@ def run_demo(
             say(f"fitted: {one.variant.system.title}")
             detectors[one.variant.key] = one.detector
             told += [f"{one.variant.system.title}: {note}" for note in one.notes]
+        judged = score_together(detectors, draw.files, backbone, "judging")
         evaluations = {
             shown_name(name): evaluate_scored(draw.labelled(one.scores), bank.names, RESAMPLES)
-            for name, one in score_together(detectors, draw.files, backbone, "judging").items()
+            for name, one in judged.items()
         }
         detector = detectors[RECOMMENDED]
         assert isinstance(detector, SDMAD)
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
         tables = (summary, *protocol_tables(evaluations))
-        evaluated = evaluate_model(detector, table, lambda _, error: say(str(error)), RESAMPLES)
+        rows = table.subset(draw.rows.tolist())
+        before = judged[BARE].scores.similarity[shown_rows(rows)]
+        scores = judged[RECOMMENDED].scores
+        evaluated = evaluate_scores(detector, rows, scores, before, resamples=RESAMPLES)
         title = f"SD-MAD demo: {kind.title} phantoms, {shots} shots"
         write_evaluation(evaluated, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
