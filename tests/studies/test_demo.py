@@ -65,7 +65,7 @@ def test_an_interrupted_demo_leaves_nothing_behind(small_demo, tmp_path, monkeyp
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demonstration, "evaluate_model", interrupted)
+    monkeypatch.setattr(demonstration, "evaluate_scores", interrupted)
     arguments = ("oct", "--shots", 1, "--out", tmp_path / "demo")
     assert run(monkeypatch, *arguments) == 130
     assert list(tmp_path.iterdir()) == []

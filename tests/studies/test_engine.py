@@ -181,12 +181,12 @@ class Killed:
         self.scored, self.left = [], batches
         true_scoring = module.score_together
 
-        def scoring(detectors, images, progress):
+        def scoring(detectors, images, backbone, progress):
             if self.left == 0:
                 raise KeyboardInterrupt
             self.left -= 1
             self.scored.append(len(images))
-            return true_scoring(detectors, images, progress)
+            return true_scoring(detectors, images, backbone, progress)
 
         monkeypatch.setattr(module, "score_together", scoring)
 

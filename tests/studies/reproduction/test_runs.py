@@ -245,9 +245,9 @@ def test_every_target_is_in_the_help(capsys, monkeypatch):
     assert all(target in told for target in TARGETS)
 
 
-def test_the_input_is_240_px_as_in_the_paper_but_for_a_packaged_backbone(tiny_clip, tmp_path):
+def test_the_input_is_240_px_as_in_the_paper(tiny_clip, tmp_path):
     sizes = {
         name: runs.load_models(Request("table1", "phantom", tmp_path, name)).main.preprocessing.size
         for name in ("lite", str(tiny_clip))
     }
-    assert sizes == {"lite": 224, str(tiny_clip): 240}
+    assert sizes == {"lite": 240, str(tiny_clip): 240}
