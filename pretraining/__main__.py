@@ -159,7 +159,7 @@ def main() -> None:
         "recipe": dataclasses.asdict(recipe),
         "pictures": counts,
         "parameters": sum(p.numel() for tower in (image, text) for p in tower.parameters()),
-        "minutes": round((time.monotonic() - start) / 60, 1),
+        "training_minutes": round(trainer.seconds / 60, 1),
     }
     backbone = load_backbone(options.out)
     for style in ("validation", "test"):

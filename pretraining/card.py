@@ -81,7 +81,7 @@ def write_card(folder: Path) -> None:
             parameters=figures["parameters"] / 1e6,
             pictures=sum(figures["pictures"].values()),
             modalities=_listed([load_modality(name).title for name in figures["pictures"]]),
-            minutes=figures["minutes"],
+            minutes=figures["training_minutes"],
             pairs=pairs,
             unseen=", ".join(unseen),
             measured=_measured(folder),

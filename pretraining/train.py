@@ -88,7 +88,7 @@ class Trainer:
         self.optimisers = self._optimisers()
         self.averaged = copy.deepcopy(self.towers)
         self.native = has_bfloat16(torch.device("cpu"))
-        self.start = 0
+        self.start, self.seconds = 0, 0.0
 
     def _optimisers(self) -> list[torch.optim.Optimizer]:
         """Muon for the image blocks' matrices, AdamW for everything else.
@@ -256,6 +256,7 @@ class Trainer:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "random": self.rng.bit_generator.state,
             "step": self.start,
+            "seconds": self.seconds,
         }
 
     def save(self, path: Path) -> None:
@@ -275,7 +276,7 @@ class Trainer:
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.rng.bit_generator.state = state["random"]
-        self.start = state["step"]
+        self.start, self.seconds = state["step"], state["seconds"]
 
     def step(self, number: int, name: str) -> dict[str, float]:
         """One step on a modality; the parts of its loss."""
@@ -299,9 +300,9 @@ class Trainer:
         self.resume(checkpoint)
         recipe, names = self.recipe, list(self.pictures)
         weights = np.array([len(self.captions[n].signs) + 6 for n in names], float)
-        first, start = self.start, time.monotonic()
+        start = time.monotonic() - self.seconds
         recent: dict[str, dict[str, float]] = {}
-        for number in range(first, recipe.steps):
+        for number in range(self.start, recipe.steps):
             name = names[int(self.rng.choice(len(names), p=weights / weights.sum()))]
             parts = self.step(number, name)
             before = recent.get(name, parts)
@@ -310,8 +311,9 @@ class Trainer:
             }
             self.start = number + 1
             if self.start % KEPT_EVERY == 0 or self.start == recipe.steps:
+                self.seconds = time.monotonic() - start
                 self.save(checkpoint)
-                rate = (self.start - first) * recipe.batch / (time.monotonic() - start)
+                rate = self.start * recipe.batch / self.seconds
                 told = {n: {k: round(v, 3) for k, v in p.items()} for n, p in recent.items()}
                 print(f"step {self.start}/{recipe.steps}  {rate:.0f} images/s  {told}", flush=True)
         image, text = self.averaged["image"], self.averaged["text"]
