@@ -151,8 +151,9 @@ def test_fit_tells_of_images_unlike_any_phantom(lite, small_bank):
     noise = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
     labels = np.eye(3, dtype=int)[[0, 1, 2, 0, 1, 2]]
     config = SDMADConfig(epochs=0)
-    (note,) = SDMAD(small_bank, lite, config).fit(list(noise), labels).notes_
-    assert note.startswith("6 of 6 support images look like nothing that the backbone lite learnt")
+    told = "6 of 6 support images look like nothing that the backbone lite learnt"
+    notes = SDMAD(small_bank, lite, config).fit(list(noise), labels).notes_
+    assert any(note.startswith(told) for note in notes)
     cases = list(draw_cases(load_modality("oct"), 6, seed=3))
     fitted = SDMAD(small_bank, lite, config).fit([case.image for case in cases], labels)
-    assert fitted.notes_ == ()
+    assert not any("look like nothing" in note for note in fitted.notes_)
