@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save
 
 from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.detector.checkpoint import FILES, MANIFEST
+from sdmad.detector.probe import LinearProbe
 from sdmad.errors import InputError, ModelError, SDMADError
 
 EVERY_FILE = (*FILES, MANIFEST)
@@ -167,11 +169,11 @@ def test_a_folder_in_a_files_place_is_an_error(copy_of_model, name):
         SDMAD.load(copy_of_model)
 
 
-def forge(folder: Path, name: str, content: str) -> None:
+def forge(folder: Path, name: str, content: str | bytes) -> None:
     """Alter a file and its hash with it, as a person who means to would."""
     import hashlib
 
-    (folder / name).write_text(content, encoding="utf-8")
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     manifest["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
@@ -276,3 +278,31 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(fitted, tmp_path, monkeypat
             fitted.save(tmp_path / folder, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
     assert {p.name: p.read_bytes() for p in (tmp_path / "old").iterdir()} == before
+
+
+def test_a_model_that_was_fitted_on_nano_says_which_version_it_needs(copy_of_model):
+    config = json.loads((copy_of_model / "config.json").read_text(encoding="utf-8"))
+    forge(copy_of_model, "config.json", json.dumps({**config, "backbone": "nano"}))
+    with pytest.raises(ModelError, match=r"needs its base weights: .*needs sdmad 0\.1.*fitted ag"):
+        SDMAD.load(copy_of_model)
+
+
+def test_a_model_of_before_keeps_its_probe_on_the_embeddings(
+    fitted, copy_of_model, tiny_backbone, pictures
+):
+    """Its file holds as many weights a category as the embeddings have numbers."""
+    images, labels = pictures
+    features, _ = fitted.image_features(tiny_backbone.preprocessing(images))
+    probe = LinearProbe.fit(features, labels)
+    path = copy_of_model / "adapters.safetensors"
+    tensors = load_file(path)
+    names = ("weights", "bias", "learnt")
+    older = {f"evidence.{name}": getattr(probe, name) for name in names}
+    forge(copy_of_model, path.name, save(tensors | older))
+    loaded = SDMAD.load(copy_of_model)
+    scale = loaded.head_.evidence
+    expected = loaded.head_.sign_scores(features) / scale.sign_scale
+    odds = probe(features) * loaded.config_.evidence_weight / scale.probe_scale
+    np.testing.assert_allclose(
+        loaded.decision_function(images), (expected + odds).numpy(), atol=1e-5
+    )
