@@ -70,7 +70,7 @@ def centre_evidence(image: TrunkTransformer, maps: torch.Tensor, pooled: torch.T
     hidden = image.arrange(image.patch(maps))
     for index in range(1, image.depth + 1):
         hidden = image.block(index, hidden, pooled)
-    image.centre.copy_(torch.cat(image.evidence_parts(hidden, pooled), dim=1).mean(dim=0))
+    image.centre.copy_(torch.cat(image.known(hidden, pooled), dim=1).mean(dim=0))
 
 
 @torch.no_grad()

@@ -13,7 +13,10 @@ def test_it_is_scikit_learns_logistic_regression_on_frozen_evidence(tiny_backbon
     probe = LinearProbeDetector(NAMES, tiny_backbone).fit(images, labels)
     _, evidence = tiny_backbone.encode_with_evidence(tiny_backbone.preprocessing(images))
     features = evidence.double().numpy()
-    scaled = features * np.sqrt(features.shape[1])
+    scaled = features - features.mean(axis=0)
+    for part in range(3):  # class token, mean and largest patch token: a third of the variance each
+        columns = slice(32 * part, 32 * part + 32)
+        scaled[:, columns] *= np.sqrt(32 / scaled[:, columns].var(axis=0).sum())
     odds = probe.decision_function(images)
     for k in range(3):
         oracle = LogisticRegression(C=1.0, max_iter=1000).fit(scaled, labels[:, k] == 1)

@@ -23,13 +23,32 @@ def test_the_probe_leaves_unknown_labels_out_and_marks_what_it_cannot_learn():
     torch.testing.assert_close(shuffled.weights, probe.weights)
 
 
-def test_the_log_odds_are_scikit_learns_on_embeddings_of_unit_variance():
+def test_the_log_odds_are_scikit_learns_on_features_of_unit_variance():
     features = torch.nn.functional.normalize(torch.randn(20, 9, generator=torch.manual_seed(1)))
     labels = (features[:, :2] > 0.1).double().numpy()
-    scaled = 3 * features.double().numpy()  # the root of nine numbers
+    scaled = features.double().numpy()
+    scaled = (scaled - scaled.mean(axis=0)) / np.sqrt(scaled.var(axis=0).mean())
     for strength in (1.0, 0.1):
         given = {} if strength == 1 else {"regularisation": strength}
         odds = LinearProbe.fit(features, labels, **given)(features).numpy()
         for k in range(2):
             model = LogisticRegression(C=1 / strength, max_iter=1000).fit(scaled, labels[:, k])
             np.testing.assert_allclose(odds[:, k], model.decision_function(scaled), atol=1e-4)
+
+
+def test_where_a_part_lies_and_how_long_it_is_changes_nothing():
+    features = torch.randn(20, 9, generator=torch.manual_seed(2))
+    labels = (features[:, :1] > 0.1).double().numpy()
+    odds = LinearProbe.fit(features, labels, parts=(4, 5))(features)
+    moved = features.clone()
+    moved[:, :4] = 50 * moved[:, :4] + 7
+    again = LinearProbe.fit(moved, labels, parts=(4, 5))(moved)
+    torch.testing.assert_close(again, odds, atol=1e-2, rtol=1e-2)
+    whole = LinearProbe.fit(moved, labels)(moved)
+    assert not torch.allclose(whole, odds, atol=0.1)
+
+
+def test_a_part_in_which_all_images_are_alike_is_no_harm():
+    features = torch.cat([torch.randn(12, 3, generator=torch.manual_seed(3)), torch.ones(12, 2)], 1)
+    labels = (features[:, :1] > 0).double().numpy()
+    assert LinearProbe.fit(features, labels, parts=(3, 2))(features).isfinite().all()

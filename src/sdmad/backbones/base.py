@@ -73,6 +73,11 @@ class Tower(nn.Module, ABC):
         finally:
             del self.__dict__["embed"]
 
+    @property
+    def evidence_parts(self) -> tuple[int, ...]:
+        """Sizes of the parts that the evidence is made of; of one part none is told."""
+        return ()
+
     def unfamiliar(self, evidence: Tensor) -> Tensor:
         """Which images look like nothing that the tower learnt from, boolean ``(n,)``.
 

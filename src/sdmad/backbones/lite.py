@@ -81,11 +81,16 @@ class TrunkTransformer(ImageTransformer):
         maps = self.trunk(inputs)
         return joined_maps(maps.fine, maps.coarse), maps.last.mean(dim=(2, 3))
 
-    def evidence_parts(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
+    @property
+    def evidence_parts(self) -> tuple[int, ...]:
+        """Sizes of the parts that the evidence is made of."""
+        return (*super().evidence_parts, POOLED)
+
+    def known(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
         """Class token, mean and largest patch token, and the trunk's pooled features, centred."""
         assert state is not None
-        parts = [*super().evidence_parts(hidden, state), state.float()]
-        centres = self.centre.float().split([part.shape[1] for part in parts])
+        parts = [*super().known(hidden, state), state.float()]
+        centres = self.centre.float().split(self.evidence_parts)
         return [part - centre for part, centre in zip(parts, centres, strict=True)]
 
     def unfamiliar(self, evidence: Tensor) -> Tensor:

@@ -235,9 +235,14 @@ class ImageTransformer(Tower):
         Each part has the same length, all together length 1. CLIP's own linear probe reads the
         class token here (Radford et al. 2021).
         """
-        return unit_parts(self.evidence_parts(hidden, state))
+        return unit_parts(self.known(hidden, state))
 
-    def evidence_parts(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
+    @property
+    def evidence_parts(self) -> tuple[int, ...]:
+        """Sizes of the parts that the evidence is made of."""
+        return (self.widths[-1],) * 3
+
+    def known(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
         """The parts of the evidence, ``(n, E)`` each, of any length."""
         del state
         tokens = self.norm_after(hidden).float()

@@ -60,7 +60,8 @@ class LinearProbeDetector(Detector):
         pixels = self.backbone.preprocessing(training.images)
         parts = [self.backbone.encode_with_evidence(part)[1] for part in pixels.split(32)]
         strength = self.settings.regularisation
-        self.probe_ = LinearProbe.fit(torch.cat(parts), training.labels, strength)
+        sizes = self.backbone.image.evidence_parts
+        self.probe_ = LinearProbe.fit(torch.cat(parts), training.labels, strength, sizes)
 
     @property
     def trained_parameters(self) -> int:

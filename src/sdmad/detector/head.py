@@ -7,6 +7,7 @@ scores by signs goes through it: SD-MAD, zero-shot CLIP, SD-MAD + MVFA.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -128,7 +129,11 @@ class SignHead:
         return cls(text.signs, text.anchor, category, keep, config)
 
     def with_evidence(
-        self, features: Tensor, evidence: Tensor, labels: NDArray[np.float64]
+        self,
+        features: Tensor,
+        evidence: Tensor,
+        labels: NDArray[np.float64],
+        parts: Sequence[int] = (),
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
 
@@ -136,10 +141,11 @@ class SignHead:
             features: embeddings as the head will be given them, ``(n, D)``.
             evidence: the image tower's, ``(n, E)``.
             labels: 1, 0 or NaN, shape ``(n, K)``.
+            parts: sizes of the parts that the evidence is made of.
         """
         if self.config.image_evidence == "none":
             return self
-        probe = LinearProbe.fit(evidence, labels)
+        probe = LinearProbe.fit(evidence, labels, parts=parts)
         odds = probe(evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
         return replace(self, evidence=ImageEvidence(probe, *scales))

@@ -128,7 +128,9 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         with torch.no_grad():
             text = texts()
         known = support.with_evidence(FEATURE_BATCH)
-        head = SignHead.build(text, bank, config).with_evidence(*known, training.labels)
+        head = SignHead.build(text, bank, config).with_evidence(
+            *known, training.labels, backbone.image.evidence_parts
+        )
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
             bank,
