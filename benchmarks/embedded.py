@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from benchmarks.results import IMAGES, PHANTOM_SEED
 from pretraining.card import write_card
 from sdmad.backbones import LITE_FOLDER, Backbone, load_backbone
 from sdmad.data.sets.table_data import TableData
+from sdmad.data.table import LabelTable
 from sdmad.evaluation.intervals import DrawSummary, summarise_draws
 from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
@@ -49,11 +50,22 @@ class Plan:
 
 
 REAL = (
-    ("brain_mri_tumor4", "brain_tumor", ((4, 6), (16, 6))),
-    ("oct2017_val32", "oct", ((1, 20), (4, 20))),
-    ("nih_cxr14_64px", "chest", ((4, 5),)),
+    ("brain_mri_tumor4", "brain_tumor", False, ((4, 6), (16, 6))),
+    ("brain_mri_tumor4", "brain_tumor", True, ((4, 6), (16, 6))),
+    ("oct2017_val32", "oct", True, ((1, 20), (4, 20))),
+    ("nih_cxr14_64px", "chest", True, ((4, 5),)),
 )
-"""Folder, bank, and shots with draws."""
+"""Folder, bank, whether the set's own split holds, and shots with draws.
+
+The brain set's two sides come from different places, so it is measured both ways.
+"""
+
+
+class Unsplit(TableData):
+    """A label table whose split is ignored: support images are drawn from all of it."""
+
+    def _read(self) -> LabelTable:
+        return replace(super()._read(), splits=None)
 
 
 def plans(folder: Path, real: Path) -> Iterator[Plan]:
@@ -62,13 +74,15 @@ def plans(folder: Path, real: Path) -> Iterator[Plan]:
         data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, "test", print)
         material = Material(data, SignBank.load(modality))
         yield Plan(f"phantom-{modality}", material, 4, PHANTOM_DRAWS)
-    for name, bank_name, settings in REAL:
+    for name, bank_name, split, settings in REAL:
         labels, bank = real / name / "labels.csv", SignBank.load(bank_name)
         if not labels.exists():
             print(f"{name}: no {labels}; left out")
             continue
         for shots, draws in settings:
-            yield Plan(name, Material(TableData(labels, bank.names), bank), shots, draws)
+            data = (TableData if split else Unsplit)(labels, bank.names)
+            title = name if split else f"{name}, split ignored"
+            yield Plan(title, Material(data, bank), shots, draws)
 
 
 def measure(plan: Plan, backbone: Backbone, folder: Path) -> dict[str, object]:
