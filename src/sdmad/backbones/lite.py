@@ -36,6 +36,8 @@ PLACES = 3
 STRIDE = 8 * PLACES
 MULTIPLE = 2 * STRIDE
 """Sides of the input in pixels are multiples of this: whole tokens, whole places of both maps."""
+PIECE = 8
+"""Images that run through the trunk at once: the maps of more leave the processor's cache."""
 REMEMBERED = 1000
 """Pretraining's pictures of which the tower remembers the pooled features."""
 
@@ -78,6 +80,13 @@ class TrunkTransformer(ImageTransformer):
 
     def trunk_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Both maps at stride 8, ``(n, 152, h, w)``, and the mean of the last, ``(n, 320)``."""
+        if torch.compiler.is_compiling():  # a graph is for any number of images
+            return self._features_of(inputs)
+        found = [self._features_of(part) for part in inputs.split(PIECE)]
+        maps, pooled = zip(*found, strict=True)
+        return torch.cat(maps), torch.cat(pooled)
+
+    def _features_of(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.trunk(inputs)
         return joined_maps(maps.fine, maps.coarse), maps.last.mean(dim=(2, 3))
 
@@ -163,4 +172,5 @@ def _read(folder: Path, image: TrunkTransformer, text: TextTransformer) -> dict[
     if broken:
         raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
     towers.load_state_dict({key: tensors[key] for key in wanted}, assign=True)
+    image.trunk.to(memory_format=torch.channels_last)  # as the maps lie, or each call reorders them
     return tensors
