@@ -172,5 +172,6 @@ def _read(folder: Path, image: TrunkTransformer, text: TextTransformer) -> dict[
     if broken:
         raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
     towers.load_state_dict({key: tensors[key] for key in wanted}, assign=True)
-    image.trunk.to(memory_format=torch.channels_last)  # as the maps lie, or each call reorders them
+    for kernels in (value for value in image.trunk.parameters() if value.ndim == 4):
+        kernels.data = kernels.data.contiguous(memory_format=torch.channels_last)  # as the maps lie
     return tensors
