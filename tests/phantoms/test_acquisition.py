@@ -162,3 +162,45 @@ def test_pretraining_leaves_something_to_see_and_the_seed_settles_it(name):
         left.append([sum(m.sum() for m in some.values()) for some in (moved, plain)])
     total = np.sum(left, axis=0)
     assert 0.8 * total[1] < total[0] <= total[1]
+
+
+def coloured(size):
+    picture, mask = disc(size)
+    return np.stack([picture, 0.6 * picture, 0.3 * picture], axis=2), mask
+
+
+def test_a_picture_in_colour_lies_and_is_exposed_as_a_grey_one():
+    style = replace(STYLES["pretraining"], cast=0.0, saturation=(1.0, 1.0), jpeg=0.0)
+    grey, mask = disc(96)
+    for seed in range(12):
+        shown, masks = acquire(
+            np.stack([grey] * 3, axis=2), {"disc": mask}, np.random.default_rng(seed), style
+        )
+        assert shown.shape == (96, 96, 3)
+        assert (shown == shown[..., :1]).all()
+        calm = replace(style, effects={k: v for k, v in style.effects.items() if k in OVERLAYS})
+        one, moved = acquire(grey, {"disc": mask}, np.random.default_rng(seed), calm)
+        three, again = acquire(
+            np.stack([grey] * 3, axis=2), {"disc": mask}, np.random.default_rng(seed), calm
+        )
+        assert three.shape == (*one.shape, 3)
+        assert (moved["disc"] == again["disc"]).mean() > 0.9
+
+
+def test_colour_keeps_its_order_under_another_white_and_saturation():
+    picture, mask = coloured(96)
+    calm = AcquisitionStyle(cast=0.05, saturation=(0.6, 1.3))
+    whites = []
+    for seed in range(12):
+        shown, _ = acquire(picture, {}, np.random.default_rng(seed), calm)
+        red, green, blue = (shown[..., c][mask].mean() for c in range(3))
+        assert red > green > blue
+        whites.append(red / blue)
+    assert max(whites) > 1.5 * min(whites)
+
+
+def test_what_no_camera_has_is_kept_from_colour():
+    style = AcquisitionStyle(effects={"invert": 1.0})
+    picture, mask = coloured(96)
+    shown, _ = acquire(picture, {}, np.random.default_rng(0), style)
+    assert shown[mask].mean() > shown[~mask].mean()

@@ -16,11 +16,15 @@ from PIL import Image as PILImage
 from scipy import ndimage
 
 from sdmad.phantoms.artefacts import IN_EXPORT, IN_SCANNER, Effect, keep_visible
-from sdmad.phantoms.base import Image, Mask, grid, smooth_noise
+from sdmad.phantoms.base import Image, Mask, each_channel, grid, smooth_noise
 from sdmad.phantoms.overlays import OVERLAYS, Picture, backdrop, lay
 from sdmad.phantoms.warping import warp, warp_elastic
 
 Range = tuple[float, float]
+GREY_ALONE = frozenset(
+    {"ghost", "ringing", "magnitude", "bands", "flatten", "equalise", "invert", "scale"}
+)
+"""Effects of grey pictures, which no camera has."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class AcquisitionStyle:
         aspect: largest change of the aspect ratio, as a natural logarithm.
         elastic: typical local stretch by a smooth deformation; nothing folds up to 0.05.
         outside: probability that what lies around the old picture is filled with one grey.
+        cast: deviation of the logarithm of each colour channel's gain.
+        saturation: factor on how far the channels differ from their mean.
         effects: name of an effect of ``artefacts.py`` or ``overlays.py`` to its probability.
             An effect that is not named draws nothing.
     """
@@ -68,6 +74,8 @@ class AcquisitionStyle:
     aspect: float = 0.0
     elastic: Range = (0.0, 0.0)
     outside: float = 0.0
+    cast: float = 0.0
+    saturation: Range = (1.0, 1.0)
     effects: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -76,7 +84,7 @@ STYLES: dict[str, AcquisitionStyle] = {
         zoom=(0.8, 1.3), shift=0.13, rotation=14, gamma=(0.7, 1.4), window=0.1,
         bias=(0.0, 0.25), blur=(0.0, 1.1), noise=(0.002, 0.06), speckle=(0.0, 1.0),
         padding=0.06, coarse=0.03, jpeg=0.25, quality=(20, 95),
-        aspect=0.2, elastic=(0.0, 0.04), outside=0.25,
+        aspect=0.2, elastic=(0.0, 0.04), outside=0.25, cast=0.08, saturation=(0.6, 1.3),
         effects={
             "curve": 0.5, "shading": 0.15, "ghost": 0.06, "smear": 0.1, "ringing": 0.1,
             "grain": 0.2, "magnitude": 0.1, "bands": 0.08, "sharpen": 0.15, "flatten": 0.08,
@@ -88,12 +96,12 @@ STYLES: dict[str, AcquisitionStyle] = {
     "validation": AcquisitionStyle(
         zoom=(0.97, 1.12), shift=0.05, rotation=6, gamma=(1.1, 1.4), window=0.05,
         bias=(0.2, 0.35), blur=(0.6, 1.2), noise=(0.02, 0.05), speckle=(0.3, 0.7),
-        stripes=(0.0, 0.03),
+        stripes=(0.0, 0.03), cast=0.05, saturation=(0.7, 0.9),
     ),
     "test": AcquisitionStyle(
         zoom=(0.9, 1.05), shift=0.07, rotation=8, gamma=(0.6, 0.85), window=0.08,
         bias=(0.15, 0.3), blur=(0.3, 0.8), noise=(0.04, 0.08), speckle=(0.0, 0.4),
-        vignette=(0.1, 0.4), jpeg=0.3,
+        vignette=(0.1, 0.4), jpeg=0.3, cast=0.05, saturation=(1.0, 1.25),
     ),
 }  # fmt: skip
 
@@ -163,6 +171,31 @@ def _affect(
     return image
 
 
+def _expose(
+    image: Image,
+    rng: np.random.Generator,
+    style: AcquisitionStyle,
+    chances: Mapping[str, float],
+) -> Image:
+    """What befalls the intensities; each channel of a picture in colour by the same draws."""
+    state = rng.bit_generator.state
+
+    def expose(channel: Image) -> Image:
+        rng.bit_generator.state = state
+        seen = _affect(channel, rng, chances, IN_SCANNER)
+        return _affect(_degrade(seen, rng, style), rng, chances, IN_EXPORT)
+
+    image = each_channel(expose, image)
+    return image if image.ndim == 2 else _tint(image, rng, style)
+
+
+def _tint(image: Image, rng: np.random.Generator, style: AcquisitionStyle) -> Image:
+    """Another white and another saturation, of a picture ``(size, size, 3)``."""
+    grey = image.mean(axis=2, keepdims=True)
+    gain = np.exp(style.cast * rng.standard_normal(3, np.float32))
+    return np.asarray((grey + rng.uniform(*style.saturation) * (image - grey)) * gain, np.float32)
+
+
 def acquire(
     image: Image,
     masks: dict[str, Mask],
@@ -173,8 +206,8 @@ def acquire(
     """Apply one draw of an acquisition style.
 
     Args:
-        image: float32 in [0, 1], shape ``(size, size)``.
-        masks: one boolean mask of that shape a sign; moved along with the picture.
+        image: float32 in [0, 1], shape ``(size, size)``, or ``(size, size, 3)`` in colour.
+        masks: one boolean mask ``(size, size)`` a sign; moved along with the picture.
         rng: source of the draw.
         style: the ranges to draw from.
         without: names of effects to leave out.
@@ -182,10 +215,10 @@ def acquire(
     Returns:
         The 8-bit picture and the moved masks.
     """
-    chances = {name: chance for name, chance in style.effects.items() if name not in without}
+    spared = {*without, *GREY_ALONE} if image.ndim == 3 else without
+    chances = {name: chance for name, chance in style.effects.items() if name not in spared}
     image, masks, inside = _warp(image, masks, rng, style)
-    image = _affect(image, rng, chances, IN_SCANNER)
-    image = _affect(_degrade(image, rng, style), rng, chances, IN_EXPORT)
+    image = _expose(image, rng, style, chances)
     if chances:
         image = keep_visible(image)
     picture = (np.clip(image, 0, 1) * 255).astype(np.uint8)

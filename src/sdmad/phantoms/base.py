@@ -49,8 +49,9 @@ class Modality:
         multi_label: whether one image may carry several categories.
         without: effects of an acquisition that would belie this modality's wordings.
         render: ``(rng, signs, size, view) -> (image, masks)``. ``image`` is float32 in [0, 1],
-            shape ``(size, size)``; ``masks`` has one boolean mask of that shape for each
-            requested sign, true exactly where the sign changed the picture.
+            shape ``(size, size)``, or ``(size, size, 3)`` in colour; ``masks`` has one boolean
+            mask ``(size, size)`` for each requested sign, true exactly where the sign changed the
+            picture.
     """
 
     name: str
@@ -76,6 +77,19 @@ class Modality:
     def unseen_categories(self) -> tuple[str, ...]:
         """Categories whose own signs were all kept from pretraining."""
         return tuple(n for n, c in self.categories.items() if set(c.own) <= self.unseen)
+
+
+def each_channel(change: Callable[[Image], Image], image: Image) -> Image:
+    """Change a grey picture, or each channel of one in colour.
+
+    Args:
+        change: of a picture ``(size, size)``.
+        image: shape ``(size, size)`` or ``(size, size, 3)``.
+    """
+    if image.ndim == 2:
+        return change(image)
+    channels = (np.ascontiguousarray(image[..., index]) for index in range(image.shape[2]))
+    return np.stack([change(channel) for channel in channels], axis=2)
 
 
 @lru_cache(maxsize=8)

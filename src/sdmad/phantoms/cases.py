@@ -33,10 +33,10 @@ class Case:
     """One phantom image and everything that is true of it.
 
     Attributes:
-        image: 8-bit grey, shape ``(size, size)``.
+        image: 8-bit, shape ``(size, size)``, or ``(size, size, 3)`` of a modality in colour.
         categories: names of the categories present; empty for a normal image.
         signs: names of the signs drawn.
-        masks: one boolean mask of the image's shape for each sign.
+        masks: one boolean mask ``(size, size)`` for each sign.
         patient: number of the phantom patient; a second image of one shows the same anatomy.
     """
 

@@ -31,8 +31,8 @@ def lay(picture: Picture, masks: dict[str, Mask], cover: Picture, grey: Picture 
     """Put an overlay onto a picture.
 
     Args:
-        picture: 8-bit grey, shape ``(size, size)``.
-        masks: boolean, of that shape; cleared in place where more than half covered.
+        picture: 8-bit, shape ``(size, size)``, or ``(size, size, 3)`` in colour.
+        masks: boolean, ``(size, size)``; cleared in place where more than half covered.
         cover: how far each pixel is covered, 0 to 255.
         grey: what it is covered with.
 
@@ -43,7 +43,10 @@ def lay(picture: Picture, masks: dict[str, Mask], cover: Picture, grey: Picture 
     for mask in masks.values():
         mask &= free
     under = picture.astype(np.float32)
-    under += (np.asarray(grey, np.float32) - under) * (cover.astype(np.float32) / 255)
+    over, share = np.asarray(grey, np.float32), cover.astype(np.float32) / 255
+    if picture.ndim == 3:
+        over, share = np.atleast_1d(over)[..., None], share[..., None]
+    under += (over - under) * share
     return np.rint(under).astype(np.uint8)
 
 

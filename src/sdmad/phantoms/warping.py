@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sdmad.phantoms.base import Image, Mask, smooth_noise
+from sdmad.phantoms.base import Image, Mask, each_channel, smooth_noise
 
 Places = NDArray[np.floating]
 
@@ -41,15 +41,20 @@ def warp(
     """Move a picture and its masks by a linear map about the centre.
 
     Args:
-        image: shape ``(size, size)``.
-        masks: boolean, of that shape.
+        image: shape ``(size, size)``, or ``(size, size, 3)``.
+        masks: boolean, ``(size, size)``.
         matrix: from displacements in the new picture to those in the old one, ``(2, 2)``.
         shift: of the centre, rows and columns in units of the half width.
     """
     offset = _offset(matrix, shift, image.shape[0])
-    warped = ndimage.affine_transform(
-        image, matrix, offset, order=1, mode="constant", cval=_background(image)
-    )
+
+    def move(channel: Image) -> Image:
+        moved: Image = ndimage.affine_transform(
+            channel, matrix, offset, order=1, mode="constant", cval=_background(channel)
+        )
+        return moved
+
+    warped = each_channel(move, image)
     if not masks:
         return warped, {}
     return warped, _move_masks(masks, *_sources(matrix, offset, image.shape[0]))
@@ -66,8 +71,8 @@ def warp_elastic(
     """Move a picture and its masks by a linear map and a smooth random displacement.
 
     Args:
-        image: shape ``(size, size)``.
-        masks: boolean, of that shape.
+        image: shape ``(size, size)``, or ``(size, size, 3)``.
+        masks: boolean, ``(size, size)``.
         matrix: as for :func:`warp`.
         shift: as for :func:`warp`.
         elastic: typical local stretch; up to 0.05 nothing folds over.
@@ -83,10 +88,14 @@ def warp_elastic(
     reach = elastic * size / cells
     row = row + reach * smooth_noise(rng, size, cells)
     column = column + reach * smooth_noise(rng, size, cells)
-    warped = ndimage.map_coordinates(
-        image, (row, column), order=1, mode="constant", cval=_background(image)
-    )
-    return warped, _move_masks(masks, row, column), inside
+
+    def move(channel: Image) -> Image:
+        moved: Image = ndimage.map_coordinates(
+            channel, (row, column), order=1, mode="constant", cval=_background(channel)
+        )
+        return moved
+
+    return each_channel(move, image), _move_masks(masks, row, column), inside
 
 
 def _offset(

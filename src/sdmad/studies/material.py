@@ -90,7 +90,7 @@ class Material:
         titles, cases = zip(*drawn, strict=True)
         masks = []
         for case in cases:
-            mask = np.zeros(case.image.shape, dtype=np.bool_)
+            mask = np.zeros(case.image.shape[:2], dtype=np.bool_)
             for one in case.masks.values():
                 mask |= one
             masks.append(mask)
