@@ -13,7 +13,7 @@ from sdmad.detector.manifest import file_hash
 from sdmad.errors import InputError, ModelError
 from sdmad.export import verify
 from sdmad.export.calibration import choose
-from sdmad.export.exporting import check_request, export_model
+from sdmad.export.exporting import check_request, export_model, resizing
 from sdmad.export.files import GRAPHS, read_description
 from sdmad.export.runtime import ExportedModel, compiled
 from tests.conftest import draw_pictures
@@ -125,11 +125,12 @@ def test_damage_is_found_before_anything_runs(openvino_export, tmp_path, damage)
 
 def test_a_graph_that_is_not_the_model_is_refused(fitted, exported, pictures, monkeypatch):
     model = ExportedModel.load(exported)
-    assert verify.check(fitted, model).random.changed == 0
+    resize = resizing(model.description.runtime, model.description.preprocessing.size)
+    assert verify.check(fitted, model, resize).random.changed == 0
     right = model._run
     model._run = lambda inputs: {n: v + (n == "scores") * 0.02 for n, v in right(inputs).items()}
     with pytest.raises(ModelError, match=r"not the model.*0\.02"):
-        verify.check(fitted, model)
+        verify.check(fitted, model, resize)
 
 
 def test_nothing_is_left_of_a_refused_export(fitted, openvino_export, tmp_path, monkeypatch):

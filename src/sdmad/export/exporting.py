@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sdmad._version import __version__
 from sdmad.choices import ExportTarget
@@ -15,7 +19,7 @@ from sdmad.export import verify
 from sdmad.export.calibration import GivenImages, choose, squares
 from sdmad.export.files import BANK, CONFIG, GRAPHS, MANIFEST, PRECISIONS, Description
 from sdmad.export.machine import check_target, weight_bits
-from sdmad.export.runtime import ExportedModel, open_graph, require
+from sdmad.export.runtime import ExportedModel, graph_inputs, open_graph, require
 from sdmad.output import output_directory, write_json, write_text
 
 NEEDS = {"openvino": ("openvino",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
@@ -113,10 +117,27 @@ def export_model(
         write_json(work / CONFIG, description.to_dict())
         say("reading it back and comparing it with the model")
         run = open_graph(runtime, work / GRAPHS[runtime][0])
-        found = verify.check(detector, ExportedModel(description, run), files)
+        resize = resizing(runtime, description.preprocessing.size)
+        found = verify.check(detector, ExportedModel(description, run), resize, files)
         _write_manifest(detector, work, description, target, found, given)
     narrow = target == "here" and description.weight_bits == 7
     return Exported(found, (*((given.note,) if given else ()), *((NARROW,) if narrow else ())))
+
+
+def resizing(runtime: str, size: int) -> verify.Resize:
+    """What a runtime's graphs do before the tower.
+
+    Args:
+        runtime: ``openvino`` or ``onnx``.
+        size: side of the graph's square in pixels.
+    """
+    run = import_module(f"sdmad.export.{runtime}").resizing(size)
+
+    def resize(pixels: verify.Raw, black: float, white: float) -> NDArray[np.float32]:
+        squares: NDArray[np.float32] = run(graph_inputs(pixels, black, white))["squares"]
+        return squares
+
+    return resize
 
 
 def describe(

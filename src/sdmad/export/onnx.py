@@ -15,6 +15,7 @@ from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, WholeGraph
 from sdmad.export.pillow import resamples_tall_first
+from sdmad.export.runtime import Run, session
 from sdmad.export.trace import quiet_torch, traced
 
 OPSET = 20
@@ -138,6 +139,13 @@ def preprocessing_graph(size: int, tall_first: bool) -> onnx.GraphProto:
         [_value("squares", TensorProto.FLOAT, ["images", 3, size, size])],
         [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items()],
     )
+
+
+def resizing(size: int) -> Run:
+    """:func:`preprocessing_graph` alone."""
+    graph = preprocessing_graph(size, resamples_tall_first())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    return session(model.SerializeToString())
 
 
 def _resize(source: str, target: str) -> onnx.NodeProto:

@@ -25,6 +25,7 @@ from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.files import GRAPHS
 from sdmad.export.graph import OUTPUTS, Scoring, adapted_image
 from sdmad.export.pillow import resamples_tall_first
+from sdmad.export.runtime import Run, compiled
 from sdmad.export.trace import quiet_torch, traced
 from sdmad.progress import track
 
@@ -57,6 +58,15 @@ def preprocessing_model(size: int, tall_first: bool) -> ov.Model:
     colours = ops.concat([ops.reshape(count, _whole([1]), False), _whole([3, size, size])], 0)
     result = ops.result(ops.broadcast(squares, colours, broadcast_spec="BIDIRECTIONAL"))
     return ov.Model([result], [pixels, black, white], "preprocessing")
+
+
+def resizing(size: int) -> Run:
+    """:func:`preprocessing_model` alone, with the output ``squares``."""
+    model = preprocessing_model(size, resamples_tall_first())
+    for value in (*model.inputs, *model.outputs):
+        value.get_tensor().set_names({value.get_node().get_friendly_name()})
+    model.outputs[0].get_tensor().set_names({"squares"})
+    return compiled(model)
 
 
 def _shown(values: Any, black: Any, white: Any) -> Any:

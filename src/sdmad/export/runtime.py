@@ -77,11 +77,7 @@ class ExportedModel:
             raise InputError(f"pixels must have shape (n, H, W, 1 or 3), got {pixels.shape}")
         if pixels.dtype not in (np.uint8, np.uint16):
             raise InputError(f"pixels must be uint8 or uint16, got {pixels.dtype}")
-        shades = {
-            name: np.broadcast_to(np.asarray(value, np.float32), len(pixels))
-            for name, value in (("black", black), ("white", white))
-        }
-        found = self._run({"pixels": pixels.astype(np.uint16), **shades})
+        found = self._run(graph_inputs(pixels, black, white))
         return ImageScores(
             found["scores"].astype(np.float64),
             found["decisions"].astype(np.bool_),
@@ -120,6 +116,19 @@ class ExportedModel:
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
         return explanations(self.description.bank, np.array(self.description.keep), scored)
+
+
+def graph_inputs(
+    pixels: NDArray[np.uint8 | np.uint16],
+    black: float | NDArray[np.float32],
+    white: float | NDArray[np.float32],
+) -> Arrays:
+    """A graph's inputs by name; see :meth:`ExportedModel.run`."""
+    shades = {
+        name: np.broadcast_to(np.asarray(value, np.float32), len(pixels))
+        for name, value in (("black", black), ("white", white))
+    }
+    return {"pixels": pixels.astype(np.uint16), **shades}
 
 
 def _three(square: Square) -> Square:
@@ -197,14 +206,19 @@ def compiled(model: Any) -> Run:
 
 def _onnx(path: Path) -> Run:
     require("onnx", "onnxruntime")
+    return session(path)
+
+
+def session(model: Path | bytes) -> Run:
+    """Open an ONNX model in ONNX Runtime, on this machine's CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+    ready = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in ready.get_outputs()]
 
     def run(inputs: Arrays) -> Arrays:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        return dict(zip(names, ready.run(names, dict(inputs)), strict=True))
 
     return run
