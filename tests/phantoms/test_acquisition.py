@@ -173,7 +173,7 @@ def test_a_picture_in_colour_lies_and_is_exposed_as_a_grey_one():
     style = replace(STYLES["pretraining"], cast=0.0, saturation=(1.0, 1.0), jpeg=0.0)
     grey, mask = disc(96)
     for seed in range(12):
-        shown, masks = acquire(
+        shown, _masks = acquire(
             np.stack([grey] * 3, axis=2), {"disc": mask}, np.random.default_rng(seed), style
         )
         assert shown.shape == (96, 96, 3)
