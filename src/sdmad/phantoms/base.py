@@ -49,8 +49,9 @@ class Modality:
         multi_label: whether one image may carry several categories.
         without: effects of an acquisition that would belie this modality's wordings.
         render: ``(rng, signs, size, view) -> (image, masks)``. ``image`` is float32 in [0, 1],
-            shape ``(size, size)``; ``masks`` has one boolean mask of that shape for each
-            requested sign, true exactly where the sign changed the picture.
+            shape ``(size, size)``, or ``(size, size, 3)`` in red, green and blue; ``masks`` has
+            one boolean mask of shape ``(size, size)`` for each requested sign, true exactly
+            where the sign changed the picture.
     """
 
     name: str
