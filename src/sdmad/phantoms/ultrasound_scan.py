@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +18,21 @@ Box = tuple[slice, slice]
 ANGLES = 360
 ANGLE = np.arange(ANGLES, dtype=np.float32) * np.float32(2 * np.pi / ANGLES)
 _CHANGE = 0.02  # of the level, from where a sign counts as visible
+
+
+class Plane(Protocol):
+    """What a shape can lie in: a picture that knows its size in pixels and cuts boxes."""
+
+    @property
+    def size(self) -> int:
+        """Side of the picture in pixels."""
+
+    @property
+    def pixel(self) -> float:
+        """Length of a pixel of the 128 px picture."""
+
+    def box(self, row: float, col: float, reach: float) -> Box:
+        """Slices of the pixels within ``reach`` of a place."""
 
 
 @dataclass
@@ -109,12 +125,17 @@ class Scan:
 
     def box(self, row: float, col: float, reach: float) -> Box:
         """Slices of the pixels within ``reach`` of a place."""
+        return cut_box(self.size, row, col, reach)
 
-        def cut(centre: float) -> slice:
-            low, high = ((centre + s * reach + 1) / 2 * self.size for s in (-1, 1))
-            return slice(int(np.clip(low, 0, self.size)), int(np.clip(high + 1, 0, self.size)))
 
-        return cut(row), cut(col)
+def cut_box(size: int, row: float, col: float, reach: float) -> Box:
+    """Slices of the pixels of a picture within ``reach`` of a place."""
+
+    def cut(centre: float) -> slice:
+        low, high = ((centre + s * reach + 1) / 2 * size for s in (-1, 1))
+        return slice(int(np.clip(low, 0, size)), int(np.clip(high + 1, 0, size)))
+
+    return cut(row), cut(col)
 
 
 @dataclass(frozen=True)
@@ -140,7 +161,7 @@ class Lesion:
         """Radius of a circle that holds the shape."""
         return float(max(self.across, self.down) * self.outline.max())
 
-    def measure(self, scan: Scan, spare: float = 0.06) -> tuple[Box, Image, Indices, Image]:
+    def measure(self, scan: Plane, spare: float = 0.06) -> tuple[Box, Image, Indices, Image]:
         """Box around the shape, and in it depth under the outline, angle, and height.
 
         Args:
@@ -162,7 +183,7 @@ class Lesion:
         length = np.hypot(h, v) / np.maximum(far, 1e-3)
         return box, np.asarray((edge - far) * length, np.float32), angle, v / self.down
 
-    def cover(self, scan: Scan, inside: Image, soft: float = 1.0) -> Image:
+    def cover(self, scan: Plane, inside: Image, soft: float = 1.0) -> Image:
         """Share of each pixel within the outline; ``soft`` is the edge's width in 128 px pixels."""
         return np.clip(inside / np.float32(soft * scan.pixel) + np.float32(0.5), 0, 1)
 
