@@ -17,12 +17,12 @@ def choroid(rng: np.random.Generator, size: int) -> Image:
     """Net of broad choroidal vessels, 0 between them to 1 on them, shape ``(size, size)``."""
     y, x = grid(size)
     net = np.zeros((size, size), np.float32)
-    for cells in (9, 13):
-        turn = rng.uniform(0, np.pi)
-        along = np.cos(turn) * x + np.sin(turn) * y
-        bent = np.sin(along * rng.uniform(11, 15) + rng.uniform(0, 6)).astype(np.float32)
-        ridge = bent + smooth_noise(rng, size, cells)
-        net = np.maximum(net, np.exp(-np.square(ridge) / np.float32(0.16)))
+    first = rng.uniform(0, np.pi)
+    for turn in (first, first + rng.uniform(0.4, 0.9)):
+        across = np.float32(np.cos(turn)) * x + np.float32(np.sin(turn)) * y
+        bent = across * rng.uniform(18, 24) + 1.5 * smooth_noise(rng, size, 5)
+        ridge = np.sin(bent + 0.9 * smooth_noise(rng, size, 11))
+        net = np.maximum(net, np.clip(1.25 - 1.1 * np.abs(ridge), 0, 1).astype(np.float32))
     return net
 
 
@@ -63,7 +63,7 @@ def _retina(rng: np.random.Generator, size: int) -> Image:
     mottle = 0.04 * smooth_noise(rng, size, 5) + 0.02 * smooth_noise(rng, size, 32)
     ground = base * (1 + mottle + 0.012 * smooth_noise(rng, size, 70))[..., None]
     faint = rng.uniform(0.03, 0.12) if rng.random() < 0.4 else 0.0
-    return np.asarray(ground * (1 + faint * (choroid(rng, size) - 0.4))[..., None], np.float32)
+    return np.asarray(ground * (1 + faint * (choroid(rng, size) - 0.6))[..., None], np.float32)
 
 
 def _nerve_fibres(rng: np.random.Generator, scene: Scene) -> None:

@@ -21,7 +21,7 @@ Colour = NDArray[np.float32]
 Outline = NDArray[np.floating[Any]]
 _CHANGE = 0.02  # of a colour channel, from where a sign counts as visible
 # What a vein, an artery and an artery's reflex take from red, green and blue.
-_ABSORBED = np.array([[0.42, 0.6, 0.52], [0.24, 0.46, 0.44], [-0.14, -0.2, -0.14]], np.float32)
+_ABSORBED = np.array([[0.42, 0.64, 0.64], [0.22, 0.5, 0.54], [-0.12, -0.16, -0.14]], np.float32)
 
 
 def rgb(red: float, green: float, blue: float) -> Colour:
@@ -177,7 +177,7 @@ def paint_disc(scene: Scene) -> None:
     """Paint the optic disc as ``scene.disc`` describes it over whatever lies there."""
     disc = scene.disc
     place, half = (disc.row, disc.col), (disc.radius, disc.radius * disc.aspect)
-    box, cover = blob(scene, place, half, disc.turn, 0.1 * disc.radius)
+    box, cover = blob(scene, place, half, disc.turn, 0.16 * disc.radius)
     _, x = grid(scene.size)
     outer = -scene.side * (x[box] - np.float32(disc.col)) / disc.radius
     hue = disc.rim * (1 + np.float32(0.05) * np.clip(outer, -1, 1))[..., None]

@@ -67,7 +67,7 @@ def grey_elevated_retina(s: Scene, rng: Rng) -> None:
     tone = 0.86 + 0.14 * folds + 0.25 * rim
     colour = tone[..., None] * rgb(0.66, 0.6, 0.54) * np.float32(rng.uniform(0.9, 1.1))
     s.paint(_ALL, np.asarray(cover * rng.uniform(0.78, 0.92), np.float32), colour)
-    pull = (0.02 * s.size / 2 * np.clip(depth / 0.1, 0, 1) * (1 + 1.5 * folds)).astype(np.intp)
+    pull = (0.02 * s.size / 2 * np.clip(depth / 0.1, 0, 1) * (1 + 0.7 * folds)).astype(np.intp)
     place = np.arange(s.size)
     row = np.clip(place[:, None] + (pull * sin).astype(np.intp), 0, s.size - 1)
     col = np.clip(place + (pull * cos).astype(np.intp), 0, s.size - 1)
@@ -219,7 +219,7 @@ def _streaks(s: Scene, rng: Rng, streaks: list[tuple[float, float, float, float]
     for far, angle, length, width in streaks:
         place = s.disc.row + far * np.sin(angle), s.disc.col + far * np.cos(angle)
         turn = angle + rng.normal(0, 0.08)
-        box, cover = blob(s, place, (width, length), turn, 1.2 * width)
+        box, cover = blob(s, place, (width, length), turn, 0.9 * width)
         blood[box] = np.maximum(blood[box], cover * np.float32(rng.uniform(0.7, 1.0)))
     s.stain(_ALL, blood, _BLOOD, 0.85)
 
@@ -238,8 +238,9 @@ def flame_haemorrhages(s: Scene, rng: Rng) -> None:
 
 def disc_haemorrhage(s: Scene, rng: Rng) -> None:
     """One or two short red splinters across the border of the disc."""
-    first = rng.uniform(0, 2 * np.pi)
-    angles = (first, first + rng.uniform(1.5, 4.5))[: int(rng.integers(1, 3))]
+    temporal = np.pi if s.side > 0 else 0.0
+    up = rng.permutation([-1, 1])[: int(rng.integers(1, 3))]
+    angles = temporal + up * rng.uniform(0.2, 0.9, len(up))
     _streaks(s, rng, [(s.disc.radius, a, rng.uniform(0.09, 0.12), 0.03) for a in angles])
 
 
@@ -270,6 +271,7 @@ def cotton_wool_spots(s: Scene, rng: Rng) -> None:
 def horseshoe_tear(s: Scene, rng: Rng) -> None:
     """Bright red horseshoe gap with a pale flap, far from the disc."""
     reach = rng.uniform(0.11, 0.15)
+    s.taken.append((s.disc.row, s.disc.col, 0.4))
     row, col = s.find_place(rng, 1.6 * reach, 0.45, 0.95)
     angle = np.arctan2(row, col) + rng.normal(0, 0.2)
     box, cover = blob(s, (row, col), (1.6 * reach, 1.6 * reach), 0.0, 0.6 * reach)
