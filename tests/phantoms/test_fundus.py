@@ -17,6 +17,7 @@ from sdmad.phantoms.fundus_signs import SIGNS
 
 ROOT = Path(sdmad.__path__[0])
 CASES = [(view, sign) for view, signs in MODALITY.views.items() for sign in signs]
+CUP_AND_EXUDATES = ("large_cup", "hard_exudates")
 CATEGORY_WORDS = re.compile(
     r"\b(diabet\w+|retinopathy|degeneration|age.related|glaucoma\w*|occlu\w+|myop\w+|detach\w+)\b",
     re.IGNORECASE,
@@ -113,6 +114,12 @@ def test_the_anatomy_is_the_same_whichever_signs_are_drawn():
         untouched = ~np.any([*masks.values(), *more.values()], axis=0)
         assert untouched.mean() > 0.5
         np.testing.assert_array_equal(image[untouched], other[untouched])
+
+
+def test_a_sign_is_the_same_beside_another_one():
+    for seed in range(4):
+        alone, beside = draw(seed, ("hard_exudates",))[1], draw(seed, CUP_AND_EXUDATES)[1]
+        np.testing.assert_array_equal(alone["hard_exudates"], beside["hard_exudates"])
 
 
 @pytest.mark.parametrize("size", [96, 240])
