@@ -26,7 +26,7 @@ ExportTarget = Literal["here", "any"]
 Preset = Literal["recommended", "paper"]
 """Whose settings (:class:`~sdmad.SDMADConfig`)."""
 
-PhantomModality = Literal["brain", "chest", "oct", "breast", "thyroid", "skin"]
+PhantomModality = Literal["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"]
 """What phantoms are drawn of (:mod:`sdmad.phantoms`)."""
 
 PhantomStyle = Literal["pretraining", "validation", "test"]
