@@ -36,7 +36,7 @@ $(EXTRAS)/installed: pyproject.toml constraints.txt
 	$(EXTRAS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(EXTRAS)/constraints.txt --editable '.[dev,openclip,timm,bgad]'
 	@touch $@
 
-demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct|breast|thyroid)
+demo: $(VENV)/installed  ## fit, judge and explain on phantoms (DEMO=brain|chest|oct|breast|thyroid|skin|fundus)
 	$(BIN)/sdmad demo $(DEMO) --out demo --force
 
 test: $(VENV)/installed  ## lint, types, tests and doctests

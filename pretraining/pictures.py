@@ -38,7 +38,7 @@ GRID = SIZE // STRIDE
 MEAN, STD = 127 / 255, 128 / 255
 DRAWN = (128, 160, 192, 240)
 """Sides at which pictures are drawn before they are resized, as files differ in theirs."""
-FLIPPED = ("brain", "oct", "breast", "thyroid")
+FLIPPED = ("brain", "oct", "breast", "thyroid", "skin", "fundus")
 """Modalities in which left and right may change places."""
 OTHER_VIEWS = 0.2
 PATCH_SHARE = 0.04

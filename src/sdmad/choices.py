@@ -57,6 +57,8 @@ ComparedOn = Literal[
     "phantom-oct",
     "phantom-breast",
     "phantom-thyroid",
+    "phantom-skin",
+    "phantom-fundus",
     DataSetName,
 ]
 """What systems are compared on (:mod:`sdmad.studies.comparison`)."""

@@ -137,7 +137,7 @@ def test_an_image_is_unfamiliar_where_no_remembered_picture_lies_near(lite):
 
 
 def test_pictures_of_other_styles_are_familiar_and_noise_is_not(lite):
-    for name in ("brain", "chest", "oct", "breast", "thyroid"):
+    for name in ("brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"):
         cases = draw_cases(load_modality(name), 20, seed=3)
         pixels = lite.preprocessing([case.image for case in cases])
         _, evidence = lite.encode_with_evidence(pixels)

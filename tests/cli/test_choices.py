@@ -111,7 +111,7 @@ def complete(shell, line):
     ("line", "offered"),
     [
         ("sdmad ph", ["phantom"]),
-        ("sdmad demo ", ["brain", "chest", "oct", "breast", "thyroid"]),
+        ("sdmad demo ", ["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"]),
         ("sdmad explain --prec", ["--precision"]),
         ("sdmad predict --precision ", ["float32", "bfloat16", "auto"]),
         ("sdmad fit --window p", ["percentiles"]),

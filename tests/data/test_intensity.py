@@ -89,7 +89,7 @@ def test_the_file_is_named(tmp_path):
         read_image(path)
 
 
-@pytest.mark.parametrize("name", ["brain", "chest", "oct", "breast", "thyroid"])
+@pytest.mark.parametrize("name", ["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"])
 def test_phantoms_are_ordinary(name):
     for case in draw_cases(load_modality(name), 6, seed=3, style="test", size=96):
         assert told(case.image) == []

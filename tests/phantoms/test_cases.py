@@ -141,7 +141,7 @@ def test_categories_that_rest_on_unseen_signs_are_known(modality):
         assert set(modality.categories[name].own) <= modality.unseen
 
 
-@pytest.mark.parametrize("name", ["brain", "chest", "breast", "thyroid"])
+@pytest.mark.parametrize("name", ["brain", "chest", "breast", "thyroid", "skin", "fundus"])
 def test_unseen_categories_exist_where_categories_rest_on_unseen_signs(name):
     assert load_modality(name).unseen_categories()
 
@@ -162,5 +162,5 @@ def test_what_is_out_of_range_is_refused(modality, arguments, said):
 
 
 def test_an_unknown_modality_is_refused():
-    with pytest.raises(InputError, match="there are brain, chest, oct, breast, thyroid"):
+    with pytest.raises(InputError, match="there are brain, chest, oct, breast, thyroid, skin, fundus"):
         load_modality("knee")

@@ -119,7 +119,7 @@ def test_far_signs_are_told_only_where_the_read_wordings_are_known(tiny_clip, tm
     assert "a ring" not in found
 
 
-@pytest.mark.parametrize("name", ["brain", "chest", "oct", "breast", "thyroid"])
+@pytest.mark.parametrize("name", ["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"])
 def test_the_packaged_banks_fit_the_packaged_backbone(name):
     """No sentence is cut, none stands in two categories, each category has several."""
     found = check_bank(SignBank.load(name), load_backbone("lite"))

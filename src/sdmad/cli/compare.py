@@ -34,7 +34,7 @@ def command(
         typer.Option(
             "--data",
             metavar="NAME",
-            help="phantom- before brain, chest, oct, breast or thyroid, or as for "
+            help="phantom- before brain, chest, oct, breast, thyroid, skin or fundus, or as for "
             "sdmad data check.",
             show_default=DATA,
         ),

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from PIL.Image import Image
 from torch import Tensor
@@ -22,8 +25,8 @@ from torch.nn.functional import interpolate
 from sdmad.data.decoding import Square
 from sdmad.data.images import ImageSource, to_image
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.batches import Lanes, lanes_on, score_in_batches
 from sdmad.detector.batches import OnError as OnError
-from sdmad.detector.batches import score_in_batches
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
 from sdmad.evaluation.checks import label_matrix
@@ -61,6 +64,7 @@ class Detector(ABC):
         log_: what each epoch of training did; empty where nothing is trained.
         set_by_fit: the attribute that is None until :meth:`fit` has run, dotted if it is a part's;
             empty where nothing is learnt.
+        several_at_once: whether :meth:`score_pixels` may run in several threads, and gains by it.
     """
 
     categories: tuple[str, ...]
@@ -68,6 +72,7 @@ class Detector(ABC):
     has_maps: bool = False
     log_: Sequence[Any] = ()
     set_by_fit: ClassVar[str]
+    several_at_once: bool = False
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -206,7 +211,23 @@ class Detector(ABC):
         def score(squares: Sequence[Square]) -> ImageScores:
             return self.score_pixels(preprocessing.standardise(squares))
 
-        return score_in_batches(sources, preprocessing, score, BATCH_SIZE, on_error, progress)
+        with self._lanes() as lanes:
+            return score_in_batches(
+                sources, preprocessing, score, BATCH_SIZE, on_error, progress, lanes
+            )
+
+    @contextmanager
+    def _lanes(self) -> Iterator[Lanes]:
+        """Batches at once on this machine's cores."""
+        threads = torch.get_num_threads()
+        if not self.several_at_once:
+            yield Lanes()
+            return
+        count = lanes_on(threads)
+        try:
+            yield Lanes(count, partial(torch.set_num_threads, max(1, threads // count)))
+        finally:
+            torch.set_num_threads(threads)  # of threads that begin later
 
     def decision_function(
         self, images: Sequence[ImageSource] | NDArray[Any]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -16,15 +19,42 @@ from sdmad.errors import InputError
 from sdmad.progress import track
 
 OnError = Callable[[int, ImageError], None]
+Score = Callable[[Sequence[Square]], ImageScores]
+MOST_LANES = 8
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Batches that run at once, each in a thread.
+
+    A batch that is spread over all cores waits at every layer for the slowest, which decodes an
+    image at the same time; batches beside each other do not wait.
+
+    Attributes:
+        count: how many.
+        start: called in each thread first.
+    """
+
+    count: int = 1
+    start: Callable[[], None] | None = None
+
+
+ONE_LANE = Lanes()
+
+
+def lanes_on(cores: int) -> int:
+    """How many lanes to run on some cores, each on its share of them."""
+    return max(1, min(cores, MOST_LANES))
 
 
 def score_in_batches(
     images: Sequence[ImageSource],
     preprocessing: Preprocessing,
-    score: Callable[[Sequence[Square]], ImageScores],
+    score: Score,
     size: int,
     on_error: OnError | None,
     progress: str | None,
+    lanes: Lanes = ONE_LANE,
 ) -> ImageScores:
     """Score images in their order; memory does not grow with their number.
 
@@ -36,6 +66,7 @@ def score_in_batches(
         on_error: called with the position and the error of an unreadable image, whose row
             becomes NaN and finds nothing; without it the error is raised.
         progress: what to call the work on a progress bar; None for no bar.
+        lanes: batches that run at once.
 
     Raises:
         ImageError: if an image cannot be read and there is no ``on_error``.
@@ -43,19 +74,50 @@ def score_in_batches(
     """
     if len(images) == 0:
         raise InputError("there is no image to score")
-    blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
-    parts = []
     with contextlib.closing(decode_all(preprocessing, images)) as decoded:
-        for start in track(range(0, len(images), size), progress):
-            batch = list(islice(decoded, size))
-            readable = {
-                i: square for i, square in enumerate(batch) if isinstance(square, np.ndarray)
-            }
-            for offset, error in enumerate(batch):
-                if isinstance(error, ImageError):
-                    if on_error is None:
-                        raise error
-                    on_error(start + offset, error)
-            scored = score(list(readable.values()) or [blank])
-            parts.append(scored.spread(list(readable), len(batch)))
-    return ImageScores.join(parts)
+        batches = (list(islice(decoded, size)) for _ in range(0, len(images), size))
+        readable = (_readable(n * size, batch, on_error) for n, batch in enumerate(batches))
+
+        def finish(batch: Batch) -> ImageScores:
+            blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
+            rows, squares, count = batch
+            return score(squares or [blank]).spread(rows, count)
+
+        alone = lanes.count == 1 or len(images) <= size
+        scored = map(finish, readable) if alone else _beside(finish, readable, lanes)
+        steps = track(range(0, len(images), size), progress)
+        return ImageScores.join([part for _, part in zip(steps, scored, strict=True)])
+
+
+Batch = tuple[list[int], list[Square], int]
+"""Places and squares of the images of a batch that can be read, and how many it has."""
+
+
+def _readable(first: int, batch: list[Square | ImageError], on_error: OnError | None) -> Batch:
+    for offset, found in enumerate(batch):
+        if isinstance(found, ImageError):
+            if on_error is None:
+                raise found
+            on_error(first + offset, found)
+    read = {i: square for i, square in enumerate(batch) if isinstance(square, np.ndarray)}
+    return list(read), list(read.values()), len(batch)
+
+
+def _beside(
+    finish: Callable[[Batch], ImageScores],
+    batches: Iterator[Batch],
+    lanes: Lanes,
+) -> Iterator[ImageScores]:
+    """Finish batches in their order, some at once; one more is read ahead."""
+    waiting: deque[Future[ImageScores]] = deque()
+    with ThreadPoolExecutor(lanes.count, initializer=lanes.start) as pool:
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(finish, batch))
+                if len(waiting) > lanes.count:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for job in waiting:
+                job.cancel()

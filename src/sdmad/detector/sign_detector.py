@@ -192,6 +192,11 @@ class SignDetector(Detector):
         return gives_maps(self._fitted().backbone)
 
     @property
+    def several_at_once(self) -> bool:  # type: ignore[override]
+        """Whether its towers run on this machine's processor."""
+        return self._fitted().backbone.device.type == "cpu"
+
+    @property
     def preprocessing(self) -> Preprocessing:
         """How an image becomes pixel values."""
         return self._fitted().backbone.preprocessing

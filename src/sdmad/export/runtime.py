@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from sdmad.data.decoding import Square
 from sdmad.data.images import ImageSource
-from sdmad.detector.batches import OnError, score_in_batches
+from sdmad.detector.batches import Lanes, OnError, lanes_on, score_in_batches
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
@@ -111,6 +113,7 @@ class ExportedModel:
             BATCH_SIZE,
             on_error,
             progress,
+            Lanes(lanes_on(_cores())),
         )
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
@@ -180,41 +183,72 @@ def require(extra: str, *modules: str) -> None:
             ) from error
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _openvino(path: Path) -> Run:
     require("openvino", "openvino")
     from openvino import Core
 
-    return compiled(Core().read_model(path))
+    return compiled(Core().read_model(path), lanes_on(_cores()))
 
 
-def compiled(model: Any) -> Run:
-    """Compile an OpenVINO model for this machine's CPU, in the precisions that it states."""
+def compiled(model: Any, lanes: int = 1) -> Run:
+    """Compile an OpenVINO model for this machine's CPU, in the precisions that it states.
+
+    Args:
+        model: read or built.
+        lanes: how many threads may run it at once, each on its share of the cores.
+    """
     from openvino import Core
 
-    # Left to itself the CPU plugin would run a float32 graph in bfloat16 where it can.
-    ready = Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    settings: dict[str, Any] = {
+        # Left to itself the CPU plugin would run a float32 graph in bfloat16 where it can.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": _cores(),
+        "NUM_STREAMS": lanes,
+        "ENABLE_CPU_PINNING": False,  # images are decoded on the same cores
+    }
+    ready = Core().compile_model(model, "CPU", settings)
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(lanes):
+        requests.put(ready.create_infer_request())
     # By position: compiling may drop an output's name, as it does with a last bfloat16 conversion
     # on a processor without bfloat16.
     names = [output.get_any_name() for output in model.outputs]
 
     def run(inputs: Arrays) -> Arrays:
-        found = ready(dict(inputs))
-        return {name: np.array(found[index]) for index, name in enumerate(names)}
+        request = requests.get()
+        try:
+            found = request.infer(dict(inputs))
+            return {name: np.array(found[index]) for index, name in enumerate(names)}
+        finally:
+            requests.put(request)
 
     return run
 
 
 def _onnx(path: Path) -> Run:
     require("onnx", "onnxruntime")
-    return session(path)
+    return session(path, lanes_on(_cores()))
 
 
-def session(model: Path | bytes) -> Run:
-    """Open an ONNX model in ONNX Runtime, on this machine's CPU."""
+def session(model: Path | bytes, lanes: int = 1) -> Run:
+    """Open an ONNX model in ONNX Runtime, on this machine's CPU.
+
+    Args:
+        model: its file or its bytes.
+        lanes: how many threads may run it at once, each on its share of the cores.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = max(1, _cores() // lanes)
     ready = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in ready.get_outputs()]
 

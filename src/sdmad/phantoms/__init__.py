@@ -1,1 +1,1 @@
-"""Procedural images of five modalities, with exact masks of every sign they show."""
+"""Procedural images of seven modalities, with exact masks of every sign they show."""

@@ -41,7 +41,7 @@ def run_demo(
     """Run the demo and write everything into one directory.
 
     Args:
-        modality: brain, chest, oct, breast or thyroid.
+        modality: a phantom modality.
         folder: where to; written under a temporary name and renamed.
         shots: images a category.
         seed: of the phantoms, the draw and the training.

@@ -113,8 +113,7 @@ def open_material(
     """Open what ``--data`` names.
 
     Args:
-        name: ``phantom-brain``, ``phantom-chest``, ``phantom-oct``,
-            ``phantom-breast``, ``phantom-thyroid``, or what
+        name: ``phantom-`` and a phantom modality, or what
             :func:`~sdmad.data.sets.open_data_set` knows.
         root: the data set's folder; not for phantoms.
         bank: a bank instead of the data set's own.
@@ -144,7 +143,7 @@ def phantom_data(
     """Phantoms of a modality, drawn unless they are there.
 
     Args:
-        name: brain, chest, oct, breast or thyroid.
+        name: a phantom modality.
         work: where phantoms are kept, in a folder named after all that they depend on.
         images: how many.
         seed: of what is drawn.

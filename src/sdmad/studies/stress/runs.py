@@ -43,7 +43,7 @@ STRESSED = {
 }
 """The systems, and by what names the registry knows them with selection none and paper."""
 
-PHANTOM_IMAGES = {"brain": 300, "chest": 400, "oct": 300, "breast": 300, "thyroid": 300}
+PHANTOM_IMAGES = {name: 400 if name == "chest" else 300 for name in MODALITIES}
 STYLE = "test"
 
 
