@@ -30,10 +30,12 @@ from sdmad.backbones.transformer import TextTransformer
 
 PICTURES = {
     "brain": 16_000,
-    "chest": 16_000,
+    "chest": 24_000,
     "oct": 12_000,
     "breast": 7_000,
     "thyroid": 5_000,
+    "skin": 6_000,
+    "fundus": 6_000,
 }
 MERGES = 3000
 SAMPLE = 300  # pictures of each modality behind the whitening and the evidence's centre

@@ -25,7 +25,7 @@ from sdmad.backbones.lite import TrunkTransformer
 from sdmad.backbones.transformer import TextTransformer
 from sdmad.detector.precision import has_bfloat16
 
-PATCH_WEIGHT, LOCAL_WEIGHT, PEAK_WEIGHT = 4.0, 2.0, 0.5
+PATCH_WEIGHT, LOCAL_WEIGHT, PEAK_WEIGHT = 4.0, 2.0, 1.0
 TEXT_SCALE = 15.0
 DROPPED_WORDS = 0.1
 KEPT_EVERY = 100  # steps between two checkpoints
@@ -36,7 +36,7 @@ class Recipe:
     """The settings of one pretraining run.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps, shared by the modalities as the square roots of their pictures.
         batch: images a step, all of one modality.
         learning_rate: peak of the cosine schedule of everything but the blocks' matrices.
         matrix_rate: peak of the schedule of the blocks' matrices.
@@ -49,7 +49,7 @@ class Recipe:
         seed: of everything that is drawn.
     """
 
-    steps: int = 5000
+    steps: int = 7000
     batch: int = 64
     learning_rate: float = 1.5e-3
     matrix_rate: float = 0.02
@@ -299,7 +299,7 @@ class Trainer:
         """
         self.resume(checkpoint)
         recipe, names = self.recipe, list(self.pictures)
-        weights = np.array([len(self.captions[n].signs) + 6 for n in names], float)
+        weights = np.sqrt([len(one) for one in self.pictures.values()])
         start = time.monotonic() - self.seconds
         recent: dict[str, dict[str, float]] = {}
         for number in range(self.start, recipe.steps):

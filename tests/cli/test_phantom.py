@@ -6,7 +6,9 @@ from sdmad.data.table import read_label_table
 from sdmad.phantoms.cases import draw_cases, load_modality
 
 
-@pytest.mark.parametrize("modality", ["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"])
+@pytest.mark.parametrize(
+    "modality", ["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"]
+)
 def test_phantoms_are_data_like_anybodys(sdmad, tmp_path, modality):
     out = tmp_path / "phantoms"
     done = sdmad("phantom", modality, "--images", 8, "--seed", 1, "--size", 96, "--out", out)

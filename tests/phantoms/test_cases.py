@@ -73,10 +73,11 @@ def test_styles_acquire_one_picture_differently(modality):
             assert np.abs(pictures[a] - pictures[b]).mean() > 1
 
 
-def test_the_pictures_are_grey_and_each_sign_has_its_mask(cases):
+def test_the_pictures_are_grey_or_in_colour_and_each_sign_has_its_mask(modality, cases):
     for case in cases:
         assert case.image.dtype == np.uint8
-        assert case.image.shape == (96, 96)
+        colour = (3,) if modality.name in ("skin", "fundus") else ()
+        assert case.image.shape == (96, 96, *colour)
         assert set(case.masks) == set(case.signs)
         assert all(m.shape == (96, 96) and m.dtype == bool for m in case.masks.values())
     masks = [mask for case in cases for mask in case.masks.values()]
@@ -162,5 +163,7 @@ def test_what_is_out_of_range_is_refused(modality, arguments, said):
 
 
 def test_an_unknown_modality_is_refused():
-    with pytest.raises(InputError, match="there are brain, chest, oct, breast, thyroid, skin, fundus"):
+    with pytest.raises(
+        InputError, match="there are brain, chest, oct, breast, thyroid, skin, fundus"
+    ):
         load_modality("knee")

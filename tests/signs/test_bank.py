@@ -511,7 +511,16 @@ def test_the_packaged_banks_are_listed():
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("brain", 6), ("chest", 14), ("oct", 3), ("breast", 6), ("thyroid", 6), ("skin", 6), ("fundus", 6)]
+    ("name", "count"),
+    [
+        ("brain", 6),
+        ("chest", 14),
+        ("oct", 3),
+        ("breast", 6),
+        ("thyroid", 6),
+        ("skin", 6),
+        ("fundus", 6),
+    ],
 )
 def test_the_packaged_banks(name, count):
     bank = SignBank.load(name)
