@@ -236,7 +236,7 @@ def test_training_saving_and_loading(backbone, pictures, tmp_path):
     assert sorted(detector.image_adapters_) == ["1", "2", "4", "5"]
     assert np.isfinite(detector.log_[0].loss)
     bare = backbone.encode_image(backbone.preprocessing(images))
-    adapted, _ = detector.image_features(backbone.preprocessing(images))
+    adapted = detector.image_features(backbone.preprocessing(images)).embedding
     assert (bare - adapted).abs().max() > 1e-3
     detector.save(tmp_path / "model")
     again = SDMAD.load(tmp_path / "model")

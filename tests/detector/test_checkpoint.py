@@ -292,8 +292,8 @@ def test_a_model_of_before_keeps_its_probe_on_the_embeddings(
 ):
     """Its file holds as many weights a category as the embeddings have numbers."""
     images, labels = pictures
-    features, _ = fitted.image_features(tiny_backbone.preprocessing(images))
-    probe = LinearProbe.fit(features, labels)
+    features = fitted.image_features(tiny_backbone.preprocessing(images))
+    probe = LinearProbe.fit(features.embedding, labels)
     path = copy_of_model / "adapters.safetensors"
     tensors = load_file(path)
     names = ("weights", "bias", "learnt")
@@ -302,7 +302,7 @@ def test_a_model_of_before_keeps_its_probe_on_the_embeddings(
     loaded = SDMAD.load(copy_of_model)
     scale = loaded.head_.evidence
     expected = loaded.head_.sign_scores(features) / scale.sign_scale
-    odds = probe(features) * loaded.config_.evidence_weight / scale.probe_scale
+    odds = probe(features.embedding) * loaded.config_.evidence_weight / scale.probe_scale
     np.testing.assert_allclose(
         loaded.decision_function(images), (expected + odds).numpy(), atol=1e-5
     )

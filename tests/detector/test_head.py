@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from sdmad import SDMADConfig
+from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import (
     LEAST_DEVIATION,
     ImageEvidence,
@@ -19,6 +20,8 @@ from sdmad.signs import SignBank
 PROBE = LinearProbe(
     torch.tensor([[2.0, 0.0], [0.0, 4.0]]), torch.tensor([1.0, 1.0]), torch.tensor([True, False])
 )
+
+ONE = ImageFeatures(torch.tensor([[0.6, 0.8]]))
 
 
 def head(evidence=None, thresholds=None, **settings):
@@ -40,22 +43,22 @@ def head(evidence=None, thresholds=None, **settings):
 def test_evidence_is_the_probes_log_odds_in_their_own_unit():
     evidence = ImageEvidence(PROBE, sign_scale=7.0, probe_scale=2.0)
     # Log odds 2 + 1 and 0 + 1, halved by the scale and by the weight; the second is not learnt.
-    found = evidence(torch.zeros(2, 3), torch.eye(2), weight=0.5)
+    found = evidence(ImageFeatures(torch.zeros(2, 3), torch.eye(2)), weight=0.5)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.0]]))
     with pytest.raises(ValueError, match="reads the image tower's evidence"):
-        evidence(torch.zeros(2, 3), None, weight=0.5)
+        evidence(ImageFeatures(torch.zeros(2, 3)), weight=0.5)
 
 
 def test_a_probe_of_an_older_model_reads_the_embeddings():
     evidence = ImageEvidence(PROBE, sign_scale=7.0, probe_scale=2.0)
-    found = evidence(torch.eye(2), torch.full((2, 5), torch.nan), weight=0.5)
+    found = evidence(ImageFeatures(torch.eye(2), torch.full((2, 5), torch.nan)), weight=0.5)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.0], [0.25, 0.0]]))
 
 
 def test_signs_and_evidence_are_added_in_one_unit():
     constant = LinearProbe(torch.zeros(2, 2), torch.tensor([0.5, -0.6]), torch.tensor([True, True]))
     evidence = ImageEvidence(constant, sign_scale=0.5, probe_scale=2.0)  # odds .25 and -.3
-    scored = head(evidence, pooling="max", decision="mean")(torch.tensor([[0.6, 0.8]]))
+    scored = head(evidence, pooling="max", decision="mean")(ONE)
     np.testing.assert_allclose(scored.similarity, [[0.6, 0.8, 1.0]], atol=1e-6)
     np.testing.assert_allclose(scored.anchor_similarity, [0.8], atol=1e-6)
     # The largest cosines .8 and 1 over .5, and the odds.
@@ -65,7 +68,7 @@ def test_signs_and_evidence_are_added_in_one_unit():
     # The mean cosines lie .1 below and .2 above: -.2 + .25 and .4 - .3.
     assert scored.decisions.tolist() == [[True, True]]
     unheard = head(evidence, pooling="max", decision="mean", evidence_weight=0)
-    np.testing.assert_allclose(unheard(torch.tensor([[0.6, 0.8]])).abnormality, [0.4], atol=1e-6)
+    np.testing.assert_allclose(unheard(ONE).abnormality, [0.4], atol=1e-6)
 
 
 def test_the_weight_of_the_evidence_can_turn_a_decision():
@@ -74,7 +77,7 @@ def test_the_weight_of_the_evidence_can_turn_a_decision():
     for weight, found in ((0.5, [False, True]), (1.0, [True, True]), (2.0, [True, False])):
         # -.2 + .25 w and .4 - .3 w
         judged = head(evidence, pooling="max", decision="mean", evidence_weight=weight)
-        assert judged(torch.tensor([[0.6, 0.8]])).decisions.tolist() == [found]
+        assert judged(ONE).decisions.tolist() == [found]
 
 
 def test_each_scale_is_the_deviation_over_the_support_set():
@@ -82,7 +85,9 @@ def test_each_scale_is_the_deviation_over_the_support_set():
     labels = np.zeros((9, 2))
     labels[:4, 0] = 1  # the second category cannot be learnt: its odds are constant, no scale
     beside = torch.nn.functional.normalize(torch.randn(9, 4, generator=torch.manual_seed(2)))
-    fitted = head(pooling="max", image_evidence="probe").with_evidence(features, beside, labels)
+    fitted = head(pooling="max", image_evidence="probe").with_evidence(
+        ImageFeatures(features, beside), labels
+    )
     scale = fitted.evidence
     cosines = features.double().numpy() @ np.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]]).T
     scores = np.column_stack([cosines[:, :2].max(axis=1), cosines[:, 2]])
@@ -120,11 +125,11 @@ def test_signs_are_selected_or_all_kept():
 
 def test_a_finding_lies_above_its_threshold():
     judged = head(thresholds=np.array([1.0, 0.5]), pooling="max", decision="fpr:0.1")
-    scored = judged(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    scored = judged(ImageFeatures(torch.eye(2)))
     np.testing.assert_allclose(scored.scores, [[1.0, 0.6], [1.0, 0.8]], atol=1e-6)
     assert scored.decisions.tolist() == [[False, True], [False, True]]
     with pytest.raises(InputError, match="call fit_thresholds"):
-        head(decision="fpr:0.1")(torch.eye(2))
+        head(decision="fpr:0.1")(ImageFeatures(torch.eye(2)))
 
 
 def test_a_rate_needs_as_many_images_as_tell_it():

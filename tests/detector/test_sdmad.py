@@ -94,7 +94,7 @@ def test_paths_pillow_images_and_arrays_give_equal_scores(fitted, pictures, tmp_
 def test_paper_scores_and_decisions_are_equations_7_and_8(small_bank, tiny_backbone, pictures):
     images, _ = pictures
     detector = fit(small_bank, tiny_backbone, pictures, SDMADConfig.paper(epochs=1))
-    features, _ = detector.image_features(tiny_backbone.preprocessing(images))
+    features = detector.image_features(tiny_backbone.preprocessing(images)).embedding
     scorer = detector.head_
     scores = category_scores(features, scorer.signs, scorer.category, scorer.keep)
     found = binary_predictions(features, scorer.signs, scorer.category, scorer.keep, scorer.anchor)

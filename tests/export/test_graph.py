@@ -21,6 +21,12 @@ SETTINGS = {
     "max pooling beside the probe": SDMADConfig(epochs=1, pooling="max", evidence_weight=0.5),
     "no selection, gelu": SDMADConfig(epochs=1, selection="none", activation="gelu"),
     "false-positive rate": SDMADConfig(epochs=1, decision="fpr:0.5"),
+    "cross-modal": SDMADConfig(epochs=1, image_evidence="cross-modal", decision="odds"),
+    "nothing trained": SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds"),
+    "cross-modal beside Eq. 8": SDMADConfig(epochs=1, image_evidence="cross-modal"),
+    "no prior": SDMADConfig(
+        epochs=0, image_evidence="cross-modal", decision="odds", prior_weight=0.0
+    ),
 }
 
 
@@ -52,6 +58,32 @@ def test_the_graph_says_what_the_detector_says(config, small_bank, tiny_backbone
         assert found[name].numpy() == pytest.approx(getattr(expected, name), abs=2e-5), name
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"pooling": "max", "epochs": 1},
+        {"image_evidence": "none", "decision": "paper"},
+        {"image_evidence": "probe", "decision": "mean"},
+        {"decision": "mean"},
+    ],
+    ids=str,
+)
+def test_signs_in_patches_are_in_the_graph(settings, small_bank, tiny_clip, pictures):
+    backbone = load_backbone(tiny_clip)
+    backbone.image.local_values = False  # as of towers whose patches were taught
+    config = {"epochs": 0, "image_evidence": "cross-modal", "decision": "odds", **settings}
+    detector = SDMAD(small_bank, backbone, SDMADConfig(sign_view="patch", **config)).fit(*pictures)
+    assert detector.head_.by_patch
+    images = draw_pictures(12, seed=4)[0]
+    expected = detector.score_images(images)
+    with torch.no_grad():
+        found = dict(zip(OUTPUTS, WholeGraph(detector)(squares(images)), strict=True))
+    assert (found["decisions"].numpy() == expected.decisions).all()
+    for name in ("scores", "abnormality", "similarity", "anchor_similarity"):
+        assert found[name].numpy() == pytest.approx(getattr(expected, name), abs=2e-5), name
+
+
 def test_thresholds_must_be_there(small_bank, tiny_backbone, pictures):
     detector = SDMAD(small_bank, tiny_backbone, SDMADConfig(epochs=1, decision="fpr:0.5"))
     detector.fit(*pictures)
@@ -68,7 +100,9 @@ def test_any_size_of_input_keeps_the_tower(tiny_clip, small_bank, pictures, size
     pixels = (values / 255 - torch.tensor(pre.mean).view(shape)) / torch.tensor(pre.std).view(shape)
     with torch.no_grad():
         found = adapted_image(detector)(values)
-    assert torch.allclose(found, torch.cat(detector.image_features(pixels), dim=1), atol=1e-5)
+    expected = detector.image_features(pixels)
+    whole = torch.cat([expected.embedding, expected.evidence], dim=1)
+    assert torch.allclose(found, whole, atol=1e-5)
 
 
 def traced_tower(folder, small_bank, pictures):

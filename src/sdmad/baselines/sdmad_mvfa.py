@@ -14,6 +14,7 @@ from sdmad.baselines.mvfa.detector import MVFA, SEARCHED, MVFASettings
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
@@ -100,7 +101,9 @@ class SDMADMVFA(Detector):
         self.check_fitted()
         parts = self.mvfa.parts(pixels)
         abnormality = self.mvfa.scores(parts).cpu().double().numpy()
-        return dataclasses.replace(self.head(parts.embedding), abnormality=abnormality)
+        return dataclasses.replace(
+            self.head(ImageFeatures(parts.embedding)), abnormality=abnormality
+        )
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where preprocessed images ``(n, 3, H, W)`` are abnormal: ``(n, h, w)``."""

@@ -17,6 +17,7 @@ from sdmad.baselines.components.state_prompts import category_words, mean_direct
 from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
@@ -115,7 +116,7 @@ class ZeroShotCLIP(Detector):
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        return self.head(self.backbone.encode_image(pixels))
+        return self.head(ImageFeatures(self.backbone.encode_image(pixels)))
 
 
 def by_names(bank: SignBank, backbone: Backbone) -> ZeroShotCLIP:

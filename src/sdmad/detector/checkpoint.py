@@ -27,6 +27,7 @@ from sdmad.backbones.known import Overrides
 from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.features import reads_patches
 from sdmad.detector.head import ImageEvidence, SignHead
 from sdmad.detector.manifest import altered, check_file, file_hash, read_json, read_manifest
 from sdmad.detector.patients import PatientHashes
@@ -48,6 +49,9 @@ FILES = (
     "support.json",
     "training.json",
 )
+BEFORE = {"sign_view": "image"}
+"""What models meant that were saved before there was such a setting."""
+
 IMAGE, TEXT, HEAD, EVIDENCE = "image.", "text.", "scorer.", "evidence."
 
 
@@ -121,7 +125,7 @@ def read_state(
             f"{config.get('sdmad')!r}; this is sdmad {__version__}, which reads format {FORMAT}"
         )
     try:
-        settings = SDMADConfig.from_dict(config["settings"])
+        settings = SDMADConfig.from_dict({**BEFORE, **config["settings"]})
         preprocessing = Preprocessing.from_dict(read_json(folder / "preprocessing.json"))
         bank = SignBank.load(folder / "bank.yaml")
         bank = replace(bank, name=str(config["bank"]))
@@ -186,7 +190,7 @@ def _restore(
             seed,
             image,
             SignTexts(bank, backbone, text),
-            _head(bank, config, tensors),
+            _head(bank, config, tensors, reads_patches(backbone, config)),
             tuple(EpochLog(epoch["loss"], epoch["sign_cosine"]) for epoch in training["epochs"]),
             tuple(training["notes"]),
             tuple(support["images_sha256"]),
@@ -197,7 +201,9 @@ def _restore(
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
 
 
-def _head(bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor]) -> SignHead:
+def _head(
+    bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor], by_patch: bool
+) -> SignHead:
     signs, anchor, keep = (tensors[HEAD + name] for name in ("signs", "anchor", "keep"))
     category = torch.tensor(bank.category_index, device=signs.device)
     if signs.shape != (len(category), len(anchor)) or keep.shape != category.shape:
@@ -209,7 +215,7 @@ def _head(bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor]) -> Si
         evidence = ImageEvidence(probe, *part["scales"].tolist())
     thresholds = tensors.get("thresholds")
     known = None if thresholds is None else thresholds.cpu().numpy()
-    return SignHead(signs, anchor, category, keep, config, evidence, known)
+    return SignHead(signs, anchor, category, keep, config, evidence, known, by_patch)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

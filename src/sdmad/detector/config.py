@@ -9,12 +9,12 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args
 
 from sdmad.errors import InputError
-from sdmad.method.choices import Activation, Pooling, Selection
+from sdmad.method.choices import Activation, Pooling, Selection, View
 
-Evidence = Literal["none", "probe"]
-"""What is heard beside the signs: nothing, or a linear probe on the image embeddings."""
+Evidence = Literal["none", "probe", "cross-modal"]
+"""What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
 
-DECISIONS = ("paper", "mean")
+DECISIONS = ("paper", "mean", "odds")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
 """Settings that a fitted detector can be judged under without another training."""
@@ -23,6 +23,7 @@ CHOICES = {
     "activation": get_args(Activation),
     "selection": SELECTIONS,
     "pooling": get_args(Pooling),
+    "sign_view": get_args(View),
     "image_evidence": get_args(Evidence),
 }
 RANGES = {
@@ -34,6 +35,9 @@ RANGES = {
     "batch_size": (1, 1 << 20),
     "epochs": (0, 1 << 20),
     "evidence_weight": (0.0, 1e6),
+    "text_weight": (0.0, 1e6),
+    "prior_weight": (0.0, 1e6),
+    "penalty": (1e-6, 1e6),
 }
 
 
@@ -44,7 +48,8 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
     (('mean', None), ('fpr', 0.05))
 
     Raises:
-        InputError: if it is none of ``paper``, ``mean`` and ``fpr:RATE`` with RATE in (0, 1).
+        InputError: if it is none of ``paper``, ``mean``, ``odds`` and ``fpr:RATE`` with RATE in
+            (0, 1).
     """
     if rule in DECISIONS:
         return rule, None
@@ -55,7 +60,9 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
         rate = math.nan
     if kind == "fpr" and 0 < rate < 1:
         return kind, rate
-    raise InputError(f"decision rule must be paper, mean or fpr:RATE (fpr:0.05), got {rule!r}")
+    raise InputError(
+        f"decision rule must be paper, mean, odds or fpr:RATE (fpr:0.05), got {rule!r}"
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,10 +87,19 @@ class SDMADConfig:
         selection: which signs are used: paper (Eq. 6) or none, all of them (paper).
         pooling: how a category's kept signs make its score: max (Eq. 7) or mean (max).
         decision: paper (Eq. 8: the smallest kept cosine exceeds the anchor's), mean (their mean
-            exceeds it) or fpr:RATE, which takes thresholds from normal images (paper).
-        image_evidence: none, or probe: add to the signs' score that of a linear probe on the
-            support set's embeddings in the adapted image tower (none).
-        evidence_weight: weight of the probe against the signs, both standardised (no value).
+            exceeds it), odds (the log odds of cross-modal evidence exceed 0) or fpr:RATE, which
+            takes thresholds from normal images (paper).
+        sign_view: whose cosine with a sign counts in a category's score: image, the class token's;
+            patch, that of the patch most like the sign; or auto, patch where pretraining taught the
+            backbone's patches what signs look like (image).
+        image_evidence: none; probe: add to the signs' score that of a linear probe on what the
+            adapted image tower knows of the support set; or cross-modal: a probe on images and
+            sentences whose log odds start from the signs' score (none).
+        evidence_weight: of the evidence ``probe`` against the signs, both standardised (no value).
+        text_weight: of cross-modal evidence: of all sentences beside the images (no value).
+        prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds (no
+            value).
+        penalty: of cross-modal evidence: of the squared weights (no value).
     """
 
     image_blocks: tuple[int, ...] | None = None
@@ -101,6 +117,10 @@ class SDMADConfig:
     decision: str = "mean"
     image_evidence: Evidence = "probe"
     evidence_weight: float = 1.0
+    sign_view: View = "image"
+    text_weight: float = 1.0
+    prior_weight: float = 1.0
+    penalty: float = 30.0
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -108,7 +128,11 @@ class SDMADConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
-        parse_decision(self.decision)
+        if parse_decision(self.decision)[0] == "odds" and self.image_evidence != "cross-modal":
+            raise InputError(
+                "the decision rule odds needs log odds: image_evidence must be cross-modal, got "
+                f"{self.image_evidence!r}"
+            )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -143,6 +167,7 @@ class SDMADConfig:
             "selection": "paper",
             "pooling": "max",
             "decision": "paper",
+            "sign_view": "image",
             "image_evidence": "none",
         }
         return cls.from_dict({**values, **changes})

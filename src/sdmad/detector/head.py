@@ -18,18 +18,16 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.features import ImageFeatures, Wanted
 from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
-from sdmad.method.scoring import (
-    abnormality,
-    binary_predictions,
-    category_scores,
-    decision_margins,
-    normal_anchor,
-)
+from sdmad.method.scoring import abnormality, decision_margins, normal_anchor, pool_signs
 from sdmad.method.selection import select_signs
 from sdmad.signs import SignBank
+
+NO_PRIOR = 1e-9
+"""Stands for a prior's weight of 0 where something is divided by it."""
 
 LEAST_DEVIATION = 0.02
 """Floor of the signs' deviation: collapsed ones, all at one cosine, must not be blown up."""
@@ -52,15 +50,18 @@ class TextFeatures:
 
 @dataclass(frozen=True)
 class ImageEvidence:
-    """A linear probe's evidence, and what brings it and the signs' to one unit.
+    """A probe's evidence, and what brings it and the signs' to one unit.
 
     In a category that the probe could not learn, for want of a positive or a negative image, the
     signs speak alone.
 
     Attributes:
-        probe: on the image tower's evidence; of models saved by sdmad 0.1, on its embeddings.
-        sign_scale: deviation of the sign scores over the support set.
-        probe_scale: deviation of the probe's log odds over the support set.
+        probe: cross-modal, on embeddings and evidence behind each other; else on the image tower's
+            evidence; of models saved by sdmad 0.1, on its embeddings.
+        sign_scale: what the sign scores are divided by: their deviation over the support set, of
+            cross-modal evidence over the prior's weight.
+        probe_scale: what the probe's log odds are divided by: their deviation over the support
+            set, of cross-modal evidence 1.
     """
 
     probe: LinearProbe
@@ -68,25 +69,30 @@ class ImageEvidence:
     probe_scale: float
 
     def reads(self, dimension: int) -> bool:
-        """Whether the probe reads embeddings of a size D, not evidence of another."""
+        """Whether the probe reads embeddings of a size D alone."""
         return self.probe.weights.shape[1] == dimension
 
-    def __call__(self, features: Tensor, evidence: Tensor | None, weight: float) -> Tensor:
+    def __call__(self, features: ImageFeatures, weight: float) -> Tensor:
         """Log odds ``(n, K)`` in units of their deviation, times a weight.
 
         Args:
-            features: embeddings, ``(n, D)``.
-            evidence: the image tower's, ``(n, E)``; None where the probe reads embeddings.
+            features: with the evidence, unless the probe reads embeddings alone.
             weight: of the evidence beside the signs.
 
         Raises:
             ValueError: if the probe reads evidence and there is none.
         """
-        read = features if self.reads(features.shape[1]) else evidence
-        if read is None:
-            raise ValueError("the probe reads the image tower's evidence, and none was given")
-        odds = self.probe(read) * self.probe.learnt
+        odds = self.probe(self._read(features)) * self.probe.learnt
         return odds * (weight / self.probe_scale)
+
+    def _read(self, features: ImageFeatures) -> Tensor:
+        if self.reads(features.embedding.shape[1]):
+            return features.embedding
+        if features.evidence is None:
+            raise ValueError("the probe reads the image tower's evidence, and none was given")
+        if self.probe.weights.shape[1] == features.evidence.shape[1]:
+            return features.evidence
+        return torch.cat([features.embedding, features.evidence], dim=1)
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,7 @@ class SignHead:
         config: says how signs are pooled, how a decision is made, what image evidence weighs.
         evidence: image evidence; None where the signs speak alone.
         thresholds: a threshold a category for the rule ``fpr``, float64 ``(K,)``; None without.
+        by_patch: whether the most similar patch's cosine with a sign counts, not the image's.
     """
 
     signs: Tensor
@@ -110,15 +117,19 @@ class SignHead:
     config: SDMADConfig
     evidence: ImageEvidence | None = None
     thresholds: NDArray[np.float64] | None = None
+    by_patch: bool = False
 
     @classmethod
-    def build(cls, text: TextFeatures, bank: SignBank, config: SDMADConfig) -> Self:
+    def build(
+        cls, text: TextFeatures, bank: SignBank, config: SDMADConfig, by_patch: bool = False
+    ) -> Self:
         """Select signs once on the text features and fix the constants; no image evidence yet.
 
         Args:
             text: embeddings of the bank's sentences.
             bank: whose categories the signs belong to.
             config: selection, pooling and decision rule.
+            by_patch: whether the most similar patch's cosine counts.
         """
         category = torch.tensor(bank.category_index, device=text.signs.device)
         keep = (
@@ -126,29 +137,47 @@ class SignHead:
             if config.selection == "paper"
             else torch.ones(len(category), dtype=torch.bool, device=category.device)
         )
-        return cls(text.signs, text.anchor, category, keep, config)
+        return cls(text.signs, text.anchor, category, keep, config, by_patch=by_patch)
 
     def with_evidence(
-        self,
-        features: Tensor,
-        evidence: Tensor,
-        labels: NDArray[np.float64],
-        parts: Sequence[int] = (),
+        self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int] = ()
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
 
         Args:
-            features: embeddings as the head will be given them, ``(n, D)``.
-            evidence: the image tower's, ``(n, E)``.
+            features: of n images, as the head will be given them, with the evidence.
             labels: 1, 0 or NaN, shape ``(n, K)``.
-            parts: sizes of the parts that the evidence is made of.
+            parts: sizes of the parts that the evidence is made of; none where it tells no more than
+                the embeddings.
         """
         if self.config.image_evidence == "none":
             return self
-        probe = LinearProbe.fit(evidence, labels, parts=parts)
-        odds = probe(evidence)[:, probe.learnt]
+        if self.config.image_evidence == "cross-modal":
+            return self._with_cross_modal(features, labels, parts)
+        assert features.evidence is not None
+        probe = LinearProbe.fit(features.evidence, labels, parts=parts)
+        odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
         return replace(self, evidence=ImageEvidence(probe, *scales))
+
+    def _with_cross_modal(
+        self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int]
+    ) -> Self:
+        from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal
+
+        config, signs = self.config, self.sign_scores(features)
+        centre, scale = signs.mean(dim=0), pooled_deviation(signs)
+        probe = fit_cross_modal(
+            (features.embedding, features.evidence if parts else None),
+            labels,
+            (self.signs, self.category, self.anchor),
+            ((signs - centre) / scale).double().cpu().numpy(),
+            CrossModalSettings(config.text_weight, config.prior_weight, config.penalty),
+            parts,
+        )
+        sign_scale = scale / max(config.prior_weight, NO_PRIOR)
+        whole = replace(probe, bias=probe.bias - centre / sign_scale)
+        return replace(self, evidence=ImageEvidence(whole, sign_scale, 1.0))
 
     def with_config(self, bank: SignBank, config: SDMADConfig) -> Self:
         """The same embeddings and evidence under other settings; thresholds go with the old ones.
@@ -157,14 +186,21 @@ class SignHead:
             bank: whose signs these are.
             config: other selection, pooling, decision or weight of the evidence.
         """
-        head = type(self).build(TextFeatures(self.signs, self.anchor), bank, config)
+        text = TextFeatures(self.signs, self.anchor)
+        head = type(self).build(text, bank, config, self.by_patch)
         kept = self.thresholds if config == self.config else None
         return replace(head, evidence=self.evidence, thresholds=kept)
 
     @property
-    def reads_evidence(self) -> bool:
-        """Whether a probe reads more of the image tower than its embeddings."""
-        return self.evidence is not None and not self.evidence.reads(self.signs.shape[1])
+    def wanted(self) -> Wanted:
+        """What of the image tower is read beside its embeddings."""
+        probe = self.evidence is not None and not self.evidence.reads(self.signs.shape[1])
+        return Wanted(probe, self.by_patch)
+
+    @property
+    def evidence_weight(self) -> float:
+        """Of the probe's log odds beside the signs' score."""
+        return self.config.evidence_weight if self.config.image_evidence == "probe" else 1.0
 
     @property
     def kept_signs(self) -> NDArray[np.bool_]:
@@ -172,46 +208,61 @@ class SignHead:
         kept: NDArray[np.bool_] = self.keep.cpu().numpy()
         return kept
 
-    def similarity(self, features: Tensor) -> Tensor:
-        """Cosine of embeddings ``(n, D)`` with every sign: ``(n, S)``."""
-        return features @ self.signs.T
+    def cosines(self, embeddings: Tensor) -> Tensor:
+        """Cosine of embeddings ``(..., D)`` with every sign: ``(..., S)``."""
+        return embeddings @ self.signs.T
 
-    def anchor_similarity(self, features: Tensor) -> Tensor:
+    def similarity(self, features: ImageFeatures) -> Tensor:
+        """Cosine of each image, or of its most similar patch, with every sign: ``(n, S)``."""
+        if not self.by_patch:
+            return self.cosines(features.embedding)
+        assert features.patches is not None
+        return self.cosines(features.patches).amax(dim=1)
+
+    def anchor_similarity(self, embeddings: Tensor) -> Tensor:
         """Cosine of embeddings ``(n, D)`` with the anchor: ``(n,)``."""
-        return features @ self.anchor
+        return embeddings @ self.anchor
 
-    def sign_scores(self, features: Tensor) -> Tensor:
+    def pooled(self, similarity: Tensor) -> Tensor:
+        """What the signs alone say of each category, ``(n, K)``, by their cosines ``(n, S)``."""
+        return pool_signs(similarity, self.category, self.keep, self.config.pooling)
+
+    def sign_scores(self, features: ImageFeatures) -> Tensor:
         """What the signs alone say of each category, ``(n, K)`` (Eq. 7)."""
-        pooling = self.config.pooling
-        return category_scores(features, self.signs, self.category, self.keep, pooling)
+        return self.pooled(self.similarity(features))
 
-    def __call__(self, features: Tensor, beside: Tensor | None = None) -> ImageScores:
-        """Score embeddings ``(n, D)``.
+    def __call__(self, features: ImageFeatures) -> ImageScores:
+        """Score n images.
 
         Args:
-            features: the embeddings.
-            beside: the image tower's evidence, ``(n, E)``; not needed where the signs speak alone,
-                or a probe reads the embeddings.
+            features: with what is :attr:`wanted`.
 
         Raises:
             InputError: if the decision rule needs thresholds and there are none.
         """
-        anchor = self.anchor_similarity(features)
-        scores = self.sign_scores(features)
-        rule = "min" if self.config.decision == "paper" else "mean"
-        signs = (features, self.signs, self.category, self.keep, self.anchor, rule)
-        if self.evidence is None:
-            abnormal = abnormality(scores, anchor)
-            decisions = binary_predictions(*signs)
-        else:
-            scale = self.evidence.sign_scale
-            odds = self.evidence(features, beside, self.config.evidence_weight)
-            decisions = decision_margins(*signs) / scale + odds > 0
-            abnormal = ((scores - anchor.unsqueeze(1)) / scale + odds).amax(dim=1)
+        anchor = self.anchor_similarity(features.embedding)
+        similarity = self.similarity(features)
+        scores = self.pooled(similarity)
+        abnormal = abnormality(scores, anchor)
+        margins = self._margins(features.embedding)
+        if self.evidence is not None:
+            scale, odds = self.evidence.sign_scale, self.evidence(features, self.evidence_weight)
             scores = scores / scale + odds
-        if parse_decision(self.config.decision)[0] == "fpr":
-            decisions = scores.double() > self._thresholds().to(scores.device)
-        return ImageScores.of(scores, decisions, abnormal, self.similarity(features), anchor)
+            if self.config.image_evidence == "probe":
+                margins = margins / scale + odds
+                abnormal = (scores - anchor.unsqueeze(1) / scale).amax(dim=1)
+            else:
+                abnormal = scores.amax(dim=1)
+        kind = parse_decision(self.config.decision)[0]
+        limit = self._thresholds().to(scores.device) if kind == "fpr" else 0.0
+        decisions = scores.double() > limit if kind in ("fpr", "odds") else margins > 0
+        return ImageScores.of(scores, decisions, abnormal, similarity, anchor)
+
+    def _margins(self, embeddings: Tensor) -> Tensor:
+        """How far the kept signs lie above the anchor, of the whole image, ``(n, K)`` (Eq. 8)."""
+        rule = "min" if self.config.decision == "paper" else "mean"
+        signs = (self.signs, self.category, self.keep, self.anchor)
+        return decision_margins(embeddings, *signs, rule)
 
     def _thresholds(self) -> Tensor:
         if self.thresholds is None:

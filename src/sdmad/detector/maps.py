@@ -119,13 +119,14 @@ def compare(head: SignHead, features: Tensor) -> PatchMaps:
     count, patches, _ = features.shape
     side = isqrt(patches)
     flat = features.flatten(0, 1)
+    cosines = head.cosines(flat)
 
     def on_the_grid(values: Tensor) -> Tensor:
         return values.view(count, side, side, -1).permute(0, 3, 1, 2)
 
     return PatchMaps(
-        on_the_grid(head.similarity(flat)),
-        on_the_grid(head.sign_scores(flat)),
+        on_the_grid(cosines),
+        on_the_grid(head.pooled(cosines)),
         head.anchor_similarity(flat).view(count, side, side),
     )
 

@@ -23,6 +23,7 @@ from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.features import Wanted, reads_patches
 from sdmad.detector.head import SignHead
 from sdmad.detector.maps import gives_maps
 from sdmad.detector.patients import PatientHashes
@@ -127,9 +128,10 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         log = train_adapters(support, texts, targets, category, config, seed, training.progress)
         with torch.no_grad():
             text = texts()
-        known = support.with_evidence(FEATURE_BATCH)
-        head = SignHead.build(text, bank, config).with_evidence(
-            *known, training.labels, backbone.image.evidence_parts
+        by_patch = reads_patches(backbone, config)
+        known = support.features(FEATURE_BATCH, Wanted(evidence=True, patches=by_patch))
+        head = SignHead.build(text, bank, config, by_patch).with_evidence(
+            known, training.labels, backbone.image.evidence_parts
         )
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
@@ -141,7 +143,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
             texts,
             head,
             tuple(log),
-            (*_notes(bank, training.labels, emptied), *_unfamiliar(backbone, known[1])),
+            (*_notes(bank, training.labels, emptied), *_unfamiliar(backbone, known.evidence)),
             tuple(sorted({content_hash(one) for one in training.images})),
             PatientHashes.of(training.patients),
         )
@@ -262,8 +264,9 @@ def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) 
     return tuple(notes)
 
 
-def _unfamiliar(backbone: Backbone, evidence: Tensor) -> tuple[str, ...]:
+def _unfamiliar(backbone: Backbone, evidence: Tensor | None) -> tuple[str, ...]:
     """Told where many of the support images look like nothing that the backbone learnt from."""
+    assert evidence is not None
     count = int(backbone.image.unfamiliar(evidence).sum())
     if count <= MANY_UNFAMILIAR * len(evidence):
         return ()

@@ -20,6 +20,7 @@ from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Detector, TrainingSet, as_image_list, resize_map
 from sdmad.detector.checkpoint import read_state, write_state
 from sdmad.detector.config import INFERENCE_SETTINGS, SDMADConfig, parse_decision
+from sdmad.detector.features import ImageFeatures, finish
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.head import SignHead, thresholds_at
 from sdmad.detector.maps import PatchMaps, gives_maps, maps_of_image, patch_maps
@@ -208,10 +209,8 @@ class SignDetector(Detector):
     # Scores
 
     @torch.no_grad()
-    def image_features(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Embeddings ``(n, D)`` and evidence ``(n, E)`` in the adapted image tower.
-
-        The evidence is None where no probe reads it.
+    def image_features(self, pixels: Tensor) -> ImageFeatures:
+        """What the adapted image tower says, as far as the head reads it.
 
         Args:
             pixels: preprocessed images, ``(n, 3, H, W)``.
@@ -219,17 +218,12 @@ class SignDetector(Detector):
         state = self._fitted()
         backbone, tower = state.backbone, state.image
         hidden, carried = backbone.image.embed(pixels.to(backbone.device, backbone.dtype))
-        frozen = tower.frozen_part(hidden, carried)
-        if not state.head.reads_evidence:
-            return tower(frozen, carried), None
-        last = tower.finish(frozen, carried)
-        embeddings = backbone.image.pool(last, carried).float()
-        return embeddings, backbone.image.evidence(last, carried)
+        return finish(tower, tower.frozen_part(hidden, carried), carried, state.head.wanted)
 
     @torch.no_grad()
     def score_pixels(self, pixels: Tensor) -> ImageScores:
         """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        return self.head_(*self.image_features(pixels))
+        return self.head_(self.image_features(pixels))
 
     def explain(self, image: ImageSource) -> Explanation:
         """Tell which signs speak for each category in one image."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sdmad.backbones import Backbone, Tower
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.features import ImageFeatures, Wanted, finish
 from sdmad.detector.frozen import STORE, room_for
 from sdmad.detector.head import TextFeatures
 from sdmad.errors import InputError
@@ -77,16 +78,18 @@ class SignTexts:
 def build_adapters(
     backbone: Backbone, config: SDMADConfig, seed: int
 ) -> tuple[AdaptedTower, AdaptedTower]:
-    """Put fresh adapters on the image and the text tower.
+    """Put fresh adapters on the image and the text tower; none where nothing is to be trained.
 
     Args:
         backbone: the frozen towers.
-        config: blocks, bottleneck, lambda and activation.
+        config: blocks, bottleneck, lambda, activation and epochs.
         seed: of the initial weights.
 
     Raises:
         InputError: if a block does not exist.
     """
+    if config.epochs == 0:
+        return AdaptedTower(backbone.image, {}), AdaptedTower(backbone.text, {})
 
     def adapt(tower: Tower, blocks: tuple[int, ...]) -> AdaptedTower:
         widths = dict(enumerate(tower.widths, 1))
@@ -122,7 +125,7 @@ class SupportImages:
     """
 
     def __init__(self, pixels: Tensor, backbone: Backbone, tower: AdaptedTower) -> None:
-        self.tower, self.image = tower, backbone.image
+        self.tower = tower
 
         @torch.no_grad()
         def compute() -> tuple[Tensor, Any]:
@@ -151,20 +154,17 @@ class SupportImages:
         return features
 
     @torch.no_grad()
-    def with_evidence(self, size: int) -> tuple[Tensor, Tensor]:
-        """All embeddings ``(n, D)`` and all evidence ``(n, E)`` with the adapters as they are now.
+    def features(self, size: int, wanted: Wanted) -> ImageFeatures:
+        """What the tower says of all images with the adapters as they are now.
 
         Args:
             size: images a batch.
+            wanted: what is read beside the embeddings.
         """
-        parts = []
-        for start in range(0, len(self), size):
-            rows = slice(start, start + size)
-            state = self._state(rows)
-            last = self.tower.finish(self.frozen[rows], state)
-            parts.append((self.image.pool(last, state).float(), self.image.evidence(last, state)))
-        features, evidence = zip(*parts, strict=True)
-        return torch.cat(features), torch.cat(evidence)
+        parts = [slice(start, start + size) for start in range(0, len(self), size)]
+        return ImageFeatures.join(
+            [finish(self.tower, self.frozen[rows], self._state(rows), wanted) for rows in parts]
+        )
 
     def _state(self, rows: Tensor | slice) -> Any:
         return self.state[rows] if isinstance(self.state, Tensor) else self.state
@@ -199,11 +199,14 @@ def train_adapters(
         progress: what to call the work on a progress bar.
 
     Returns:
-        One entry an epoch. A warning is given if the signs' embeddings end up collapsed.
+        One entry an epoch; nothing is done without epochs. A warning is given if the signs'
+        embeddings end up collapsed.
 
     Raises:
         InputError: if the loss is no longer finite.
     """
+    if config.epochs == 0:
+        return []
     adapters = nn.ModuleList([images.tower.adapters, texts.tower.adapters])
     optimiser = torch.optim.Adam(adapters.parameters(), lr=config.learning_rate, betas=ADAM_BETAS)
     order = torch.Generator().manual_seed(seed)

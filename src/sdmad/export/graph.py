@@ -17,10 +17,12 @@ from torch.nn.functional import normalize, pad
 from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import ImageTransformer
 from sdmad.detector.config import parse_decision
+from sdmad.detector.features import Wanted
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.method.adapters import ShiftAdapter
 
+EMBEDDING_ALONE = Wanted()
 OUTPUTS = ("scores", "decisions", "abnormality", "similarity", "anchor_similarity")
 """Outputs of every graph, in this order: those of :class:`~sdmad.detector.base.ImageScores`."""
 
@@ -62,7 +64,7 @@ class ImageGraph(nn.Module):
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
         dtype: of the tower's weights and tokens.
-        evidence: whether the tower's evidence stands behind the embedding.
+        wanted: what stands behind the embedding: the tower's evidence, the patches' embeddings.
     """
 
     def __init__(
@@ -73,10 +75,10 @@ class ImageGraph(nn.Module):
         mean: tuple[float, float, float],
         std: tuple[float, float, float],
         dtype: torch.dtype = torch.float32,
-        evidence: bool = False,
+        wanted: Wanted = EMBEDDING_ALONE,
     ) -> None:
         super().__init__()
-        self.dtype, self.evidence = dtype, evidence
+        self.dtype, self.wanted = dtype, wanted
         self.tower = tower if dtype == torch.float32 else copy.deepcopy(tower).to(dtype)
         folded = {str(block): FoldedAdapter(adapters[block]) for block in adapters}
         self.adapters = nn.ModuleDict(folded).to(dtype)
@@ -89,7 +91,7 @@ class ImageGraph(nn.Module):
     def forward(self, squares: Tensor) -> Tensor:
         """Brightness ``(n, 3, S, S)``, float32 from 0 to 255, to features.
 
-        Embeddings ``(n, D)``, or embeddings and evidence ``(n, D + E)``.
+        Embeddings, evidence and patches row by row, as far as wanted: ``(n, D + E + P D)``.
         """
         pixels = squares * self.scale + self.shift
         hidden, state = self._embed(pixels.to(self.dtype))
@@ -97,10 +99,14 @@ class ImageGraph(nn.Module):
             hidden = self._block(index, hidden, state)
             if str(index) in self.adapters:
                 hidden = self.adapters[str(index)](hidden)
-        embedding = normalize(self.tower.pool(hidden, state).float(), dim=-1)
-        if not self.evidence:
-            return embedding
-        return torch.cat([embedding, self.tower.evidence(hidden, state).float()], dim=1)
+        found = [normalize(self.tower.pool(hidden, state).float(), dim=-1)]
+        if self.wanted.evidence:
+            found.append(self.tower.evidence(hidden, state).float())
+        if self.wanted.patches:
+            assert isinstance(self.tower, ImageTransformer)
+            patches = normalize(self.tower.project(hidden[:, 1:]), dim=-1)
+            found.append(patches.flatten(1))
+        return torch.cat(found, dim=1)
 
     def _embed(self, pixels: Tensor) -> tuple[Tensor, Any]:
         if not isinstance(self.tower, ImageTransformer):
@@ -110,7 +116,7 @@ class ImageGraph(nn.Module):
         return self.tower.norm_before(pad(patches, (0, 0, 1, 0)) + self.places), state
 
     def _block(self, index: int, hidden: Tensor, state: Any) -> Tensor:
-        if index == self.tower.depth and not self.evidence:
+        if index == self.tower.depth and self.wanted == EMBEDDING_ALONE:
             return self.tower.last_block(hidden, state)
         return self.tower.block(index, hidden, state)
 
@@ -133,14 +139,17 @@ def places(tower: ImageTransformer, size: int) -> Tensor:
 
 
 class Scoring(nn.Module):
-    """Embeddings to what :class:`~sdmad.detector.base.ImageScores` holds.
+    """Features to what :class:`~sdmad.detector.base.ImageScores` holds.
 
-    Whatever is linear in the features is one matrix: cosines with signs and anchor, means over the
-    kept signs of a category, log odds of the probe. Where there is a probe, the features are
-    embedding and evidence behind each other.
+    Whatever is linear in embedding and evidence is one matrix: cosines with signs and anchor, means
+    over the kept signs of a category, log odds of the probe. The patches are held to the signs one
+    by one.
 
     Args:
         detector: fitted, with thresholds if its decision rule needs them.
+
+    Attributes:
+        length: of the features of one image.
 
     Raises:
         InputError: if it lacks them.
@@ -151,6 +160,7 @@ class Scoring(nn.Module):
         head, evidence, config = detector.head_, detector.head_.evidence, detector.config_
         self.pooling = config.pooling
         self.lowest = config.decision == "paper"
+        self.mixture = evidence is not None and config.image_evidence == "probe"
         self.sign_scale = evidence.sign_scale if evidence is not None else 1.0
         self.signs, self.categories = len(head.signs), len(detector.categories)
         kept = [
@@ -160,36 +170,61 @@ class Scoring(nn.Module):
         most = max(map(len, kept))
         index = torch.stack([torch.cat([k, k[:1].expand(most - len(k))]) for k in kept])
         self.index = nn.Buffer(index.flatten())  # each row filled up with its first sign
-        means = torch.stack([head.signs[k].double().mean(dim=0) for k in kept]).float()
-        parts = [head.signs, head.anchor[None], means]
+        share = torch.stack([(head.category == k) & head.keep for k in range(self.categories)])
+        share = share.double() / share.sum(dim=1, keepdim=True)
+        self.text, self.share = nn.Buffer(head.signs.float()), nn.Buffer(share.float())
+        self.by_patch, self.dimension = head.by_patch, head.signs.shape[1]
+        known = sum(detector.backbone_.image.evidence_parts) if head.wanted.evidence else 0
+        self.plain = self.dimension + known
+        self.length = self.plain + head.by_patch * _patches(detector) * self.dimension
+        means = (share @ head.signs.double()).float()
+        parts = [pad(part, (0, known)) for part in (head.signs, head.anchor[None], means)]
         bias = torch.zeros(self.signs + 1 + self.categories, device=head.signs.device)
         self.has_probe = evidence is not None
         if evidence is not None:
-            weight = evidence.probe.learnt * (config.evidence_weight / evidence.probe_scale)
-            parts.append(evidence.probe.weights * weight[:, None])
+            weight = evidence.probe.learnt * (head.evidence_weight / evidence.probe_scale)
+            rows = evidence.probe.weights * weight[:, None]
+            missing = self.plain - rows.shape[1]  # embedding or evidence, which it does not read
+            before = missing == self.dimension and known > 0
+            parts.append(pad(rows, (missing, 0) if before else (0, missing)))
             bias = torch.cat([bias, evidence.probe.bias * weight])
-        if head.reads_evidence:  # it stands behind the embedding
-            parts = [torch.block_diag(torch.cat(parts[:3]), parts[3])]
         self.matrix = nn.Buffer(torch.cat(parts).float())
         self.bias = nn.Buffer(bias.float())
         self.thresholds = nn.Buffer(_thresholds(detector))
-        self.by_rate = parse_decision(config.decision)[0] == "fpr"
+        self.by_score = parse_decision(config.decision)[0] in ("fpr", "odds")
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Features ``(n, D)``, or ``(n, D + E)`` with a probe, to :data:`OUTPUTS`."""
-        linear = nn.functional.linear(features, self.matrix, self.bias)
-        similarity = linear[:, : self.signs]
+        """Features of :class:`ImageGraph` to :data:`OUTPUTS`."""
+        linear = nn.functional.linear(features[:, : self.plain], self.matrix, self.bias)
+        similarity = whole = linear[:, : self.signs]
         anchor = linear[:, self.signs : self.signs + 1]
-        means = linear[:, self.signs + 1 : self.signs + 1 + self.categories]
+        means = whole_means = linear[:, self.signs + 1 : self.signs + 1 + self.categories]
         odds = linear[:, self.signs + 1 + self.categories :] if self.has_probe else 0.0
-        gathered = similarity[:, self.index].unflatten(1, (self.categories, -1))
-        pooled = gathered.amax(dim=2) if self.pooling == "max" else means
-        decided = gathered.amin(dim=2) if self.lowest else means
+        if self.by_patch:
+            patches = features[:, self.plain :].unflatten(1, (-1, self.dimension))
+            similarity = (patches @ self.text.T).amax(dim=1)
+            means = similarity @ self.share.T
+        pooled = self._gathered(similarity).amax(dim=2) if self.pooling == "max" else means
         scores = pooled / self.sign_scale + odds
-        abnormality = ((pooled - anchor) / self.sign_scale + odds).amax(dim=1)
-        margins = (decided - anchor) / self.sign_scale + odds
-        decisions = scores > self.thresholds if self.by_rate else margins > 0
+        reference = anchor / self.sign_scale if self.mixture or not self.has_probe else 0.0
+        abnormality = (scores - reference).amax(dim=1)
+        decided = self._gathered(whole).amin(dim=2) if self.lowest else whole_means
+        margins = decided - anchor
+        if self.mixture:
+            margins = margins / self.sign_scale + odds
+        decisions = scores > self.thresholds if self.by_score else margins > 0
         return scores, decisions, abnormality, similarity, anchor[:, 0]
+
+    def _gathered(self, similarity: Tensor) -> Tensor:
+        """Cosines of each category's kept signs, ``(n, K, most)``."""
+        return similarity[:, self.index].unflatten(1, (self.categories, -1))
+
+
+def _patches(detector: SignDetector) -> int:
+    tower = detector.backbone_.image
+    assert isinstance(tower, ImageTransformer) or not detector.head_.by_patch
+    side = detector.preprocessing.size // getattr(tower, "stride", 1)
+    return side * side
 
 
 def _thresholds(detector: SignDetector) -> Tensor:
@@ -223,7 +258,7 @@ def adapted_image(detector: SignDetector, dtype: torch.dtype = torch.float32) ->
         preprocessing.mean,
         preprocessing.std,
         dtype,
-        detector.head_.reads_evidence,
+        detector.head_.wanted,
     )
 
 

@@ -188,7 +188,7 @@ def build(
     if precision == "int8":
         image = quantised(image, squares, bits)
     scores = Scoring(detector)
-    scoring = converted(scores, (scores.matrix.shape[1],), "features")
+    scoring = converted(scores, (scores.length,), "features")
     before = preprocessing_model(size, resamples_tall_first())
     whole = joined(before, joined(image, scoring))
     for output, name in zip(whole.outputs, OUTPUTS, strict=True):

@@ -8,5 +8,8 @@ Activation = Literal["leaky_relu", "gelu", "identity"]
 Selection = Literal["paper", "none"]
 """Which signs are used: those that Eq. 6 keeps, or all."""
 
+View = Literal["image", "patch", "auto"]
+"""Whose cosine with a sign counts: the image's (Eq. 7) or its most similar patch's."""
+
 Pooling = Literal["max", "mean"]
 """How a category's kept signs make its score: Eq. 7, or their mean."""
