@@ -29,7 +29,7 @@ Preset = Literal["recommended", "paper"]
 PhantomModality = Literal["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"]
 """What phantoms are drawn of (:mod:`sdmad.phantoms`)."""
 
-PhantomStyle = Literal["pretraining", "validation", "test"]
+PhantomStyle = Literal["pretraining", "validation", "test", "distant"]
 """How phantoms are acquired (:mod:`sdmad.phantoms.acquisition`)."""
 
 DataSetName = Literal[

@@ -48,7 +48,10 @@ def test_fit_and_evaluate_read_phantoms_back(sdmad, tmp_path, tiny_clip):
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (["--style", "clinical"], "'clinical' is not one of 'pretraining', 'validation', 'test'."),
+        (
+            ["--style", "clinical"],
+            "'clinical' is not one of 'pretraining', 'validation', 'test', 'distant'.",
+        ),
         (["--size", "4000"], "96 to 2048"),
     ],
 )

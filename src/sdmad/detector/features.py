@@ -49,6 +49,15 @@ class ImageFeatures:
     def __len__(self) -> int:
         return len(self.embedding)
 
+    def rows(self, choice: Any) -> Self:
+        """Those of some of the images.
+
+        Args:
+            choice: indices or a mask, as a tensor is indexed.
+        """
+        parts = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(None if part is None else part[choice] for part in parts))
+
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
         """Concatenate along the images."""

@@ -1,8 +1,10 @@
 """Acquisition: what a scanner, a detector or an export does to a picture of anatomy.
 
-Three styles: ``pretraining`` is broad, so that a backbone learns to look past it;
+Four styles: ``pretraining`` is broad, so that a backbone learns to look past it;
 ``validation`` and ``test`` are each a narrower corner with effects that pretraining shows
-seldom or never, so that settings chosen on one are judged on another.
+seldom or never, so that settings chosen on one are judged on another. ``distant`` lies outside what
+pretraining draws in framing, proportions, contrast and resolution, as far off as real images are:
+for choices that shall hold on these.
 """
 
 from __future__ import annotations
@@ -102,6 +104,17 @@ STYLES: dict[str, AcquisitionStyle] = {
         zoom=(0.9, 1.05), shift=0.07, rotation=8, gamma=(0.6, 0.85), window=0.08,
         bias=(0.15, 0.3), blur=(0.3, 0.8), noise=(0.04, 0.08), speckle=(0.0, 0.4),
         vignette=(0.1, 0.4), jpeg=0.3, cast=0.05, saturation=(1.0, 1.25),
+    ),
+    "distant": AcquisitionStyle(
+        zoom=(0.62, 0.8), shift=0.15, rotation=20, gamma=(0.45, 0.7), window=0.15,
+        bias=(0.3, 0.5), blur=(1.1, 1.8), noise=(0.0, 0.03), speckle=(0.0, 1.0),
+        jpeg=0.5, quality=(10, 40), aspect=0.4, elastic=(0.04, 0.05), outside=0.4, cast=0.15,
+        saturation=(0.3, 0.6),
+        effects={
+            "curve": 1.0, "shading": 0.6, "grain": 0.5, "sharpen": 0.5, "flatten": 0.5,
+            "resample": 0.8, "equalise": 0.3, "surround": 0.4, "bars": 0.2, "frame": 0.2,
+            "text": 0.5, "mark": 0.3,
+        },
     ),
 }  # fmt: skip
 

@@ -145,7 +145,7 @@ def draw_cases(
         modality: what to draw.
         images: how many.
         seed: any integer from 0; styles never share a case.
-        style: ``"pretraining"``, ``"validation"`` or ``"test"``.
+        style: ``"pretraining"``, ``"validation"``, ``"test"`` or ``"distant"``.
         size: side in pixels, 96 to 2048.
 
     Raises:
