@@ -44,6 +44,20 @@ def test_csv_has_a_row_an_image_with_scores_decisions_and_top_signs(sdmad, model
             assert row[f"found:{name}"] == str(int(scored.decisions[i, k]))
 
 
+def test_images_unlike_the_support_set_are_told(sdmad, model_folder, images):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(images / "zz.png")
+    done = sdmad("predict", model_folder, images)
+    assert [row["unfamiliar"] for row in read(done.out)] == ["0"] * 6 + ["1"]
+    assert "1 of 7 images are unlike those that the model was fitted on" in done.err
+    assert "the first is zz.png" in done.err
+    lines = sdmad("predict", model_folder, images, "--json").out.splitlines()
+    assert [json.loads(line)["unfamiliar"] for line in lines] == [False] * 6 + [True]
+    told = sdmad("explain", model_folder, images / "zz.png").out
+    assert "UNLIKE the images that the model was fitted on" in told
+    assert "UNLIKE" not in sdmad("explain", model_folder, images / "000.png").out
+
+
 def test_json_lines_say_the_same(sdmad, model_folder, images):
     rows = read(sdmad("predict", model_folder, images).out)
     done = sdmad("predict", model_folder, images, "--json")
@@ -182,7 +196,7 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 
 
 def test_no_rows_are_a_header_or_nothing():
-    assert rows_as_csv(["A"], []) == "file,abnormality,findings,top_signs,score:A,found:A\n"
+    assert rows_as_csv(["A"], []) == "file,abnormality,unfamiliar,findings,top_signs,score:A,found:A\n"
     assert rows_as_json_lines(["A"], []) == ""
 
 

@@ -41,6 +41,7 @@ def test_an_export_scores_as_its_model_in_order(exported, fitted):
     images = mixture()
     expected, found = fitted.score_images(images), ExportedModel.load(exported).score_images(images)
     assert (found.decisions == expected.decisions).all()
+    assert (found.unfamiliar == expected.unfamiliar).all()
     for name in ("scores", "abnormality", "similarity", "anchor_similarity"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-4), name
 

@@ -19,6 +19,7 @@ from sdmad.cli.common import (
     Normals,
     TowerPrecision,
     Unreadable,
+    notes,
     readable_warnings,
 )
 
@@ -52,7 +53,12 @@ def command(
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
-    from sdmad.reporting.predictions import Predictions, rows_as_csv, rows_as_json_lines
+    from sdmad.reporting.predictions import (
+        Predictions,
+        rows_as_csv,
+        rows_as_json_lines,
+        unfamiliar_note,
+    )
 
     if out is not None:
         check_output_file(out, force)
@@ -73,6 +79,7 @@ def command(
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
     rows = Predictions(detector, files, scored, set(unreadable.positions))
+    notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
         typer.echo(text, nl=False)

@@ -27,6 +27,7 @@ from sdmad.backbones.known import Overrides
 from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import reads_patches
 from sdmad.detector.head import ImageEvidence, SignHead
 from sdmad.detector.manifest import altered, check_file, file_hash, read_json, read_manifest
@@ -52,7 +53,7 @@ FILES = (
 BEFORE = {"sign_view": "image"}
 """What models meant that were saved before there was such a setting."""
 
-IMAGE, TEXT, HEAD, EVIDENCE = "image.", "text.", "scorer.", "evidence."
+IMAGE, TEXT, HEAD, EVIDENCE, FAMILIAR = "image.", "text.", "scorer.", "evidence.", "familiar."
 
 
 def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
@@ -108,6 +109,9 @@ def _tensors(state: FittedState) -> dict[str, Tensor]:
         scales = torch.tensor([evidence.sign_scale, evidence.probe_scale], dtype=torch.float64)
         tensors |= {f"{EVIDENCE}{n}": getattr(probe, n) for n in ("weights", "bias", "learnt")}
         tensors[f"{EVIDENCE}scales"] = scales
+    if head.familiarity is not None:
+        least = torch.tensor(head.familiarity.least, dtype=torch.float64)
+        tensors |= {f"{FAMILIAR}centre": head.familiarity.centre, f"{FAMILIAR}least": least}
     if head.thresholds is not None:
         tensors["thresholds"] = torch.from_numpy(head.thresholds)
     return tensors
@@ -215,7 +219,9 @@ def _head(
         evidence = ImageEvidence(probe, *part["scales"].tolist())
     thresholds = tensors.get("thresholds")
     known = None if thresholds is None else thresholds.cpu().numpy()
-    return SignHead(signs, anchor, category, keep, config, evidence, known, by_patch)
+    part = _part(tensors, FAMILIAR)
+    familiar = Familiarity(part["centre"], float(part["least"])) if part else None
+    return SignHead(signs, anchor, category, keep, config, evidence, known, by_patch, familiar)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

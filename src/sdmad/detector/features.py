@@ -55,8 +55,8 @@ class ImageFeatures:
         Args:
             choice: indices or a mask, as a tensor is indexed.
         """
-        parts = (getattr(self, field.name) for field in fields(self))
-        return type(self)(*(None if part is None else part[choice] for part in parts))
+        beside = (None if part is None else part[choice] for part in (self.evidence, self.patches))
+        return type(self)(self.embedding[choice], *beside)
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:

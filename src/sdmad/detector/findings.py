@@ -46,12 +46,14 @@ class Explanation:
     Attributes:
         categories: one entry a category, in the bank's order.
         anchor_similarity: cosine of the image with the normal anchor.
-        abnormality: how far the best category lies above the anchor.
+        abnormality: how abnormal the image is by its best category.
+        unfamiliar: whether the image is unlike those that the detector was fitted on.
     """
 
     categories: tuple[CategoryFinding, ...]
     anchor_similarity: float
     abnormality: float
+    unfamiliar: bool = False
 
 
 def explanations(bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores) -> list[Explanation]:
@@ -67,6 +69,7 @@ def explanations(bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores) -
             tuple(_category(bank, keep, scored, row, k) for k in range(len(bank.names))),
             float(scored.anchor_similarity[row]),
             float(scored.abnormality[row]),
+            bool(scored.unfamiliar[row]),
         )
         for row in range(len(scored))
     ]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import ImageFeatures, Wanted
 from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
@@ -108,6 +109,7 @@ class SignHead:
         evidence: image evidence; None where the signs speak alone.
         thresholds: a threshold a category for the rule ``fpr``, float64 ``(K,)``; None without.
         by_patch: whether the most similar patch's cosine with a sign counts, not the image's.
+        familiarity: tells images unlike the support set; None where the evidence is not read.
     """
 
     signs: Tensor
@@ -118,6 +120,7 @@ class SignHead:
     evidence: ImageEvidence | None = None
     thresholds: NDArray[np.float64] | None = None
     by_patch: bool = False
+    familiarity: Familiarity | None = None
 
     @classmethod
     def build(
@@ -152,13 +155,14 @@ class SignHead:
         """
         if self.config.image_evidence == "none":
             return self
+        assert features.evidence is not None
         if self.config.image_evidence == "cross-modal":
             return self._with_cross_modal(features, labels, parts)
-        assert features.evidence is not None
         probe = LinearProbe.fit(features.evidence, labels, parts=parts)
         odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
-        return replace(self, evidence=ImageEvidence(probe, *scales))
+        familiar = Familiarity.fit(features.evidence)
+        return replace(self, evidence=ImageEvidence(probe, *scales), familiarity=familiar)
 
     def _with_cross_modal(
         self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int]
@@ -176,8 +180,9 @@ class SignHead:
             parts,
         )
         sign_scale = scale / max(config.prior_weight, NO_PRIOR)
-        whole = replace(probe, bias=probe.bias - centre / sign_scale)
-        return replace(self, evidence=ImageEvidence(whole, sign_scale, 1.0))
+        whole = ImageEvidence(replace(probe, bias=probe.bias - centre / sign_scale), sign_scale, 1)
+        assert features.evidence is not None
+        return replace(self, evidence=whole, familiarity=Familiarity.fit(features.evidence))
 
     def with_config(self, bank: SignBank, config: SDMADConfig) -> Self:
         """The same embeddings and evidence under other settings; thresholds go with the old ones.
@@ -189,13 +194,14 @@ class SignHead:
         text = TextFeatures(self.signs, self.anchor)
         head = type(self).build(text, bank, config, self.by_patch)
         kept = self.thresholds if config == self.config else None
-        return replace(head, evidence=self.evidence, thresholds=kept)
+        beside = replace(head, evidence=self.evidence, familiarity=self.familiarity)
+        return replace(beside, thresholds=kept)
 
     @property
     def wanted(self) -> Wanted:
         """What of the image tower is read beside its embeddings."""
         probe = self.evidence is not None and not self.evidence.reads(self.signs.shape[1])
-        return Wanted(probe, self.by_patch)
+        return Wanted(probe or self.familiarity is not None, self.by_patch)
 
     @property
     def evidence_weight(self) -> float:
@@ -256,7 +262,14 @@ class SignHead:
         kind = parse_decision(self.config.decision)[0]
         limit = self._thresholds().to(scores.device) if kind == "fpr" else 0.0
         decisions = scores.double() > limit if kind in ("fpr", "odds") else margins > 0
-        return ImageScores.of(scores, decisions, abnormal, similarity, anchor)
+        return ImageScores.of(
+            scores, decisions, abnormal, similarity, anchor, self._unfamiliar(features)
+        )
+
+    def _unfamiliar(self, features: ImageFeatures) -> Tensor | None:
+        if self.familiarity is None or features.evidence is None:
+            return None
+        return self.familiarity.unfamiliar(features.evidence)
 
     def _margins(self, embeddings: Tensor) -> Tensor:
         """How far the kept signs lie above the anchor, of the whole image, ``(n, K)`` (Eq. 8)."""

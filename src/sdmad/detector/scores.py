@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,8 @@ class ImageScores:
         similarity: cosine of each image with each sign, ``(n, S)``; S is 0 for a detector
             without signs.
         anchor_similarity: cosine of each image with the anchor, ``(n,)``; NaN without one.
+        unfamiliar: which images are unlike those that the detector was fitted on, ``(n,)``,
+            boolean; none of a detector that cannot tell.
     """
 
     scores: NDArray[np.float64]
@@ -31,6 +33,11 @@ class ImageScores:
     abnormality: NDArray[np.float64]
     similarity: NDArray[np.float64]
     anchor_similarity: NDArray[np.float64]
+    unfamiliar: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    def __post_init__(self) -> None:
+        if len(self.unfamiliar) != len(self.scores):
+            object.__setattr__(self, "unfamiliar", np.zeros(len(self.scores), np.bool_))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -47,6 +54,7 @@ class ImageScores:
         abnormality: Tensor,
         similarity: Tensor | None = None,
         anchor_similarity: Tensor | None = None,
+        unfamiliar: Tensor | None = None,
     ) -> ImageScores:
         """Gather tensors of any device and precision.
 
@@ -56,6 +64,7 @@ class ImageScores:
             abnormality: shape ``(n,)``.
             similarity: shape ``(n, S)``; None of a detector without signs.
             anchor_similarity: shape ``(n,)``; None of a detector without an anchor.
+            unfamiliar: shape ``(n,)``, boolean; None of a detector that cannot tell.
         """
         count = len(scores)
         return cls(
@@ -64,6 +73,7 @@ class ImageScores:
             _array(abnormality),
             np.zeros((count, 0)) if similarity is None else _array(similarity),
             np.full(count, np.nan) if anchor_similarity is None else _array(anchor_similarity),
+            np.zeros(count, np.bool_) if unfamiliar is None else unfamiliar.cpu().numpy(),
         )
 
     @classmethod
@@ -81,12 +91,12 @@ class ImageScores:
         if len(rows) == total:
             return self
         spread = {}
-        for field in fields(self):
-            values = getattr(self, field.name)
+        for one in fields(self):
+            values = getattr(self, one.name)
             empty = False if values.dtype == bool else np.nan
             whole = np.full((total, *values.shape[1:]), empty, values.dtype)
             whole[rows] = values[: len(rows)]
-            spread[field.name] = whole
+            spread[one.name] = whole
         return ImageScores(**spread)
 
 

@@ -18,12 +18,16 @@ from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import ImageTransformer
 from sdmad.detector.config import parse_decision
 from sdmad.detector.features import Wanted
+from sdmad.detector.head import SignHead
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.method.adapters import ShiftAdapter
 
 EMBEDDING_ALONE = Wanted()
-OUTPUTS = ("scores", "decisions", "abnormality", "similarity", "anchor_similarity")
+OUTPUTS = (
+    *("scores", "decisions", "abnormality", "similarity", "anchor_similarity"),
+    "unfamiliar",
+)
 """Outputs of every graph, in this order: those of :class:`~sdmad.detector.base.ImageScores`."""
 
 
@@ -174,12 +178,14 @@ class Scoring(nn.Module):
         share = share.double() / share.sum(dim=1, keepdim=True)
         self.text, self.share = nn.Buffer(head.signs.float()), nn.Buffer(share.float())
         self.by_patch, self.dimension = head.by_patch, head.signs.shape[1]
-        known = sum(detector.backbone_.image.evidence_parts) if head.wanted.evidence else 0
+        told = sum(detector.backbone_.image.evidence_parts) or self.dimension
+        known = told if head.wanted.evidence else 0
         self.plain = self.dimension + known
         self.length = self.plain + head.by_patch * _patches(detector) * self.dimension
         means = (share @ head.signs.double()).float()
         parts = [pad(part, (0, known)) for part in (head.signs, head.anchor[None], means)]
-        bias = torch.zeros(self.signs + 1 + self.categories, device=head.signs.device)
+        parts.append(self._familiar_row(head, known))
+        bias = torch.zeros(self.signs + 2 + self.categories, device=head.signs.device)
         self.has_probe = evidence is not None
         if evidence is not None:
             weight = evidence.probe.learnt * (head.evidence_weight / evidence.probe_scale)
@@ -199,7 +205,8 @@ class Scoring(nn.Module):
         similarity = whole = linear[:, : self.signs]
         anchor = linear[:, self.signs : self.signs + 1]
         means = whole_means = linear[:, self.signs + 1 : self.signs + 1 + self.categories]
-        odds = linear[:, self.signs + 1 + self.categories :] if self.has_probe else 0.0
+        unfamiliar = linear[:, self.signs + 1 + self.categories] < self.least
+        odds = linear[:, self.signs + 2 + self.categories :] if self.has_probe else 0.0
         if self.by_patch:
             patches = features[:, self.plain :].unflatten(1, (-1, self.dimension))
             similarity = (patches @ self.text.T).amax(dim=1)
@@ -213,7 +220,15 @@ class Scoring(nn.Module):
         if self.mixture:
             margins = margins / self.sign_scale + odds
         decisions = scores > self.thresholds if self.by_score else margins > 0
-        return scores, decisions, abnormality, similarity, anchor[:, 0]
+        return scores, decisions, abnormality, similarity, anchor[:, 0], unfamiliar
+
+    def _familiar_row(self, head: SignHead, known: int) -> Tensor:
+        """What tells how familiar an image is, ``(1, D + E)``; nothing is less than ``least``."""
+        self.least = -2.0 if head.familiarity is None else head.familiarity.least
+        if head.familiarity is None:
+            return torch.zeros(1, self.plain, device=head.signs.device)
+        centre = head.familiarity.centre[None].to(head.signs)
+        return pad(centre, (self.dimension, 0)) if known else centre
 
     def _gathered(self, similarity: Tensor) -> Tensor:
         """Cosines of each category's kept signs, ``(n, K, most)``."""

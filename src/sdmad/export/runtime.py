@@ -22,6 +22,9 @@ from sdmad.export import machine
 from sdmad.export.files import GRAPHS, Description, read_description
 
 BATCH_SIZE = 8
+NOTHING = np.zeros(0, np.bool_)
+"""What an older export says of images unlike its support set."""
+
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
 """Inputs to outputs, both by name."""
@@ -86,6 +89,7 @@ class ExportedModel:
             found["abnormality"].astype(np.float64),
             found["similarity"].astype(np.float64),
             found["anchor_similarity"].astype(np.float64),
+            found.get("unfamiliar", NOTHING).astype(np.bool_),
         )
 
     def score_images(

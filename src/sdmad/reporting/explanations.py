@@ -45,8 +45,13 @@ def explanation_table(explanation: Explanation, name: str) -> Table:
         title=f"{name}: signs against the normal anchor ({explanation.anchor_similarity:.3f})",
         header=("Category", "Decision", "Score", "Sign", "Cosine", "Above anchor", ""),
         rows=tuple(rows),
-        caption="A score may add image evidence to the deciding sign's cosine. Not a medical "
-        "device: a research tool's reasons, not a diagnosis.",
+        caption=(
+            "UNLIKE the images that the model was fitted on: what it says has no ground. "
+            if explanation.unfamiliar
+            else ""
+        )
+        + "Image evidence may add to the signs' part of a score. Not a medical device: a research "
+        "tool's reasons, not a diagnosis.",
     )
 
 

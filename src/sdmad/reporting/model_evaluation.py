@@ -166,6 +166,10 @@ def evaluate_scores(
         rows.patient_keys(),
         resamples,
     )
+    strange = int(scores.unfamiliar.sum())
+    if strange:
+        told = f"{strange} of {len(scores)} judged images are unlike those that the model was fitted on"
+        notes = (*notes, told)
     return ModelEvaluation(detector, rows, scores, before, evaluation, notes)
 
 

@@ -71,12 +71,26 @@ class Predictions(Sequence[Prediction]):
         return Prediction(self.files[place], explanation)
 
 
+def unfamiliar_note(rows: Predictions) -> tuple[str, ...]:
+    """Told where images are unlike those that the detector was fitted on."""
+    places = [i for i in rows.places if rows.scored.unfamiliar[i]]
+    if not places:
+        return ()
+    return (
+        f"{len(places)} of {len(rows)} images are unlike those that the model was fitted on "
+        f"(column unfamiliar; the first is {rows.files[places[0]].name}): what is said of them has "
+        "no ground",
+    )
+
+
 def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
-    """CSV: file, abnormality, findings with their top signs, then score and decision a category.
+    """CSV: file, abnormality, whether unfamiliar, findings with their top signs; then a category's.
+
+    Of each category the score and the decision.
 
     Cells that a spreadsheet would take for a formula are guarded.
     """
-    header = ["file", "abnormality", "findings", "top_signs"]
+    header = ["file", "abnormality", "unfamiliar", "findings", "top_signs"]
     header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
 
     def line(row: Prediction) -> list[object]:
@@ -84,6 +98,7 @@ def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
         return [
             str(row.file),
             round(row.explanation.abnormality, 6),
+            int(row.explanation.unfamiliar),
             "|".join(f.category for f in row.findings),
             "|".join(f.deciding_sign.sentence for f in row.findings),
             *(round(e.score, 6) for e in entries),
@@ -102,6 +117,7 @@ def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) ->
             "file": str(row.file),
             "abnormality": row.explanation.abnormality,
             "anchor_similarity": row.explanation.anchor_similarity,
+            "unfamiliar": row.explanation.unfamiliar,
             "categories": {
                 e.category: {
                     "score": e.score,
