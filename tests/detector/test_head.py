@@ -132,22 +132,36 @@ def test_a_finding_lies_above_its_threshold():
         head(decision="fpr:0.1")(ImageFeatures(torch.eye(2)))
 
 
-def test_a_rate_needs_as_many_images_as_tell_it():
-    with pytest.raises(InputError, match="at least 4 normal images, got 3"):
-        thresholds_at(np.zeros((3, 1)), 0.3)
-    assert thresholds_at(np.array([[3.0], [1.0], [2.0], [0.0]]), 0.3).tolist() == [2.0]
+def test_a_rate_needs_as_many_images_as_can_hold_it():
+    with pytest.raises(InputError, match="at least 3 normal images, got 2"):
+        thresholds_at(np.zeros((2, 1)), 0.3)
+    with pytest.raises(InputError, match="at least 99 normal images, got 98"):
+        thresholds_at(np.zeros((98, 1)), 0.01)
+    assert thresholds_at(np.zeros((99, 1)), 0.01).tolist() == [0.0]
+    assert thresholds_at(np.array([[3.0], [1.0], [2.0], [0.0]]), 0.3).tolist() == [3.0]
 
 
 @pytest.mark.parametrize(
     ("count", "rate", "exceeding"),
-    [(20, 0.05, 1), (20, 0.1, 2), (39, 0.05, 1), (100, 0.29, 29), (10, 0.1, 1), (3, 0.5, 1)],
+    [(19, 0.05, 0), (20, 0.05, 0), (39, 0.05, 1), (99, 0.29, 28), (10, 0.1, 0), (3, 0.5, 1)],
 )
 def test_the_threshold_is_the_least_that_keeps_the_rate(count, rate, exceeding):
     scores = np.random.default_rng(count).permutation(np.arange(float(count)))[:, None]
     threshold = thresholds_at(scores, rate)
     assert (scores > threshold).sum() == exceeding
-    assert exceeding <= rate * count + 1e-9
-    assert (scores > threshold - 1).sum() > rate * count
+    # A new image is any of the count + 1 in the order with the same chance.
+    assert (exceeding + 1) / (count + 1) <= rate + 1e-9
+    assert (exceeding + 2) / (count + 1) > rate
+
+
+@pytest.mark.parametrize(("count", "rate"), [(20, 0.05), (40, 0.05), (100, 0.05), (100, 0.01)])
+def test_new_images_exceed_it_no_more_often_than_asked(count, rate):
+    rng = np.random.default_rng(count)
+    old, new = rng.standard_normal((count, 4000)), rng.standard_normal((50, 4000))
+    found = float((new > thresholds_at(old, rate)).mean())
+    expected = np.floor(rate * (count + 1) + 1e-9) / (count + 1)
+    assert found == pytest.approx(expected, abs=0.003)
+    assert expected <= rate
 
 
 def test_ties_never_exceed_the_rate():

@@ -334,7 +334,7 @@ def test_too_few_normal_images_are_refused_and_set_nothing(small_bank, tiny_back
     images, labels = pictures
     config = SDMADConfig(epochs=1, decision="fpr:0.05")
     detector = SDMAD(small_bank, tiny_backbone, config).fit(images, labels)
-    with pytest.raises(InputError, match="at least 20 normal images, got 12"):
+    with pytest.raises(InputError, match="at least 19 normal images, got 12"):
         detector.fit_thresholds(images)
     with pytest.raises(InputError, match="needs thresholds"):
         detector.predict(images)

@@ -30,6 +30,9 @@ from sdmad.signs import SignBank
 NO_PRIOR = 1e-9
 """Stands for a prior's weight of 0 where something is divided by it."""
 
+ROUNDING = 1e-9
+"""What a product of a rate and a count may be off."""
+
 LEAST_DEVIATION = 0.02
 """Floor of the signs' deviation: collapsed ones, all at one cosine, must not be blown up."""
 
@@ -297,11 +300,15 @@ def pooled_deviation(values: Tensor) -> float:
 
 
 def thresholds_at(normal_scores: NDArray[np.float64], rate: float) -> NDArray[np.float64]:
-    """The smallest thresholds that at most a share ``rate`` of normal images exceed.
+    """The smallest thresholds that a NEW normal image exceeds with a chance of ``rate`` at most.
+
+    Of m + 1 images that are exchangeable the new one is any in the order with the same chance. So
+    ``floor(rate (m + 1)) - 1`` of the m may exceed their threshold, not ``floor(rate m)``: the rank
+    of split conformal prediction (Vovk et al. 2005).
 
     >>> import numpy as np
-    >>> thresholds_at(np.arange(20.0)[:, None], 0.05)
-    array([18.])
+    >>> thresholds_at(np.arange(19.0)[:, None], 0.05), thresholds_at(np.arange(39.0)[:, None], 0.05)
+    (array([18.]), array([37.]))
 
     Args:
         normal_scores: scores of m normal images, shape ``(m, K)``.
@@ -311,14 +318,16 @@ def thresholds_at(normal_scores: NDArray[np.float64], rate: float) -> NDArray[np
         Shape ``(K,)``; a score above its threshold is a finding.
 
     Raises:
-        InputError: if there are fewer than ``1 / rate`` images, so that the rate cannot be told.
+        InputError: if there are fewer than ``1 / rate - 1`` images, so that no threshold can hold
+            the rate.
     """
-    needed = math.ceil(1 / rate)
-    if len(normal_scores) < needed:
+    count = len(normal_scores)
+    needed = math.ceil(1 / rate - 1 - ROUNDING)
+    if count < needed:
         raise InputError(
             f"a false-positive rate of {rate:g} needs at least {needed} normal images, "
-            f"got {len(normal_scores)}; give more or a larger rate"
+            f"got {count}; give more or a larger rate"
         )
-    allowed = math.floor(rate * len(normal_scores) + 1e-9)
+    allowed = math.floor(rate * (count + 1) + ROUNDING) - 1
     ordered: NDArray[np.float64] = np.sort(normal_scores, axis=0)
-    return ordered[len(ordered) - 1 - allowed]
+    return ordered[count - 1 - allowed]
