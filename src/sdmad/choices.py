@@ -26,6 +26,9 @@ ExportTarget = Literal["here", "any"]
 Preset = Literal["recommended", "paper"]
 """Whose settings (:class:`~sdmad.SDMADConfig`)."""
 
+DrawOrder = Literal["round-robin", "patient-by-patient"]
+"""How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""
+
 PhantomModality = Literal["brain", "chest", "oct", "breast", "thyroid", "skin", "fundus"]
 """What phantoms are drawn of (:mod:`sdmad.phantoms`)."""
 

@@ -196,7 +196,8 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 
 
 def test_no_rows_are_a_header_or_nothing():
-    assert rows_as_csv(["A"], []) == "file,abnormality,unfamiliar,findings,top_signs,score:A,found:A\n"
+    header = "file,abnormality,unfamiliar,findings,top_signs,score:A,found:A\n"
+    assert rows_as_csv(["A"], []) == header
     assert rows_as_json_lines(["A"], []) == ""
 
 

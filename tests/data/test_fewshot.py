@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -246,3 +247,52 @@ def test_read_missing_or_damaged(make_table, tmp_path):
     (tmp_path / "s.json").write_text("{")
     with pytest.raises(InputError, match="not a support set in JSON"):
         read_support(tmp_path / "s.json", table)
+
+
+def split_rows(patients=5, images=4):
+    """Patients of A with several images each on the train side, others on the test side."""
+    rows = [f"{p * images + i},A,a{p},train" for p in range(patients) for i in range(images)]
+    rows += [f"{100 + p},A,b{p},test" for p in range(4)]
+    rows += [f"{200 + p},normal,n{p},{'train' if p < 6 else 'test'}" for p in range(10)]
+    return rows
+
+
+def counts(table, support, name):
+    return sorted(Counter(table.patients[i] for i in support.served[name]).values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_patients_who_cost_nothing_give_one_image_before_a_second(make_table, seed):
+    table = table_of(make_table, split_rows(), "file,labels,patient,split")
+    assert counts(table, draw_support(table, 4, seed), "A") == [1, 1, 1, 1]
+    assert counts(table, draw_support(table, 12, seed), "A") == [2, 2, 2, 3, 3]
+    older = draw_support(table, 4, seed, "patient-by-patient")
+    assert counts(table, older, "A") == [4]
+    assert draw_support(table, 4, seed).patients(table) == {"A": 4, "normal": 4}
+    assert older.patients(table) == {"A": 1, "normal": 4}
+
+
+@pytest.mark.parametrize(("patients", "spread"), [(19, [2]), (20, [1, 1])])
+def test_in_one_pool_patients_are_spared_until_there_are_plenty(make_table, patients, spread):
+    rows = [f"{p * 3 + i},A,a{p}" for p in range(patients) for i in range(3)]
+    rows += [f"{900 + p},normal,n{p}" for p in range(40)]
+    table = table_of(make_table, rows)
+    assert counts(table, draw_support(table, 2, 0), "A") == spread
+
+
+def test_shots_of_one_patient_are_told(make_table):
+    table = table_of(make_table, split_rows(patients=1), "file,labels,patient,split")
+    assert "A: all 3 shots are of one patient" in draw_support(table, 3, 0).notes
+    assert draw_support(table, 1, 0).notes == ()
+    unknown = table_of(make_table, [r.rsplit(",", 1)[0] for r in simple_rows()], "file,labels")
+    drawn = draw_support(unknown, 2, 0)
+    assert drawn.patients(unknown) is None
+    assert drawn.notes == ()
+
+
+def test_a_patient_who_gave_an_image_to_another_category_comes_later(make_table):
+    rows = ["0,A|B,p,train", "1,B,p,train", "2,B,q,train", "3,A,r,test", "4,B,s,test"]
+    rows += ["5,normal,t,train", "6,normal,u,test"]
+    table = table_of(make_table, rows, "file,labels,patient,split")
+    drawn = draw_support(table, 2, 0)
+    assert set(drawn.served["B"]) == {0, 2}

@@ -38,10 +38,10 @@ def test_too_few_images_tell_no_spread():
 
 @pytest.mark.parametrize("count", [7, 16, 64])
 def test_of_the_same_kind_one_in_two_hundred_is_unfamiliar(count):
-    shares = [
-        float(Familiarity.fit(around(count, 0.08, s)).unfamiliar(around(500, 0.08, 900 + s)).double().mean())
-        for s in range(60)
-    ]  # fmt: skip
+    shares = []
+    for seed in range(60):
+        known = Familiarity.fit(around(count, 0.08, seed))
+        shares.append(float(known.unfamiliar(around(500, 0.08, 900 + seed)).double().mean()))
     assert 0.001 < np.mean(shares) < 0.015
 
 

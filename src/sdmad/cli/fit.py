@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import EMBEDDED, Preset
+from sdmad.choices import EMBEDDED, DrawOrder, Preset
 from sdmad.cli.common import (
     BackboneName,
     Decision,
@@ -43,6 +43,10 @@ def command(
     support: Annotated[
         Path | None, typer.Option("--support", help="A support.json of an earlier draw.")
     ] = None,
+    order: Annotated[
+        DrawOrder,
+        typer.Option("--draw", help="One image of each patient first, or patient by patient."),
+    ] = "round-robin",
     decision: Decision = None,
     normals: Normals = None,
     device: Device = "auto",
@@ -73,6 +77,7 @@ def command(
         decision,
         normals,
         support,
+        order,
         device,
         precision,
     )
@@ -81,5 +86,9 @@ def command(
     fitted.detector.save(out, force)
     listing = fitted.write_support(out)
     notes(fitted.notes)
+    counts = fitted.support.patients(fitted.table)
+    if counts is not None:
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        say(f"patients behind the shots: {said}")
     say(f"fitted on {len(fitted.support.indices)} images in {fitted.seconds:.1f} s")
     typer.echo(f"model: {out}\nsupport set: {listing}")

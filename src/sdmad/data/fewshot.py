@@ -1,7 +1,8 @@
-"""Drawing the support set: n images a category and n normal ones, patient by patient."""
+"""Drawing the support set: n images a category and n normal ones, from many patients."""
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sdmad.choices import DrawOrder
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
 from sdmad.output import write_json
 
 NORMAL = "normal"
+PLENTY = 10
+"""Patients a shot from which on a category has plenty: a tenth of them may leave the evaluation."""
+
 FORMAT = "sdmad support set 1"
 
 
@@ -52,14 +57,30 @@ class SupportSet:
         drawn = {keys[i] for i in self.indices}
         return evaluation & np.array([key not in drawn for key in keys], dtype=np.bool_)
 
+    def patients(self, table: LabelTable) -> dict[str, int] | None:
+        """How many patients the shots of each category are of; None where patients are unknown.
 
-def draw_support(table: LabelTable, shots: int, seed: int) -> SupportSet:
+        Args:
+            table: the table that the set was drawn from.
+        """
+        if table.patients is None:
+            return None
+        keys = table.patient_keys()
+        return {name: len({keys[i] for i in rows}) for name, rows in self.served.items()}
+
+
+def draw_support(
+    table: LabelTable, shots: int, seed: int, order: DrawOrder = "round-robin"
+) -> SupportSet:
     """Draw n images of each category and n normal ones.
 
-    Patients are put in a random order, and each category takes images of one patient after the
-    other until it has `shots`, the category with the fewest patients first. Only a label 1 makes
-    an image a shot of a category. An image with several categories counts for each; images that
-    would take another category beyond `shots` are used only where no others are left.
+    Patients are put in a random order, the category with the fewest patients first. Each takes one
+    image of each patient before a second of any, wherever patients cost nothing or are plenty: all
+    shots of one patient teach little more than that patient. Where the images that are not drawn
+    are evaluated and a category has fewer than 10 patients a shot, it takes the images of one
+    patient after the other, so that no patient more than needed leaves the evaluation. Only a label
+    1 makes an image a shot of a category. An image with several categories counts for each; images
+    that would take another category beyond `shots` are used only where no others are left.
 
     A drawn patient leaves the evaluation. So a patient is passed over when drawing him would
     leave any category, or the normal images, fewer than half (rounded up) of the patients that
@@ -70,7 +91,8 @@ def draw_support(table: LabelTable, shots: int, seed: int) -> SupportSet:
     Args:
         table: the label table; `LabelTable.pools` says what may be drawn and what is evaluated.
         shots: images a category, 1 or more.
-        seed: 0 or more. The same table and seed give the same draw.
+        seed: 0 or more. The same table, seed and order give the same draw.
+        order: "patient-by-patient" empties one patient before the next always, as sdmad 0.1 did.
 
     Returns:
         The support set.
@@ -81,7 +103,7 @@ def draw_support(table: LabelTable, shots: int, seed: int) -> SupportSet:
     for name, value, least in (("shots", shots, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise InputError(f"{name} must be an integer of at least {least}, got {value!r}")
-    draw = _Draw(table, int(shots), int(seed))
+    draw = _Draw(table, int(shots), int(seed), order)
     for name in sorted(draw.members, key=lambda name: len(draw.patients_in_pool(name))):
         draw.fill(name)
     served = {name: draw.served(name) for name in draw.members}
@@ -99,8 +121,9 @@ def draw_support(table: LabelTable, shots: int, seed: int) -> SupportSet:
 class _Draw:
     """One draw in progress."""
 
-    def __init__(self, table: LabelTable, shots: int, seed: int) -> None:
-        self.shots = shots
+    def __init__(self, table: LabelTable, shots: int, seed: int, order: DrawOrder) -> None:
+        self.shots, self.spread = shots, order == "round-robin"
+        self.patients_known = table.patients is not None
         self.keys = table.patient_keys()
         self.pool, evaluation, self._notes = table.pools()
         self.members: dict[str, NDArray[np.bool_]] = {
@@ -111,6 +134,7 @@ class _Draw:
             name: {self.keys[i] for i in np.flatnonzero(member & evaluation)}
             for name, member in self.members.items()
         }
+        self.evaluated = {self.keys[i] for i in np.flatnonzero(evaluation)}
         self.chosen: set[int] = set()
         self.lost: set[str] = set()
         generator = np.random.default_rng(seed)
@@ -139,7 +163,20 @@ class _Draw:
 
     def _candidates(self, name: str) -> Iterator[int]:
         usable = self.members[name] & self.pool
-        return (i for i in self.order if usable[i] and i not in self.chosen)
+        left = [i for i in self.order if usable[i] and i not in self.chosen]
+        if not self._spreads(name):
+            return iter(left)
+        taken = Counter(self.keys[i] for i in self.served(name))
+        turns = []  # how many images of the same patient come before each
+        for i in left:
+            turns.append(taken[self.keys[i]])
+            taken[self.keys[i]] += 1
+        return (left[place] for place in np.argsort(turns, kind="stable"))
+
+    def _spreads(self, name: str) -> bool:
+        """Whether a category takes one image of each patient before a second of any."""
+        free = self.patients_in_pool(name).isdisjoint(self.evaluated)
+        return self.spread and (free or len(self.shown_by[name]) >= PLENTY * self.shots)
 
     def _overfills(self, index: int) -> bool:
         return any(
@@ -157,6 +194,9 @@ class _Draw:
             if patient in shown
         )
 
+    def _patients(self, name: str) -> set[str]:
+        return {self.keys[i] for i in self.served(name)}
+
     def notes(self) -> list[str]:
         notes = list(self._notes)
         for name, member in self.members.items():
@@ -168,7 +208,9 @@ class _Draw:
                     else f"it has {there} in all"
                 )
                 notes.append(f"{name}: {got} of {self.shots} shots ({why})")
-            elif got > self.shots:
+            elif self.patients_known and got > 1 and len(self._patients(name)) == 1:
+                notes.append(f"{name}: all {got} shots are of one patient")
+            if got > self.shots:
                 notes.append(f"{name}: {got} images, for images with several findings count twice")
         return notes
 
@@ -189,6 +231,7 @@ def write_support(path: str | os.PathLike[str], support: SupportSet, table: Labe
         "served": {
             name: [_relative(table, i) for i in rows] for name, rows in support.served.items()
         },
+        "patients": support.patients(table),
         "notes": list(support.notes),
     }
     write_json(path, content)

@@ -168,8 +168,8 @@ def evaluate_scores(
     )
     strange = int(scores.unfamiliar.sum())
     if strange:
-        told = f"{strange} of {len(scores)} judged images are unlike those that the model was fitted on"
-        notes = (*notes, told)
+        share = f"{strange} of {len(scores)} judged images"
+        notes = (*notes, f"{share} are unlike those that the model was fitted on")
     return ModelEvaluation(detector, rows, scores, before, evaluation, notes)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdmad.choices import EMBEDDED, Precision, Preset
+from sdmad.choices import EMBEDDED, DrawOrder, Precision, Preset
 from sdmad.cli.steps.loading import check_normals
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
 from sdmad.data.images import list_images
@@ -39,6 +39,7 @@ class FitRequest:
         decision: a decision rule that replaces the preset's.
         normals: folder of normal images for the ``fpr`` rule.
         support: a support set written earlier, used instead of a draw.
+        order: how shots are drawn from patients with several images.
         device: auto, cpu or cuda.
         precision: of the towers: float32, bfloat16 or auto.
     """
@@ -54,6 +55,7 @@ class FitRequest:
     decision: str | None = None
     normals: Path | None = None
     support: Path | None = None
+    order: DrawOrder = "round-robin"
     device: str = "auto"
     precision: Precision = "float32"
 
@@ -109,7 +111,7 @@ def fit_on_table(request: FitRequest) -> Fitted:
     support = (
         read_support(request.support, table)
         if request.support is not None
-        else draw_support(table, request.shots, request.seed)
+        else draw_support(table, request.shots, request.seed, request.order)
     )
     detector = SDMAD(
         bank,
