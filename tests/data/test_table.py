@@ -67,8 +67,19 @@ def test_normal_column(make_table):
     check(
         table,
         [[0, 0], [0, 0], [0, 0], [0, NAN], [1, 0]],
-        [True, False, True, False, False],
+        # a blank where normal could have been said is no health
+        [True, False, False, False, False],
     )
+
+
+def test_a_finding_that_is_no_category_is_no_health(make_table):
+    text = "file,Mass,Fracture,portable\n1,0,0,0\n2,0,1,0\n3,0,,1\n4,1,0,0\n5,0,,\n"
+    table = make_table(text, ["Mass"], ["1"])
+    check(table, [[0], [0], [0], [1], [0]], [True, False, False, False, True])
+    assert "Fracture, portable; an image with a 1 in one of them counts as" in table.notes[0]
+    declared = "file,Mass,Fracture,normal\n1,0,0,1\n2,0,1,1\n3,0,1,0\n4,0,0,\n"
+    table = make_table(declared, ["Mass"], ["1"])
+    check(table, [[0]] * 4, [True, True, False, False])
 
 
 def test_columns_without_a_bank(make_table):
@@ -85,7 +96,8 @@ def test_column_notes(make_table):
     table = make_table("file,a,other,age\n1,1,0,5\n2,0,1,1\n", ["a", "b"], ["1"])
     assert table.notes == (
         "no column for b: unknown for every image not declared normal",
-        "columns of 1 and 0 that are no category were ignored: other",
+        "columns of 1 and 0 that are no category were ignored: other; an image with a 1 in one of "
+        "them counts as normal only where a column for normal says so",
     )
     check(table, [[1, NAN], [0, NAN]], [False, False])
 

@@ -181,12 +181,14 @@ def _read_columns(
             )
         columns[key] = i
     normal_column = columns.pop("normal", None)
+    ignored: list[int] = []
     if wanted is None:
         categories = tuple(header[i] for i in _label_columns(path, header, body, columns))
         notes: list[str] = []
     else:
         categories = wanted
-        notes = _column_notes(header, body, columns, wanted)
+        ignored = _ignored(body, columns, wanted)
+        notes = _column_notes(header, columns, wanted, ignored)
     if not any(canonical_name(name) in columns for name in categories):
         raise InputError(
             f"{path}: no column for any category "
@@ -202,6 +204,10 @@ def _read_columns(
     if normal_column is not None:
         declared[:] = [_number(path, row, normal_column, header) for row in body]
     normal = _normal(path, body, values, declared, categories)
+    if normal_column is None:
+        other = [any(_truth(row.cells[i]) == 1 for i in ignored) for row in body]
+        complete = (values == 0).all(axis=1) & ~np.array(other, dtype=np.bool_)
+        normal |= complete
     notes += _no_positive_note(categories, values)
     used = [header[columns[k]] for k in map(canonical_name, categories) if k in columns]
     return Labels(values, categories, normal, tuple(notes), f"columns {', '.join(used)}")
@@ -214,15 +220,14 @@ def _normal(
     declared: NDArray[np.float64],
     categories: Sequence[str],
 ) -> NDArray[np.bool_]:
-    """Decide which rows are normal; the labels of declared normal rows become 0, in place."""
+    """Which rows are declared normal; the labels of these become 0, in place."""
     for i in np.flatnonzero((declared == 1) & (values == 1).any(axis=1)).tolist():
         finding = categories[int(np.argmax(values[i] == 1))]
         raise InputError(
             f"{path}, row {body[i].line}: both normal and {finding} are 1; keep one of them"
         )
     values[declared == 1] = 0.0
-    complete = (values == 0).all(axis=1) & np.isnan(declared)
-    return np.asarray((declared == 1) | complete, dtype=np.bool_)
+    return np.asarray(declared == 1, dtype=np.bool_)
 
 
 def _truth(cell: str) -> float | None:
@@ -266,22 +271,30 @@ def _label_columns(
     return found
 
 
-def _column_notes(
-    header: Sequence[str], body: Sequence[CsvRow], columns: dict[str, int], wanted: Sequence[str]
-) -> list[str]:
+def _ignored(body: Sequence[CsvRow], columns: dict[str, int], wanted: Sequence[str]) -> list[int]:
+    """Columns of 1, 0 and nothing that are no wanted category."""
     keys = {canonical_name(name) for name in wanted}
-    notes = []
-    if absent := [name for name in wanted if canonical_name(name) not in columns]:
-        notes.append(
-            f"no column for {', '.join(absent)}: unknown for every image not declared normal"
-        )
-    ignored = [
-        header[i]
+    return [
+        i
         for key, i in columns.items()
         if key not in keys
         and any(row.cells[i] for row in body)
         and all(_truth(row.cells[i]) is not None for row in body)
     ]
+
+
+def _column_notes(
+    header: Sequence[str], columns: dict[str, int], wanted: Sequence[str], ignored: Sequence[int]
+) -> list[str]:
+    notes = []
+    if absent := [name for name in wanted if canonical_name(name) not in columns]:
+        notes.append(
+            f"no column for {', '.join(absent)}: unknown for every image not declared normal"
+        )
     if ignored:
-        notes.append(f"columns of 1 and 0 that are no category were ignored: {', '.join(ignored)}")
+        names = ", ".join(header[i] for i in ignored)
+        notes.append(
+            f"columns of 1 and 0 that are no category were ignored: {names}; an image with a 1 in "
+            "one of them counts as normal only where a column for normal says so"
+        )
     return notes

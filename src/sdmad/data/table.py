@@ -32,8 +32,9 @@ class LabelTable:
             table, the number of the image in the order of the folders, from 1.
         labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``, float64.
         categories: the K names.
-        normal: images that the table declares normal, or whose labels are all known and 0 where
-            the table has no column for normal, shape ``(n,)``, bool.
+        normal: images that the table declares normal; where it has no column for normal, those
+            whose labels are all known and 0, and who have no 1 in an ignored column. Shape
+            ``(n,)``, bool.
         patients: patient of each image ("" where the cell is empty), or None without such a column.
         splits: split of each image in lower case, or None without such a column.
         notes: what a user should know about how the table was read.
