@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from sdmad.phantoms.cases import load_modality
 
 HERE = Path(__file__).parent
+PARTS = ("read", "held_out", "patches", "both")
+WEAK = 0.7
 
 
 def _mean(values: Mapping[str, float], names: list[str]) -> str:
@@ -38,6 +41,77 @@ def _measured(folder: Path) -> str:
     return text.format(rows="\n".join(rows))
 
 
+def _summary(figures: Mapping[str, Any]) -> str:
+    """One row a modality and style: means over its signs."""
+    lines = [
+        "| modality | style | read | held out | patches | both | never drawn |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in figures["pictures"]:
+        modality = load_modality(name)
+        seen = [s for s in modality.signs if s not in modality.unseen]
+        for style in ("validation", "test"):
+            found = figures[style][name]
+            cells = [_mean(found[part], seen) for part in PARTS]
+            cells.append(_mean(found["held_out"], sorted(modality.unseen)))
+            lines.append(f"| {name} | {style} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _signs(figures: Mapping[str, Any]) -> str:
+    """One row a sign, test style."""
+    lines = [
+        "| modality | sign | class token | patches | both |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for name in figures["pictures"]:
+        judged, unseen = figures["test"][name], load_modality(name).unseen
+        for sign in sorted(judged["held_out"]):
+            star = " (never drawn)" if sign in unseen else ""
+            values = [f"{100 * judged[part][sign]:.1f}" for part in PARTS[1:]]
+            lines.append(f"| {name} | {sign}{star} | {' | '.join(values)} |")
+    return "\n".join(lines)
+
+
+def weak_signs(figures: Mapping[str, Any]) -> list[tuple[str, str, float, float]]:
+    """Drawn signs that neither the class token nor a patch ranks well in the test style.
+
+    Args:
+        figures: what ``python -m pretraining`` measured.
+
+    Returns:
+        Modality, sign, and both AUROCs.
+    """
+    found = []
+    for name in figures["pictures"]:
+        judged, unseen = figures["test"][name], load_modality(name).unseen
+        for sign in sorted(judged["held_out"]):
+            both = judged["held_out"][sign], judged["patches"][sign]
+            if sign not in unseen and max(both) < WEAK:
+                found.append((name, sign, *both))
+    return found
+
+
+def reasons() -> dict[str, dict[str, str]]:
+    """Why a sign is hardly seen, by modality and sign."""
+    known: dict[str, dict[str, str]] = yaml.safe_load((HERE / "weak_signs.yaml").read_text("utf-8"))
+    return known
+
+
+def _weak(figures: Mapping[str, Any]) -> str:
+    known = reasons()
+    rows = [
+        f"| {name} | {sign} | {100 * token:.1f} | {100 * patch:.1f} "
+        f"| {known.get(name, {}).get(sign, 'not known')} |"
+        for name, sign, token, patch in weak_signs(figures)
+    ]
+    head = [
+        "| modality | sign | class token | patches | why |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    return "\n".join([*head, *rows])
+
+
 def write_card(folder: Path) -> None:
     """Write ``MODEL_CARD.md`` beside ``figures.json``.
 
@@ -47,46 +121,21 @@ def write_card(folder: Path) -> None:
     from pretraining.corpus import held_out_pairs
 
     figures = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
-    parts = ("read", "held_out", "patches", "both")
-    lines = [
-        "| modality | style | read | held out | patches | both | never drawn |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    details = [
-        "| modality | sign | class token | patches | both |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    unseen: list[str] = []
-    pairs = 0
-    for name in figures["pictures"]:
-        modality = load_modality(name)
-        seen = [s for s in modality.signs if s not in modality.unseen]
-        apart = sorted(modality.unseen)
-        unseen += apart
-        pairs += len(held_out_pairs(modality.signs))
-        for style in ("validation", "test"):
-            found = figures[style][name]
-            cells = [_mean(found[part], seen) for part in parts]
-            cells.append(_mean(found["held_out"], apart))
-            lines.append(f"| {name} | {style} | {' | '.join(cells)} |")
-        judged = figures["test"][name]
-        for sign in sorted(judged["held_out"]):
-            star = " (never drawn)" if sign in modality.unseen else ""
-            values = [f"{100 * judged[part][sign]:.1f}" for part in parts[1:]]
-            details.append(f"| {name} | {sign}{star} | {' | '.join(values)} |")
+    modalities = [load_modality(name) for name in figures["pictures"]]
     text = (
         (HERE / "card.md")
         .read_text(encoding="utf-8")
         .format(
             parameters=figures["parameters"] / 1e6,
             pictures=sum(figures["pictures"].values()),
-            modalities=_listed([load_modality(name).title for name in figures["pictures"]]),
+            modalities=_listed([modality.title for modality in modalities]),
             minutes=figures["training_minutes"],
-            pairs=pairs,
-            unseen=", ".join(unseen),
+            pairs=sum(len(held_out_pairs(modality.signs)) for modality in modalities),
+            unseen=", ".join(sign for one in modalities for sign in sorted(one.unseen)),
             measured=_measured(folder),
-            summary="\n".join(lines),
-            signs="\n".join(details),
+            summary=_summary(figures),
+            weak=_weak(figures),
+            signs=_signs(figures),
         )
     )
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
