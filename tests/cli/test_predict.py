@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad import SDMAD
+from sdmad import SDMAD, SDMADConfig
 from sdmad.reporting.predictions import Predictions, rows_as_csv, rows_as_json_lines
+from tests.conftest import draw_pictures
 
 
 @pytest.fixture
@@ -218,3 +219,29 @@ def test_a_row_is_explained_when_it_is_asked_for(fitted, pictures):
     whole = fitted.explanations(scored)
     assert [row.explanation for row in rows[1:]] == whole[2:]
     assert rows[-1].explanation == whole[3]
+
+
+def test_predict_writes_probabilities(sdmad, small_bank, tiny_clip, make_data, tmp_path):
+    images, labels = draw_pictures(12, seed=1)
+    detector = SDMAD(
+        small_bank,
+        str(tiny_clip),
+        SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds"),
+    ).fit(images, labels)
+    detector.save(tmp_path / "model")
+    folder = make_data(tmp_path / "images", 4).parent
+    done = sdmad("predict", tmp_path / "model", folder, "--prevalence", "Ring=0.1,Bar=0.2,Dots=0.3")
+    assert done.status == 0, done.err
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    files = [row["file"] for row in rows]
+    expected = detector.predict_proba(files, prevalence={"Ring": 0.1, "Bar": 0.2, "Dots": 0.3})
+    for row, values in zip(rows, expected, strict=True):
+        told = [float(row[f"probability:{name}"]) for name in ("Ring", "Bar", "Dots")]
+        assert told == pytest.approx(values, abs=1e-5)
+    lines = sdmad("predict", tmp_path / "model", folder, "--prevalence", "0.2", "--json").out
+    first = json.loads(lines.splitlines()[0])["categories"]["Bar"]
+    assert 0 < first["probability"] < 1
+    wrong = sdmad("predict", tmp_path / "model", folder, "--prevalence", "Ring=0.1")
+    assert wrong.status == 2
+    assert "no prevalence is stated of Bar, Dots" in wrong.err
+    assert "probability" not in sdmad("predict", tmp_path / "model", folder).out

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdmad import SDMAD, SDMADConfig
 from sdmad.data.images import content_hash
 from sdmad.detector.manifest import file_hash
 from sdmad.errors import InputError, ModelError
@@ -259,3 +260,20 @@ def test_running_an_export_imports_neither_torch_nor_a_network_reporter(exported
     )
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 2
+
+
+def test_an_export_gives_the_probabilities_of_its_model(
+    small_bank, tiny_backbone, pictures, tmp_path
+):
+    pytest.importorskip("openvino", reason="needs the extra sdmad[openvino]")
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+    detector = SDMAD(small_bank, tiny_backbone, config).fit(*pictures)
+    export_model(detector, tmp_path / "export", "openvino")
+    export, images = ExportedModel.load(tmp_path / "export"), draw_pictures(5, seed=6)[0]
+    found = export.at_prevalence(0.1)(export.score_images(images))
+    np.testing.assert_allclose(found, detector.predict_proba(images, 0.1), atol=1e-4)
+
+
+def test_an_export_without_log_odds_gives_none(openvino_export):
+    with pytest.raises(InputError, match="gives no probabilities"):
+        ExportedModel.load(openvino_export).at_prevalence(0.1)

@@ -35,6 +35,12 @@ def command(
     out: FileOut = None,
     maps: Maps = None,
     as_json: Json = False,
+    prevalence: Annotated[
+        str | None,
+        typer.Option(
+            "--prevalence", help="How common findings are there: 0.05, or Mass=0.02,Effusion=0.1."
+        ),
+    ] = None,
     decision: Decision = None,
     normals: Normals = None,
     backbone: ModelBackbone = None,
@@ -50,6 +56,7 @@ def command(
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
     from sdmad.data.images import list_images
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
@@ -75,10 +82,14 @@ def command(
             detector = load_with_decision(model, decision, normals, backbone, device, precision)
             if maps is not None:
                 _check_backbone(detector)
+        likely = None
+        if prevalence is not None:
+            likely = detector.at_prevalence(parse_prevalence(prevalence))
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
-    rows = Predictions(detector, files, scored, set(unreadable.positions))
+    probabilities = None if likely is None else likely(scored)
+    rows = Predictions(detector, files, scored, set(unreadable.positions), probabilities)
     notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:

@@ -26,6 +26,7 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.known import Overrides
 from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import reads_patches
@@ -112,6 +113,9 @@ def _tensors(state: FittedState) -> dict[str, Tensor]:
     if head.familiarity is not None:
         least = torch.tensor(head.familiarity.least, dtype=torch.float64)
         tensors |= {f"{FAMILIAR}centre": head.familiarity.centre, f"{FAMILIAR}least": least}
+    if head.calibration is not None:
+        line = [head.calibration.slope, head.calibration.shift, *head.calibration.prevalence]
+        tensors["calibration"] = torch.tensor(line, dtype=torch.float64)
     if head.thresholds is not None:
         tensors["thresholds"] = torch.from_numpy(head.thresholds)
     return tensors
@@ -221,7 +225,10 @@ def _head(
     known = None if thresholds is None else thresholds.cpu().numpy()
     part = _part(tensors, FAMILIAR)
     familiar = Familiarity(part["centre"], float(part["least"])) if part else None
-    return SignHead(signs, anchor, category, keep, config, evidence, known, by_patch, familiar)
+    line = tensors["calibration"].tolist() if "calibration" in tensors else None
+    calibration = None if line is None else Calibration(line[0], line[1], tuple(line[2:]))
+    beside = (evidence, known, by_patch, familiar, calibration)
+    return SignHead(signs, anchor, category, keep, config, *beside)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

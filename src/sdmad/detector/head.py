@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdmad.backbones import Backbone
+from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import SDMADConfig, parse_decision
 from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import ImageFeatures, Wanted
@@ -113,6 +114,7 @@ class SignHead:
         thresholds: a threshold a category for the rule ``fpr``, float64 ``(K,)``; None without.
         by_patch: whether the most similar patch's cosine with a sign counts, not the image's.
         familiarity: tells images unlike the support set; None where the evidence is not read.
+        calibration: from log odds to probabilities; None where scores are none.
     """
 
     signs: Tensor
@@ -124,6 +126,7 @@ class SignHead:
     thresholds: NDArray[np.float64] | None = None
     by_patch: bool = False
     familiarity: Familiarity | None = None
+    calibration: Calibration | None = None
 
     @classmethod
     def build(
@@ -197,8 +200,16 @@ class SignHead:
         text = TextFeatures(self.signs, self.anchor)
         head = type(self).build(text, bank, config, self.by_patch)
         kept = self.thresholds if config == self.config else None
-        beside = replace(head, evidence=self.evidence, familiarity=self.familiarity)
-        return replace(beside, thresholds=kept)
+        same = all(
+            getattr(config, name) == getattr(self.config, name) for name in ("selection", "pooling")
+        )
+        return replace(
+            head,
+            evidence=self.evidence,
+            familiarity=self.familiarity,
+            calibration=self.calibration if same else None,
+            thresholds=kept,
+        )
 
     @property
     def wanted(self) -> Wanted:

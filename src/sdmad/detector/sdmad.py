@@ -22,7 +22,9 @@ from sdmad.data.images import content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
 from sdmad.detector.base import Detector, TrainingSet
+from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import SDMADConfig
+from sdmad.detector.cross_fitting import out_of_fold
 from sdmad.detector.features import Wanted, reads_patches
 from sdmad.detector.head import SignHead
 from sdmad.detector.maps import gives_maps
@@ -130,9 +132,13 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
             text = texts()
         by_patch = reads_patches(backbone, config)
         known = support.features(FEATURE_BATCH, Wanted(evidence=True, patches=by_patch))
-        head = SignHead.build(text, bank, config, by_patch).with_evidence(
-            known, training.labels, backbone.image.evidence_parts
-        )
+        bare = SignHead.build(text, bank, config, by_patch)
+        given = (training.labels, backbone.image.evidence_parts)
+        head = bare.with_evidence(known, *given)
+        if config.image_evidence == "cross-modal" and config.epochs == 0:
+            odds = out_of_fold(bare, known, *given, training.patients)
+            if odds is not None:
+                head = replace(head, calibration=Calibration.fit(odds, training.labels))
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
             bank,

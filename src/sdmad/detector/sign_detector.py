@@ -18,6 +18,7 @@ from sdmad.choices import Precision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Detector, TrainingSet, as_image_list, resize_map
+from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.checkpoint import read_state, write_state
 from sdmad.detector.config import INFERENCE_SETTINGS, SDMADConfig, parse_decision
 from sdmad.detector.features import ImageFeatures, finish
@@ -232,6 +233,36 @@ class SignDetector(Detector):
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
         return explanations(self.bank_, self.kept_signs, scored)
+
+    def at_prevalence(self, prevalence: Prevalence) -> Likelihood:
+        """What makes probabilities ``(n, K)`` of the scores of n images.
+
+        Args:
+            prevalence: how common a finding is where the images come from: one number between 0
+                and 1, or one of each category by name. The support set does not tell it.
+
+        Raises:
+            InputError: if the detector's scores cannot be calibrated, a category is missing or a
+                value out of range.
+        """
+        return likelihood(self.head_.calibration, self.categories, prevalence)
+
+    def predict_proba(
+        self,
+        images: Sequence[ImageSource] | NDArray[Any],
+        prevalence: Prevalence | None = None,
+    ) -> NDArray[np.float64]:
+        """How likely each category is, ``(n, K)``; see :meth:`at_prevalence`.
+
+        Raises:
+            InputError: if no prevalence is stated.
+        """
+        if prevalence is None:
+            raise InputError(
+                "a probability needs the prevalence where the images come from, which the support "
+                "set does not tell: predict_proba(images, prevalence=0.05), or one of each category"
+            )
+        return self.at_prevalence(prevalence)(self.score_images(images))
 
     # Maps
 

@@ -152,6 +152,7 @@ def describe(
         tuple(detector.head_.keep.tolist()),
         detector.config_.decision,
         weight_bits(precision, target),
+        detector.head_.calibration,
     )
 
 

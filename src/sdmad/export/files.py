@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from sdmad.choices import ExportTarget, GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.calibration import Calibration
 from sdmad.detector.manifest import check_file, read_json, read_manifest
 from sdmad.errors import InputError, ModelError
 from sdmad.signs import SignBank
@@ -44,6 +45,7 @@ class Description:
         decision: the rule that the graph decides by.
         weight_bits: of int8, 7 where any processor adds the products right and 8 where one with
             VNNI is needed (see :mod:`sdmad.export.machine`); None for other precisions.
+        calibration: from scores to probabilities; None where they are no log odds.
     """
 
     runtime: str
@@ -53,6 +55,7 @@ class Description:
     keep: tuple[bool, ...]
     decision: str
     weight_bits: int | None = None
+    calibration: Calibration | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the bank's sentences."""
@@ -64,6 +67,7 @@ class Description:
             "bank": self.bank.name,
             "keep": list(self.keep),
             "decision": self.decision,
+            "calibration": None if self.calibration is None else self.calibration.to_dict(),
             "preprocessing": self.preprocessing.to_dict(),
         }
 
@@ -106,9 +110,21 @@ def _described(folder: Path, config: dict[str, Any]) -> Description:
             keep,
             str(config["decision"]),
             _weight_bits(config),
+            _calibration(config, len(bank.names)),
         )
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
+
+
+def _calibration(config: dict[str, Any], categories: int) -> Calibration | None:
+    """Older exports say nothing of it."""
+    values = config.get("calibration")
+    if values is None:
+        return None
+    found = Calibration.from_dict(values)
+    if len(found.prevalence) != categories:
+        raise ValueError(f"a calibration of {len(found.prevalence)} categories for {categories}")
+    return found
 
 
 def _weight_bits(config: dict[str, Any]) -> int | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sdmad.data.decoding import Square
 from sdmad.data.images import ImageSource
 from sdmad.detector.batches import Lanes, OnError, lanes_on, score_in_batches
+from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
@@ -119,6 +120,10 @@ class ExportedModel:
             progress,
             Lanes(lanes_on(_cores())),
         )
+
+    def at_prevalence(self, prevalence: Prevalence) -> Likelihood:
+        """As :meth:`sdmad.detector.sign_detector.SignDetector.at_prevalence`."""
+        return likelihood(self.description.calibration, self.categories, prevalence)
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""

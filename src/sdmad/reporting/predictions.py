@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdmad.detector.findings import CategoryFinding, Explanation
 from sdmad.detector.scores import ImageScores
@@ -24,10 +25,17 @@ class Explaining(Protocol):
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image's file and what the detector says of it."""
+    """One image's file and what the detector says of it.
+
+    Attributes:
+        file: the image.
+        explanation: scores, decisions and signs.
+        probabilities: of each category; empty where no prevalence was stated.
+    """
 
     file: Path
     explanation: Explanation
+    probabilities: tuple[float, ...] = ()
 
     @property
     def findings(self) -> tuple[CategoryFinding, ...]:
@@ -45,12 +53,19 @@ class Predictions(Sequence[Prediction]):
         files: n files.
         scored: n images' scores.
         skipped: positions of unreadable images, which have no row.
+        probabilities: of each category, ``(n, K)``; None where no prevalence was stated.
     """
 
     def __init__(
-        self, detector: Explaining, files: Sequence[Path], scored: ImageScores, skipped: set[int]
+        self,
+        detector: Explaining,
+        files: Sequence[Path],
+        scored: ImageScores,
+        skipped: set[int],
+        probabilities: NDArray[np.float64] | None = None,
     ) -> None:
         self.detector, self.files, self.scored = detector, files, scored
+        self.probabilities = probabilities
         self.places = [i for i in range(len(files)) if i not in skipped]
 
     def __len__(self) -> int:
@@ -68,7 +83,8 @@ class Predictions(Sequence[Prediction]):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = self.places[index]
         (explanation,) = self.detector.explanations(self.scored.rows(np.array([place])))
-        return Prediction(self.files[place], explanation)
+        likely = () if self.probabilities is None else tuple(self.probabilities[place].tolist())
+        return Prediction(self.files[place], explanation, likely)
 
 
 def unfamiliar_note(rows: Predictions) -> tuple[str, ...]:
@@ -86,12 +102,14 @@ def unfamiliar_note(rows: Predictions) -> tuple[str, ...]:
 def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
     """CSV: file, abnormality, whether unfamiliar, findings with their top signs; then a category's.
 
-    Of each category the score and the decision.
+    Of each category the score, the decision and, where a prevalence was stated, the probability.
 
     Cells that a spreadsheet would take for a formula are guarded.
     """
     header = ["file", "abnormality", "unfamiliar", "findings", "top_signs"]
     header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
+    if getattr(rows, "probabilities", None) is not None:
+        header += [f"probability:{c}" for c in categories]
 
     def line(row: Prediction) -> list[object]:
         entries = row.explanation.categories
@@ -103,6 +121,7 @@ def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
             "|".join(f.deciding_sign.sentence for f in row.findings),
             *(round(e.score, 6) for e in entries),
             *(int(e.found) for e in entries),
+            *(round(p, 6) for p in row.probabilities),
         ]
 
     return csv_text(header, map(line, rows))
@@ -124,8 +143,9 @@ def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) ->
                     "found": e.found,
                     "top_sign": e.deciding_sign.sentence,
                     "similarity": e.deciding_sign.similarity,
+                    **({"probability": row.probabilities[k]} if row.probabilities else {}),
                 }
-                for e in row.explanation.categories
+                for k, e in enumerate(row.explanation.categories)
             },
         }
         lines.append(json_text(content, indent=None) + "\n")

@@ -1,0 +1,164 @@
+"""Log odds as probabilities: calibrated on the support set, at a prevalence that a person states.
+
+The support set holds as many positives as somebody picked, so its shares say nothing of how common
+a finding is. Two numbers, shared by all categories, bring log odds of images that a fit did not see
+(:mod:`sdmad.detector.cross_fitting`) in line with their labels; then the support's prevalence is
+exchanged for the stated one (Saerens et al. 2002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.detector.scores import ImageScores
+from sdmad.errors import InputError
+
+Prevalence = float | Mapping[str, float]
+SPREAD = 0.5
+"""Deviation of the normal priors: of the slope about 1, of the shift about 0."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How log odds become probabilities.
+
+    Attributes:
+        slope: what log odds are multiplied by.
+        shift: what is added then.
+        prevalence: share of positives among the support images of known label, of each category,
+            with half an image of either kind added.
+    """
+
+    slope: float
+    shift: float
+    prevalence: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, odds: NDArray[np.float64], labels: NDArray[np.float64]) -> Self:
+        """Find slope and shift where labels are most likely, under the priors.
+
+        Args:
+            odds: of images that the fit behind them did not see, ``(n, K)``.
+            labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
+        """
+        from scipy.optimize import minimize
+
+        known = ~np.isnan(labels)
+        score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
+
+        def loss(line: NDArray[np.float64]) -> float:
+            doubt = (((line - (1, 0)) / SPREAD) ** 2).sum() / 2
+            return float(np.logaddexp(0, -sign * (line[0] * score + line[1])).sum() + doubt)
+
+        slope, shift = minimize(loss, np.array([1.0, 0.0])).x
+        positive = (labels == 1).sum(axis=0)
+        shares = (positive + 0.5) / (known.sum(axis=0) + 1)
+        return cls(float(slope), float(shift), tuple(shares.tolist()))
+
+    def probabilities(
+        self, odds: NDArray[np.float64], prevalence: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Probabilities ``(n, K)``.
+
+        Args:
+            odds: log odds of n images, ``(n, K)``.
+            prevalence: stated, of each category, ``(K,)``.
+        """
+        here, there = np.asarray(self.prevalence), prevalence
+        moved = np.log(there / (1 - there)) - np.log(here / (1 - here))
+        found: NDArray[np.float64] = 1 / (1 + np.exp(-(self.slope * odds + self.shift + moved)))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from :meth:`to_dict`'s values.
+
+        Raises:
+            ValueError: if a value is missing or no number.
+        """
+        try:
+            shares = tuple(float(value) for value in values["prevalence"])
+            return cls(float(values["slope"]), float(values["shift"]), shares)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"calibration: {error}") from error
+
+
+def stated(prevalence: Prevalence, categories: Sequence[str]) -> NDArray[np.float64]:
+    """A stated prevalence of each category, ``(K,)``.
+
+    >>> stated(0.05, ("Mass", "Effusion")), stated({"Effusion": 0.1, "Mass": 0.02}, ("Mass",))
+    (array([0.05, 0.05]), array([0.02]))
+
+    Args:
+        prevalence: one of all categories, or one of each.
+        categories: their names, in order.
+
+    Raises:
+        InputError: if a category is missing, or a value does not lie between 0 and 1.
+    """
+    if isinstance(prevalence, Mapping):
+        missing = [name for name in categories if name not in prevalence]
+        if missing:
+            raise InputError(f"no prevalence is stated of {', '.join(missing)}")
+        values = [prevalence[name] for name in categories]
+    else:
+        values = [prevalence] * len(categories)
+    for name, value in zip(categories, values, strict=True):
+        if not 0 < value < 1:
+            raise InputError(f"the prevalence of {name} must lie between 0 and 1, got {value!r}")
+    return np.array(values, dtype=np.float64)
+
+
+Likelihood = Callable[[ImageScores], NDArray[np.float64]]
+"""Scores of n images to probabilities ``(n, K)``."""
+
+
+def likelihood(
+    calibration: Calibration | None, categories: Sequence[str], prevalence: Prevalence
+) -> Likelihood:
+    """How likely each category is in scored images, at a stated prevalence.
+
+    Args:
+        calibration: of the detector or export that scores them.
+        categories: its categories.
+        prevalence: one of all categories, or one of each by name.
+
+    Raises:
+        InputError: if there is no calibration, or the prevalence cannot be used.
+    """
+    if calibration is None:
+        raise InputError(
+            "this model gives no probabilities: they need cross-modal evidence on frozen "
+            "embeddings (epochs=0), and support images of two patients at least"
+        )
+    shares = stated(prevalence, categories)
+    return lambda scored: calibration.probabilities(scored.scores, shares)
+
+
+def parse_prevalence(text: str) -> Prevalence:
+    """Read what a person wrote: ``0.05``, or ``Mass=0.02,Effusion=0.1``.
+
+    >>> parse_prevalence("0.05"), parse_prevalence("Mass=0.02, Effusion=0.1")
+    (0.05, {'Mass': 0.02, 'Effusion': 0.1})
+
+    Raises:
+        InputError: if it is neither.
+    """
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = (part.rpartition("=") for part in text.split(","))
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise InputError(
+            f"a prevalence is a number between 0 and 1 or CATEGORY=NUMBER,..., got {text!r}"
+        ) from None
