@@ -26,6 +26,9 @@ ExportTarget = Literal["here", "any"]
 Preset = Literal["recommended", "paper"]
 """Whose settings (:class:`~sdmad.SDMADConfig`)."""
 
+Baselines = Literal["all", "none"]
+"""Which simpler systems an evaluation judges beside a model (:mod:`sdmad.reporting.beside`)."""
+
 DrawOrder = Literal["round-robin", "patient-by-patient"]
 """How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""
 

@@ -94,3 +94,14 @@ def test_a_table_of_other_categories_is_refused(sdmad, model, data, tmp_path):
     done = sdmad("evaluate", model, data, "--out", tmp_path / "results")
     assert done.status == 2
     assert "unknown label 'Spots'" in done.err
+
+
+def test_simpler_systems_stand_beside_the_model_unless_left_out(sdmad, model, data, tmp_path):
+    done = sdmad("evaluate", model, data, "--out", tmp_path / "both", "--resamples", 10)
+    assert "Did it pay?" in done.out
+    assert "linear probe" in done.out
+    assert "by mean AUROC" in done.err or "points of mean AUROC" in done.err
+    alone = ["--baselines", "none", "--resamples", 10, "--out", tmp_path / "alone"]
+    done = sdmad("evaluate", model, data, *alone)
+    assert done.status == 0
+    assert "linear probe" not in done.out

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from sdmad.choices import Baselines
 from sdmad.cli.common import (
     Decision,
     Device,
@@ -32,6 +33,10 @@ def command(
     resamples: Annotated[
         int, typer.Option("--resamples", min=0, help="Bootstrap resamples of the patients.")
     ] = 1000,
+    baselines: Annotated[
+        Baselines,
+        typer.Option("--baselines", help="Simpler systems on the same images and shots beside it."),
+    ] = "all",
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
@@ -47,15 +52,14 @@ def command(
     from sdmad.data.table import read_label_table
     from sdmad.output import check_output, output_directory
     from sdmad.reporting.model_evaluation import evaluate_model, write_evaluation
-    from sdmad.reporting.tables import protocol_tables
 
     check_output(out, force, (model, labels, normals, backbone))
     with readable_warnings():
         detector = load_with_decision(model, decision, normals, backbone, device, precision)
         table = read_label_table(labels, detector.categories)
         unreadable = Unreadable()
-        evaluated = evaluate_model(detector, table, unreadable, resamples)
-        tables = protocol_tables(evaluated.evaluation)
+        evaluated = evaluate_model(detector, table, unreadable, resamples, baselines == "all")
+        tables = evaluated.tables()
         with output_directory(out, force) as work:
             write_evaluation(evaluated, work, tables, f"SD-MAD on {labels.name}")
     notes([*table.notes, *evaluated.notes])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from sdmad.errors import InputError
 from sdmad.evaluation.protocols import Evaluation, evaluate
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
+from sdmad.reporting.beside import MODEL, Beside, compare_beside
 from sdmad.reporting.report import (
     Example,
     HeatmapData,
@@ -52,6 +53,7 @@ class ModelEvaluation:
         before: cosines of the images with the signs in the backbone without adapters.
         evaluation: the three protocols.
         notes: what was left out, and why.
+        beside: simpler systems on the same images; None where none was asked for.
     """
 
     detector: SignDetector
@@ -60,6 +62,14 @@ class ModelEvaluation:
     before: NDArray[np.float64]
     evaluation: Evaluation
     notes: tuple[str, ...]
+    beside: Beside | None = None
+
+    def tables(self) -> tuple[Table, ...]:
+        """The protocols, with the systems beside the model, and what it is ahead of them."""
+        if self.beside is None:
+            return protocol_tables(self.evaluation)
+        systems = {MODEL: self.evaluation, **self.beside.evaluations}
+        return (self.beside.table(), *protocol_tables(systems))
 
 
 def rows_to_evaluate(
@@ -106,7 +116,11 @@ def _hash_or_none(path: Path) -> str | None:
 
 
 def evaluate_model(
-    detector: SignDetector, table: LabelTable, on_error: OnError, resamples: int = 1000
+    detector: SignDetector,
+    table: LabelTable,
+    on_error: OnError,
+    resamples: int = 1000,
+    baselines: bool = False,
 ) -> ModelEvaluation:
     """Score the rows that may be judged and compute the three protocols.
 
@@ -115,6 +129,7 @@ def evaluate_model(
         table: the whole label table.
         on_error: told of unreadable images, which are left out.
         resamples: of the bootstrap over patients.
+        baselines: whether to judge simpler systems on the same images and shots.
 
     Raises:
         InputError: if nothing is left to judge on.
@@ -135,7 +150,11 @@ def evaluate_model(
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
     bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
     before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
-    return evaluate_scores(detector, rows, scores, before, notes, resamples)
+    evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
+    if not baselines:
+        return evaluated
+    beside = compare_beside(detector, table, rows, scores, resamples)
+    return replace(evaluated, beside=beside, notes=(*evaluated.notes, *beside.notes))
 
 
 def evaluate_scores(
@@ -319,8 +338,10 @@ def write_evaluation(
     Raises:
         SDMADError: if something cannot be written.
     """
-    shown = tuple(tables or protocol_tables(evaluated.evaluation))
+    shown = tuple(tables or evaluated.tables())
     metrics = evaluated.evaluation.to_dict()
+    if evaluated.beside is not None:
+        metrics["baselines"] = evaluated.beside.to_dict()
     metrics["notes"] = [*metrics["notes"], *evaluated.notes]
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))
