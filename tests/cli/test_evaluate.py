@@ -105,3 +105,32 @@ def test_simpler_systems_stand_beside_the_model_unless_left_out(sdmad, model, da
     done = sdmad("evaluate", model, data, *alone)
     assert done.status == 0
     assert "linear probe" not in done.out
+
+
+def test_probabilities_are_held_to_the_labels(sdmad, small_bank, tiny_clip, data, tmp_path):
+    from sdmad import SDMAD, SDMADConfig
+    from tests.conftest import draw_pictures
+
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+    SDMAD(small_bank, str(tiny_clip), config).fit(*draw_pictures(12, seed=5)).save(
+        tmp_path / "odds"
+    )
+    arguments = ["evaluate", tmp_path / "odds", data, "--resamples", 20, "--prevalence"]
+    done = sdmad(*arguments, "table", "--out", tmp_path / "held")
+    assert done.status == 0, done.err
+    assert "Are the probabilities right?" in done.out
+    written = json.loads((tmp_path / "held" / "metrics.json").read_text(encoding="utf-8"))
+    low, high = written["probabilities"]["interval"]
+    assert 0 <= low <= high
+    assert "Expected calibration error" in (tmp_path / "held" / "report.html").read_text("utf-8")
+    assert sdmad(*arguments, "0.2", "--out", tmp_path / "other").status == 0
+    wrong = sdmad(*arguments, "Ring=0.2", "--out", tmp_path / "wrong")
+    assert wrong.status == 2
+    assert "no prevalence is stated of Bar, Dots" in wrong.err
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_model_without_log_odds_has_no_probabilities(sdmad, model, data, tmp_path):
+    done = sdmad("evaluate", model, data, "--prevalence", "0.1", "--out", tmp_path / "none")
+    assert done.status == 2
+    assert "gives no probabilities" in done.err

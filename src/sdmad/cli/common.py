@@ -151,6 +151,15 @@ LabelsOption = Annotated[
     Path | None, typer.Option("--labels", help="LABELS.csv, a table of your own images.")
 ]
 
+StatedPrevalence = Annotated[
+    str | None,
+    typer.Option(
+        "--prevalence",
+        help="Adds probabilities. How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where "
+        "a table is judged, table.",
+    ),
+]
+
 Bank = Annotated[
     str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
 ]

@@ -16,6 +16,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     Normals,
     Out,
+    StatedPrevalence,
     TowerPrecision,
     Unreadable,
     notes,
@@ -37,6 +38,7 @@ def command(
         Baselines,
         typer.Option("--baselines", help="Simpler systems on the same images and shots beside it."),
     ] = "all",
+    prevalence: StatedPrevalence = None,
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
@@ -50,6 +52,7 @@ def command(
     """
     from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.table import read_label_table
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.output import check_output, output_directory
     from sdmad.reporting.model_evaluation import evaluate_model, write_evaluation
 
@@ -58,7 +61,10 @@ def command(
         detector = load_with_decision(model, decision, normals, backbone, device, precision)
         table = read_label_table(labels, detector.categories)
         unreadable = Unreadable()
-        evaluated = evaluate_model(detector, table, unreadable, resamples, baselines == "all")
+        stated = None if prevalence is None else parse_prevalence(prevalence)
+        evaluated = evaluate_model(
+            detector, table, unreadable, resamples, baselines == "all", stated
+        )
         tables = evaluated.tables()
         with output_directory(out, force) as work:
             write_evaluation(evaluated, work, tables, f"SD-MAD on {labels.name}")

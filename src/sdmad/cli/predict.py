@@ -17,6 +17,7 @@ from sdmad.cli.common import (
     Maps,
     ModelBackbone,
     Normals,
+    StatedPrevalence,
     TowerPrecision,
     Unreadable,
     notes,
@@ -35,12 +36,7 @@ def command(
     out: FileOut = None,
     maps: Maps = None,
     as_json: Json = False,
-    prevalence: Annotated[
-        str | None,
-        typer.Option(
-            "--prevalence", help="How common findings are there: 0.05, or Mass=0.02,Effusion=0.1."
-        ),
-    ] = None,
+    prevalence: StatedPrevalence = None,
     decision: Decision = None,
     normals: Normals = None,
     backbone: ModelBackbone = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
 
-Prevalence = float | Mapping[str, float]
+OF_THE_TABLE = "table"
+"""Instead of a prevalence: that of the judged images of a label table."""
+
+Prevalence = float | Mapping[str, float] | Literal["table"]
 SPREAD = 0.5
 """Deviation of the normal priors: of the slope about 1, of the shift about 0."""
 
@@ -105,6 +108,8 @@ def stated(prevalence: Prevalence, categories: Sequence[str]) -> NDArray[np.floa
     Raises:
         InputError: if a category is missing, or a value does not lie between 0 and 1.
     """
+    if isinstance(prevalence, str):
+        raise InputError("there is no label table here to take the prevalence from; state it")
     if isinstance(prevalence, Mapping):
         missing = [name for name in categories if name not in prevalence]
         if missing:
@@ -145,7 +150,7 @@ def likelihood(
 
 
 def parse_prevalence(text: str) -> Prevalence:
-    """Read what a person wrote: ``0.05``, or ``Mass=0.02,Effusion=0.1``.
+    """Read what a person wrote: ``0.05``, ``Mass=0.02,Effusion=0.1`` or ``table``.
 
     >>> parse_prevalence("0.05"), parse_prevalence("Mass=0.02, Effusion=0.1")
     (0.05, {'Mass': 0.02, 'Effusion': 0.1})
@@ -153,6 +158,8 @@ def parse_prevalence(text: str) -> Prevalence:
     Raises:
         InputError: if it is neither.
     """
+    if text == OF_THE_TABLE:
+        return "table"
     try:
         if "=" not in text:
             return float(text)

@@ -17,11 +17,13 @@ from sdmad.data.images import ImageError, content_hash, read_image
 from sdmad.data.table import LabelTable
 from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
+from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.findings import Explanation
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import Evaluation, evaluate
+from sdmad.evaluation.reliability import Reliability, reliability
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
 from sdmad.reporting.beside import MODEL, Beside, compare_beside
@@ -34,7 +36,7 @@ from sdmad.reporting.report import (
     SignRow,
     write_report,
 )
-from sdmad.reporting.tables import protocol_tables
+from sdmad.reporting.tables import protocol_tables, reliability_table
 from sdmad.table import Table
 
 HEATMAP_IMAGES = 200
@@ -54,6 +56,7 @@ class ModelEvaluation:
         evaluation: the three protocols.
         notes: what was left out, and why.
         beside: simpler systems on the same images; None where none was asked for.
+        reliability: how far probabilities hold; None where no prevalence was stated.
     """
 
     detector: SignDetector
@@ -63,13 +66,15 @@ class ModelEvaluation:
     evaluation: Evaluation
     notes: tuple[str, ...]
     beside: Beside | None = None
+    reliability: Reliability | None = None
 
     def tables(self) -> tuple[Table, ...]:
-        """The protocols, with the systems beside the model, and what it is ahead of them."""
+        """The protocols, with the systems beside the model, what it is ahead of them, and more."""
+        held = () if self.reliability is None else (reliability_table(self.reliability),)
         if self.beside is None:
-            return protocol_tables(self.evaluation)
+            return (*protocol_tables(self.evaluation), *held)
         systems = {MODEL: self.evaluation, **self.beside.evaluations}
-        return (self.beside.table(), *protocol_tables(systems))
+        return (self.beside.table(), *protocol_tables(systems), *held)
 
 
 def rows_to_evaluate(
@@ -121,6 +126,7 @@ def evaluate_model(
     on_error: OnError,
     resamples: int = 1000,
     baselines: bool = False,
+    prevalence: Prevalence | None = None,
 ) -> ModelEvaluation:
     """Score the rows that may be judged and compute the three protocols.
 
@@ -130,10 +136,14 @@ def evaluate_model(
         on_error: told of unreadable images, which are left out.
         resamples: of the bootstrap over patients.
         baselines: whether to judge simpler systems on the same images and shots.
+        prevalence: stated, to judge probabilities too; :data:`OF_THE_TABLE` takes the judged
+            images' own.
 
     Raises:
-        InputError: if nothing is left to judge on.
+        InputError: if nothing is left to judge on, or the model gives no probabilities.
     """
+    if prevalence is not None and prevalence != OF_THE_TABLE:
+        detector.at_prevalence(prevalence)  # refused before any work
     rows, notes = rows_to_evaluate(detector, table)
     skipped: list[int] = []
 
@@ -151,10 +161,28 @@ def evaluate_model(
     bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
     before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
     evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
+    if prevalence is not None:
+        evaluated = replace(evaluated, reliability=_held(evaluated, prevalence, resamples))
     if not baselines:
         return evaluated
     beside = compare_beside(detector, table, rows, scores, resamples)
     return replace(evaluated, beside=beside, notes=(*evaluated.notes, *beside.notes))
+
+
+def _held(evaluated: ModelEvaluation, prevalence: Prevalence, resamples: int) -> Reliability:
+    """Hold a model's probabilities to the labels."""
+    detector, rows = evaluated.detector, evaluated.table
+    if prevalence == OF_THE_TABLE:
+        prevalence = prevalence_of(rows)
+    likely = detector.at_prevalence(prevalence)(evaluated.scores)
+    return reliability(likely, rows.labels, rows.patient_keys(), resamples)
+
+
+def prevalence_of(rows: LabelTable) -> dict[str, float]:
+    """Share of positives among the known labels of each category, never quite 0 or 1."""
+    known, positive = (~np.isnan(rows.labels)).sum(axis=0), (rows.labels == 1).sum(axis=0)
+    shares = (positive + 0.5) / (known + 1)
+    return dict(zip(rows.categories, shares.tolist(), strict=True))
 
 
 def evaluate_scores(
@@ -312,6 +340,7 @@ def report_data(evaluated: ModelEvaluation, tables: Sequence[Table], title: str)
         tuple(tables),
         {"backbone": detector.backbone_.name, "seed": str(detector.state_.seed), **settings},
         RocData(evaluated.table.labels, evaluated.scores.scores),
+        evaluated.reliability,
         _heatmap(evaluated),
         sign_rows(detector),
         best,
@@ -342,6 +371,8 @@ def write_evaluation(
     metrics = evaluated.evaluation.to_dict()
     if evaluated.beside is not None:
         metrics["baselines"] = evaluated.beside.to_dict()
+    if evaluated.reliability is not None:
+        metrics["probabilities"] = evaluated.reliability.to_dict()
     metrics["notes"] = [*metrics["notes"], *evaluated.notes]
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))

@@ -16,6 +16,7 @@ from sklearn.metrics import roc_curve
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import FloatArray, label_matrix, score_array
 from sdmad.evaluation.metrics import category_auroc
+from sdmad.evaluation.reliability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,6 +94,28 @@ def _curve(truth: FloatArray, scores: FloatArray) -> tuple[FloatArray, FloatArra
         kept = np.unique(np.linspace(0, false_positive.size - 1, _CURVE_POINTS).round().astype(int))
         false_positive, true_positive = false_positive[kept], true_positive[kept]
     return false_positive, true_positive
+
+
+def reliability_plot(found: Reliability, image_format: ImageFormat = "png") -> bytes:
+    """Share of positives against mean probability, a dot a bin, beside the diagonal.
+
+    Args:
+        found: the bins.
+        image_format: ``png`` or ``svg``.
+
+    Returns:
+        The picture.
+    """
+    figure = new_figure(5.4, 5.0)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
+    style: dict[str, Any] = {"color": PALETTE[0], "linewidth": 1.8, "marker": "o"}
+    axes.plot(found.predicted, found.observed, **style)
+    style_axes(axes)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xlabel("Mean probability of a bin")
+    axes.set_ylabel("Share that is positive")
+    return save_figure(figure, image_format)
 
 
 def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:

@@ -16,8 +16,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.protocols import Evaluation
+from sdmad.evaluation.reliability import Reliability
 from sdmad.output import write_text
-from sdmad.reporting.plots import ImageFormat, loss_plot, roc_plot, similarity_heatmap
+from sdmad.reporting.plots import (
+    ImageFormat,
+    loss_plot,
+    reliability_plot,
+    roc_plot,
+    similarity_heatmap,
+)
 from sdmad.reporting.tables import METRIC_TITLES, percent_interval
 from sdmad.table import Table, percent
 
@@ -152,6 +159,7 @@ class ReportData:
         tables: the tables to show, for instance from ``protocol_tables``.
         settings: name and value of each setting, in the order to show.
         roc: data of the ROC curves.
+        reliability: how far probabilities hold, where a prevalence was stated.
         heatmap: data of the similarity heat map.
         signs: the signs of the bank, category by category.
         best: images on which the model did best.
@@ -166,6 +174,7 @@ class ReportData:
     tables: tuple[Table, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     roc: RocData | None = None
+    reliability: Reliability | None = None
     heatmap: HeatmapData | None = None
     signs: tuple[SignRow, ...] = ()
     best: tuple[Example, ...] = ()
@@ -232,10 +241,12 @@ def render_report(data: ReportData) -> str:
 
 def _plots(data: ReportData) -> dict[str, str | None]:
     """The plots as data URIs; None for those without data."""
-    roc = heatmap = losses = None
+    roc = reliability = heatmap = losses = None
     if data.roc is not None:
         names = tuple(data.evaluation.categories)
         roc = _uri(roc_plot(data.roc.labels, data.roc.scores, names, "svg"), "svg")
+    if data.reliability is not None:
+        reliability = _uri(reliability_plot(data.reliability, "svg"), "svg")
     if data.heatmap is not None:
         given = data.heatmap
         picture = similarity_heatmap(
@@ -249,7 +260,7 @@ def _plots(data: ReportData) -> dict[str, str | None]:
         heatmap = _uri(picture, "png")
     if data.losses:
         losses = _uri(loss_plot(data.losses, "svg"), "svg")
-    return {"roc": roc, "heatmap": heatmap, "losses": losses}
+    return {"roc": roc, "reliability": reliability, "heatmap": heatmap, "losses": losses}
 
 
 def _uri(picture: bytes, image_format: ImageFormat) -> str:

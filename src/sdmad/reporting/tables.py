@@ -5,6 +5,7 @@ from math import isnan
 
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import DECISION_METRICS, CategoryResult, Evaluation, Interval
+from sdmad.evaluation.reliability import Reliability
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS
 from sdmad.table import MISSING, Table, percent
 
@@ -97,6 +98,24 @@ def summary_table(systems: Mapping[str, Evaluation], title: str) -> Table:
     rows += [(system, *_cells(found, names)) for system, found in systems.items()]
     header = ("System", *(METRIC_TITLES[name] for name in names))
     return Table(title, header, tuple(rows), _intervals_caption(any_one))
+
+
+def reliability_table(found: Reliability) -> Table:
+    """One row a bin: how often what is called so likely is so.
+
+    Args:
+        found: the bins.
+    """
+    rows = tuple(
+        (percent(predicted), percent(observed), str(cells))
+        for predicted, observed, cells in zip(
+            found.predicted, found.observed, found.cells, strict=True
+        )
+    )
+    error = percent_interval(found.error, found.interval)
+    caption = f"Expected calibration error: {error} points; the mean gap, in brackets 95%."
+    header = ("Mean probability", "Share that is positive", "Cells")
+    return Table("Are the probabilities right?", header, rows, caption)
 
 
 def _check_comparable(systems: Mapping[str, Evaluation]) -> None:

@@ -1,0 +1,108 @@
+"""Do probabilities hold? Of the cells called 30%, are three in ten positive?
+
+The expected calibration error (Naeini et al. 2015): cells (image x category) of known label fall
+into bins by their probability, equally many in each, and the gap between mean probability and share
+of positives is averaged over the bins, weighted by their cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.errors import InputError
+from sdmad.evaluation.checks import FloatArray
+from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.resampling import patient_index, ratio, resample_weights
+
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far probabilities are from shares.
+
+    Attributes:
+        error: expected calibration error, 0 to 1.
+        interval: 95%, basic bootstrap over patients, for resampling by itself makes gaps wider;
+            NaN with fewer than two patients.
+        predicted: mean probability of each bin, ascending.
+        observed: share of positives of each bin.
+        cells: how many each bin has.
+    """
+
+    error: float
+    interval: tuple[float, float]
+    predicted: tuple[float, ...]
+    observed: tuple[float, ...]
+    cells: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def reliability(
+    probabilities: FloatArray,
+    labels: FloatArray,
+    patients: Sequence[Hashable],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Reliability:
+    """Hold probabilities to labels.
+
+    Args:
+        probabilities: shape ``(n, K)``.
+        labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
+        patients: of each image.
+        resamples: of the bootstrap over patients.
+        seed: same seed, same interval.
+
+    Raises:
+        InputError: if no label is known.
+    """
+    known = ~np.isnan(labels)
+    if not known.any():
+        raise InputError("no label is known: probabilities cannot be held to anything")
+    (patient,), count = patient_index(patients)
+    whose = np.broadcast_to(patient[:, None], labels.shape)[known]
+    likely, truth = probabilities[known], labels[known]
+    bin_of = _bins(likely)
+    bins = int(bin_of.max()) + 1
+    sums = np.zeros((3, bins, count))
+    for total, values in zip(sums, (likely, truth, np.ones(len(truth))), strict=True):
+        np.add.at(total, (bin_of, whose), values)
+    predicted, observed, cells = sums.sum(axis=2)
+    error = _error(predicted, observed, cells)
+    rng = np.random.default_rng(seed)
+    resamples = resamples if count > 1 else 0
+    found = [_error(*(sums @ weights)) for weights in resample_weights(count, resamples, rng)]
+    return Reliability(
+        float(error),
+        _basic(float(error), np.concatenate(found)) if found else (float("nan"), float("nan")),
+        tuple((predicted / cells).tolist()),
+        tuple((observed / cells).tolist()),
+        tuple(int(cell) for cell in cells),
+    )
+
+
+def _bins(likely: FloatArray) -> NDArray[np.int64]:
+    """Bin of each cell: ranks in as many parts; equal probabilities stay together."""
+    edges = np.unique(np.quantile(likely, np.arange(1, BINS) / BINS, method="higher"))
+    place = np.searchsorted(edges, likely, side="right")
+    return np.unique(place, return_inverse=True)[1].astype(np.int64)
+
+
+def _error(predicted: FloatArray, observed: FloatArray, cells: FloatArray) -> FloatArray:
+    """Of sums over the cells of each bin, ``(B, ...)``."""
+    return ratio(np.abs(predicted - observed).sum(axis=0), cells.sum(axis=0))
+
+
+def _basic(point: float, values: FloatArray) -> tuple[float, float]:
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    return max(0.0, 2 * point - float(high)), max(0.0, 2 * point - float(low))
