@@ -22,6 +22,7 @@ from sdmad.cli import (
     predict,
     reproduce,
     signs,
+    suggest,
 )
 from sdmad.cli.common import FAULT, INTERRUPTED, STATUSES, USER_ERROR, complain
 from sdmad.cli.hints import Command
@@ -43,6 +44,7 @@ app.add_typer(data.app, name="data")
 app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)
+app.command("suggest", cls=Command)(suggest.command)
 app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)
 app.command("compare", cls=Command)(compare.command)

@@ -1,0 +1,73 @@
+"""``sdmad suggest``: which unlabelled images to label next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import (
+    Device,
+    FileOut,
+    Force,
+    Model,
+    ModelBackbone,
+    TowerPrecision,
+    Unreadable,
+    readable_warnings,
+    say,
+)
+
+
+def command(
+    model: Model,
+    paths: Annotated[list[Path], typer.Argument(help="Unlabelled images and folders of them.")],
+    budget: Annotated[
+        int, typer.Option("--budget", min=1, help="How many images to suggest.")
+    ] = 20,
+    out: FileOut = None,
+    backbone: ModelBackbone = None,
+    device: Device = "auto",
+    precision: TowerPrecision = "float32",
+    force: Force = False,
+) -> None:
+    """Rank unlabelled images that are most worth a label: doubtful ones, spread over the rest.
+
+    Rows are CSV with an empty column labels, for a person to fill in and sdmad fit to read.
+
+    Example: `sdmad suggest model unlabelled/ --budget 20 --out label-me.csv`
+    """
+    from sdmad.cli.steps.loading import load_with_decision
+    from sdmad.data.images import list_images
+    from sdmad.detector.suggesting import suggest
+    from sdmad.output import check_output_file, csv_text, write_text
+
+    if out is not None:
+        check_output_file(out, force)
+    with readable_warnings():
+        detector = load_with_decision(model, None, None, backbone, device, precision)
+        files = list_images(paths)
+        unreadable = Unreadable()
+        found = suggest(detector, files, budget, unreadable)
+    folder = Path.cwd() if out is None else out.resolve().parent
+    header = ["file", "labels", "rank", "doubt", "doubtful", "unfamiliar"]
+    rows = (
+        [
+            os.path.relpath(one.file, folder),
+            "",
+            rank,
+            round(one.doubt, 4),
+            one.category,
+            int(one.unfamiliar),
+        ]
+        for rank, one in enumerate(found, 1)
+    )
+    text = csv_text(header, rows)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        write_text(out, text)
+        say(f"fill in the column labels of {out}: names separated by |, normal where nothing is")
+    unreadable.exit_if_any(len(files))
