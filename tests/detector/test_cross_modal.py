@@ -186,7 +186,9 @@ def test_scores_are_log_odds_that_start_from_the_signs(by_patch):
     scored = fitted(SEEN)
     np.testing.assert_allclose(scored.scores, odds, atol=1e-4)
     np.testing.assert_array_equal(scored.decisions, odds > 0)
-    np.testing.assert_allclose(scored.abnormality, odds.amax(dim=1), atol=1e-4)
+    # That none is there has the product of the single chances: 1 / (1 + exp(odds)).
+    none = (1 / (1 + odds.double().exp())).prod(dim=1)
+    np.testing.assert_allclose(np.exp(-scored.abnormality), none, atol=1e-4)
     np.testing.assert_allclose(scored.similarity, cosines, atol=1e-6)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from sdmad.backbones import Backbone
 from sdmad.detector.calibration import Calibration
@@ -272,7 +273,7 @@ class SignHead:
                 margins = margins / scale + odds
                 abnormal = (scores - anchor.unsqueeze(1) / scale).amax(dim=1)
             else:
-                abnormal = scores.amax(dim=1)
+                abnormal = softplus(scores).sum(dim=1)  # of any category, were they independent
         kind = parse_decision(self.config.decision)[0]
         limit = self._thresholds().to(scores.device) if kind == "fpr" else 0.0
         decisions = scores.double() > limit if kind in ("fpr", "odds") else margins > 0

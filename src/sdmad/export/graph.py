@@ -213,8 +213,10 @@ class Scoring(nn.Module):
             means = similarity @ self.share.T
         pooled = self._gathered(similarity).amax(dim=2) if self.pooling == "max" else means
         scores = pooled / self.sign_scale + odds
-        reference = anchor / self.sign_scale if self.mixture or not self.has_probe else 0.0
-        abnormality = (scores - reference).amax(dim=1)
+        if self.has_probe and not self.mixture:
+            abnormality = nn.functional.softplus(scores).sum(dim=1)
+        else:
+            abnormality = (scores - anchor / self.sign_scale).amax(dim=1)
         decided = self._gathered(whole).amin(dim=2) if self.lowest else whole_means
         margins = decided - anchor
         if self.mixture:
