@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 HANDFUL = 4
 """So many grey values or fewer are a handful."""
@@ -47,13 +48,13 @@ def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None)
         if np.ptp(pixels, axis=(0, 1)).max() == 0:
             _tell("constant", path, "every pixel has the same colour")
         return
-    low, high = int(pixels.min()), int(pixels.max())
+    counts = np.array(Image.fromarray(pixels).histogram())  # several times as quick as NumPy's
+    low, high = np.flatnonzero(counts)[[0, -1]].tolist()
     if low == high:
         _tell("constant", path, "every pixel is the same; the picture or its window is wrong")
         return
     if pixels.size < MIN_COUNTED:
         return
-    counts = np.bincount(pixels.ravel(), minlength=256)
     if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels.size:
         _tell(
             "handful",
