@@ -3,12 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics, resampling
 from sdmad.evaluation.intervals import (
     bootstrap_evaluation,
+    joint_interval,
     paired_difference,
     percentile_interval,
     summarise_categories,
@@ -196,17 +198,56 @@ def test_paired_difference_agrees_with_a_naive_loop():
         np.testing.assert_allclose(got, expected, atol=1e-12, err_msg=name)
 
 
-def test_draws_are_resampled_together_with_patients():
-    # draw 0: a is always right and b always wrong; draw 1: both right. Whatever the patients, a
-    # resample of the two draws has the difference 0, 1/2 or 1 with the chances 1/4, 1/2, 1/4
+def test_draws_count_with_their_own_variance():
+    # Draw 0: a is always right and b always wrong; draw 1: both right. Whatever the patients, the
+    # differences are 1 and 0: Student's t of one degree of freedom, 12.7 times .5, cut to [-1, 1].
     labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0]])
     right = labelled_scores(labels, labels, labels, labels[:, 0], ~labels.any(axis=1), list("abcd"))
     wrong = replace(right, decisions=~right.decisions)
     gap = paired_difference([right, right], [wrong, right], 400)["hamming_score"]
-    assert (gap.difference, gap.low, gap.high) == (0.5, 0, 1)
+    assert (gap.difference, gap.low, gap.high) == (0.5, -1, 1)
     one = summarise_draws([right, wrong], 400)["hamming_score"]
     assert (one.mean, one.low, one.high) == (0.5, 0, 1)
     assert one.deviation == pytest.approx(np.sqrt(0.5))  # of 0 and 1, divisor 1
+
+
+def test_reaches_of_draws_and_patients_add_up_as_squares():
+    # Three draws at .5, .6 and .7 whose mean over resampled patients is .55 or .65, as often.
+    point, values = (
+        np.array([0.5, 0.6, 0.7]),
+        np.tile([-0.05, 0.05], 500) + np.array([[0.5], [0.6], [0.7]]),
+    )
+    of_draws = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    of_patients = stats.norm.ppf(0.975) * 0.05 * np.sqrt(1000 / 999)
+    reach = np.sqrt(of_draws**2 + of_patients**2)
+    assert joint_interval(point, values) == pytest.approx((0.6 - reach, 0.6 + reach))
+    # Of one draw, or of draws that are all alike, it is the percentile interval.
+    assert joint_interval(point[:1], values[:1]) == pytest.approx((0.45, 0.55))
+    alike = joint_interval(np.full(3, 0.6), np.tile(values[1], (3, 1)))
+    assert alike == pytest.approx((0.55, 0.65))
+
+
+@pytest.mark.parametrize("draws", [3, 5, 10])
+@pytest.mark.parametrize("spread", [0.15, 0.6])
+def test_intervals_over_few_draws_cover_what_they_should(draws, spread):
+    """Draws differ in how well they separate; the truth is the mean over draws and patients."""
+    rng, patients = np.random.default_rng(draws), 60
+    labels = np.zeros((patients, 1))
+    labels[: patients // 3] = 1
+    held = []
+    for _ in range(150):
+        noise = rng.normal(size=patients)
+        point, values = [], []
+        quality = 1 + spread * rng.normal(size=draws)
+        weights = rng.multinomial(patients, np.full(patients, 1 / patients), 200)
+        for one in quality:  # the share called rightly: exact moments, and quick to resample
+            right = (noise + rng.normal(size=patients) + one > 0).astype(float)
+            point.append(right.mean())
+            values.append(weights @ right / patients)
+        low, high = joint_interval(np.array(point), np.array(values))
+        truth = stats.norm.cdf(1 / np.sqrt(2 + spread**2))
+        held.append(low <= truth <= high)
+    assert 0.91 <= np.mean(held) <= 1.0
 
 
 def test_draws_may_leave_out_different_patients():
@@ -263,6 +304,7 @@ def test_intervals_over_draws_and_over_cases_are_told_apart():
     three = [draws[1], draws[1], draws[2], draws[2]]
     assert summarise_draws(three, 50)["hamming_score"].draws == (0.5, 0.5)
     assert found.low <= found.cases[0] <= found.mean <= found.cases[1] <= found.high
+    assert (found.low, found.high) == (0, 1)  # 4.3 times the draws' own .17, and more
     one = summarise_draws(draws[:1], 50)["hamming_score"]
     assert np.isnan(one.draws).all()
     assert one.cases == (1.0, 1.0)
