@@ -2,11 +2,11 @@
 
 Images of one patient are not independent, so patients are resampled and not images. On one draw of
 the support set the interval is the central 95% of the resampled values (percentile bootstrap). Over
-several draws two reaches about their mean are added as squares: Student's t of the draws, with D - 1
+several draws two reaches about their mean are added as squares: Student's t of the draws, of D - 1
 degrees of freedom, and the normal one of what resampling the patients does to the mean. Resampling
-the draws themselves would lose D / (D - 1) of their variance and the tails of so few; the degrees of
-freedom after Satterthwaite cover too seldom where both variances are alike (by simulation, 91% at
-three draws).
+the draws themselves would lose D / (D - 1) of their variance and the tails of so few; with degrees
+of freedom after Satterthwaite the intervals cover too seldom where both variances are alike (91% at
+three draws, by simulation).
 """
 
 import os
