@@ -13,22 +13,20 @@ from math import isnan
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics
 from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
 from sdmad.evaluation.intervals import bootstrap_evaluation
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores, labelled_scores
+from sdmad.evaluation.rare import FEW, rare_interval
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS, trivial_predictor
 
 Interval = tuple[float, float]
 
 DECISION_METRICS = ("hamming_score", "subset_accuracy", "macro_f1", "sensitivity", "specificity")
 """The metrics of protocol 2, which need decisions and no scores."""
-
-FEW_PATIENTS = 5
-"""Below this number of patients with a positive an interval is called rough."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +218,14 @@ def evaluate_scored(
         mean_auroc=metrics.mean_of_defined([one.auroc for one in results.values()]),
         image_auroc=image,
         **values,
-        intervals={name: intervals.summary[name] for name in SUMMARY_METRICS},
+        intervals={
+            **{name: intervals.summary[name] for name in SUMMARY_METRICS},
+            "image_auroc": _interval(
+                image,
+                intervals.summary["image_auroc"],
+                [len(_people(scored, abnormal == side)) for side in (1, 0)],
+            ),
+        },
         categories=results,
         trivial=trivial,
         images=len(scored.labels),
@@ -267,18 +272,18 @@ def _category_results(
     found, left = metrics.sensitivity(labels, decisions), metrics.specificity(labels, decisions)
     results = {}
     for k, name in enumerate(names):
-        rows = np.flatnonzero(labels[:, k] == 1)
-        positives, negatives = rows.size, int((labels[:, k] == 0).sum())
+        positives, negatives = (int((labels[:, k] == side).sum()) for side in (1, 0))
+        sides = [len(_people(scored, labels[:, k] == side)) for side in (1, 0)]
         results[name] = CategoryResult(
             auroc=float(auroc[k]),
-            interval=intervals[k],
+            interval=_interval(float(auroc[k]), intervals[k], sides),
             positives=positives,
             negatives=negatives,
             unknown=int(np.isnan(labels[:, k]).sum()),
             f1=float(f1[k]),
             sensitivity=float(found[k]),
             specificity=float(left[k]),
-            note=_category_note(positives, negatives, len({scored.patients[i] for i in rows})),
+            note=_category_note(positives, negatives, sides[0]),
             delong=_defined(delong[k]) if delong else None,
         )
     return results
@@ -297,10 +302,21 @@ def _category_note(positives: int, negatives: int, positive_patients: int) -> st
     ]
     if short:
         return f"no AUROC: {' and '.join(short)}, at least {minimum} of each are needed"
-    if positive_patients < FEW_PATIENTS:
+    if positive_patients < FEW:
         people = "patient" if positive_patients == 1 else "patients"
-        return f"positives from {positive_patients} {people} only: the interval is rough"
+        return f"positives from {positive_patients} {people} only: the interval is one for few"
     return ""
+
+
+def _people(scored: LabelledScores, chosen: NDArray[np.bool_]) -> set[Hashable]:
+    return {scored.patients[i] for i in np.flatnonzero(chosen)}
+
+
+def _interval(auroc: float, bootstrap: Interval, sides: Sequence[int]) -> Interval:
+    """The bootstrap's, or that for few patients of either side; none where none was asked for."""
+    if isnan(auroc) or isnan(bootstrap[0]) or min(sides) >= FEW:
+        return bootstrap
+    return rare_interval(auroc, *sides)
 
 
 def _notes(
