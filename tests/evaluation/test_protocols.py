@@ -6,6 +6,8 @@ import pytest
 from sdmad.errors import InputError
 from sdmad.evaluation.delong import delong_auroc
 from sdmad.evaluation.protocols import evaluate
+from sdmad.reporting.report import plain_summary
+from sdmad.reporting.tables import protocol_tables
 
 NAN = float("nan")
 CATEGORIES = ("mass", "nodule", "hernia")
@@ -182,3 +184,21 @@ def test_without_resamples_there_are_no_intervals():
 def test_wrong_input_is_named(changes, message):
     with pytest.raises(InputError, match=message):
         judge(**changes)
+
+
+def test_unknown_patients_are_not_called_patients():
+    labels = np.array([[1.0]] * 3 + [[0.0]] * 3)
+    arrays = (labels, labels, labels, labels[:, 0], labels[:, 0] == 0, ["mass"])
+    unknown = evaluate(*arrays, None, 10)
+    assert (unknown.patients, unknown.unknown_patients) == (6, 6)
+    assert any(note.startswith("Patients are unknown") for note in unknown.notes)
+    some = evaluate(*arrays, ["a", "", "b", "b", "c", ""], 10)
+    assert (some.patients, some.unknown_patients) == (5, 2)
+    assert any(note.startswith("Of 2 images patients are unknown") for note in some.notes)
+    known = evaluate(*arrays, list("abcdef"), 10)
+    assert known.unknown_patients == 0
+    assert not any("unknown" in note for note in known.notes)
+    captions = [protocol_tables(one)[0].caption for one in (unknown, known)]
+    assert "bootstrap over 6 images (patients unknown)" in captions[0]
+    assert "bootstrap over 6 patients" in captions[1]
+    assert plain_summary(unknown)[0].startswith("6 images of unknown patients")

@@ -50,6 +50,11 @@ class LabelledScores:
     patients: tuple[Hashable, ...]
 
     @property
+    def unknown_patients(self) -> int:
+        """Images whose patient is unknown: each counts as a patient of its own."""
+        return sum(patient == _own_id(row) for row, patient in enumerate(self.patients))
+
+    @property
     def abnormal(self) -> FloatArray:
         """1 for a row with a positive label, 0 for a normal image, NaN for the rest; ``(n,)``."""
         positive = (self.labels == 1).any(axis=1)

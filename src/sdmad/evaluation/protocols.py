@@ -92,7 +92,8 @@ class Evaluation:
         images: number of images.
         normal_images: images declared normal, the negatives of protocol 1.
         abnormal_images: images with a positive label, the positives of protocol 1.
-        patients: number of patients.
+        patients: number of patients; an image whose patient is unknown is one.
+        unknown_patients: images whose patient is unknown.
         resamples: number of bootstrap resamples behind the intervals.
         notes: what a reader has to know about the numbers.
         delong: 95% interval of the image AUROC after DeLong; None where it is not defined or a
@@ -116,6 +117,7 @@ class Evaluation:
     resamples: int
     notes: tuple[str, ...] = ()
     delong: Interval | None = None
+    unknown_patients: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for ``metrics.json``; NaN becomes None."""
@@ -132,6 +134,7 @@ class Evaluation:
             "normal_images": self.normal_images,
             "abnormal_images": self.abnormal_images,
             "patients": self.patients,
+            "unknown_patients": self.unknown_patients,
             "resamples": self.resamples,
             "notes": list(self.notes),
         }
@@ -235,6 +238,7 @@ def evaluate_scored(
         resamples=intervals.resamples,
         notes=_notes(scored, results, intervals.patients, resamples),
         delong=_defined(delong.image) if delong else None,
+        unknown_patients=scored.unknown_patients,
     )
 
 
@@ -341,6 +345,13 @@ def _notes(
         notes.append(
             f"No image AUROC: {normal} normal and {ill} abnormal images, at least two of each "
             "are needed."
+        )
+    unknown = scored.unknown_patients
+    if resamples and unknown:
+        which = "Patients are" if unknown == abnormal.size else f"Of {unknown} images patients are"
+        notes.append(
+            f"{which} unknown: images were resampled instead, and intervals are too narrow where "
+            "patients have several."
         )
     if resamples and patients < 2:
         notes.append("No intervals: all images are of one patient.")

@@ -141,7 +141,7 @@ def _labelled(rows: LabelTable, scores: ImageScores) -> LabelledScores:
         scores.decisions,
         scores.abnormality,
         rows.normal,
-        rows.patient_keys(),
+        rows.patients,
     )
 
 

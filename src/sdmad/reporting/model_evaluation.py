@@ -210,7 +210,7 @@ def evaluate_scores(
         scores.abnormality,
         rows.normal,
         detector.categories,
-        rows.patient_keys(),
+        rows.patients,
         resamples,
     )
     strange = int(scores.unfamiliar.sum())

@@ -303,8 +303,10 @@ def plain_summary(evaluation: Evaluation) -> tuple[str, ...]:
         Sentences; a metric that is not defined is passed over.
     """
     one = evaluation
+    unknown = one.unknown_patients == one.images
+    whose = "unknown patients" if unknown else _count(one.patients, "patient")
     sentences = [
-        f"{_count(one.images, 'image')} of {_count(one.patients, 'patient')} were judged for "
+        f"{_count(one.images, 'image')} of {whose} were judged for "
         f"{_count(len(one.categories), 'category', 'categories')}."
     ]
     if not isnan(one.mean_auroc):

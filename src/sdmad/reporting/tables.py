@@ -145,10 +145,9 @@ def _any(systems: Mapping[str, Evaluation]) -> Evaluation:
 def _intervals_caption(evaluation: Evaluation) -> str:
     if not evaluation.resamples:
         return ""
-    return (
-        f"In brackets: 95% interval, bootstrap over {evaluation.patients} patients, "
-        f"{evaluation.resamples} resamples."
-    )
+    alone = evaluation.unknown_patients == evaluation.images
+    over = f"{evaluation.patients} {'images (patients unknown)' if alone else 'patients'}"
+    return f"In brackets: 95% interval, bootstrap over {over}, {evaluation.resamples} resamples."
 
 
 def _cells(evaluation: Evaluation, names: tuple[str, ...]) -> tuple[str, ...]:
