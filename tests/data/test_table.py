@@ -77,6 +77,11 @@ def test_a_finding_that_is_no_category_is_no_health(make_table):
     table = make_table(text, ["Mass"], ["1"])
     check(table, [[0], [0], [0], [1], [0]], [True, False, False, False, True])
     assert "Fracture, portable; an image with a 1 in one of them counts as" in table.notes[0]
+    odd = "file,Mass,Fracture,valid\n1,0,0,1\n2,0,1,1\n3,0,-1,1\n4,1,0,1\n5,0,0,1\n"
+    table = make_table(odd, ["Mass"], ["1"])  # one odd cell hides no finding; all 1 is none
+    check(table, [[0], [0], [0], [1], [0]], [True, False, True, False, True])
+    male = "file,Mass,male\n1,0,1\n2,0,1\n3,0,0\n4,1,0\n"
+    assert "2 of 3 images without a finding do not" in make_table(male, ["Mass"], ["1"]).notes[-1]
     declared = "file,Mass,Fracture,normal\n1,0,0,1\n2,0,1,1\n3,0,1,0\n4,0,0,\n"
     table = make_table(declared, ["Mass"], ["1"])
     check(table, [[0]] * 4, [True, True, False, False])

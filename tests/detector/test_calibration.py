@@ -13,7 +13,7 @@ from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead
 from sdmad.errors import InputError
 
-FROZEN = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+FROZEN = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds", selection="paper")
 
 
 # The line and the prevalence
@@ -54,9 +54,11 @@ def test_probabilities_are_shares_where_the_prevalence_is_stated():
         assert labels[within].mean() == pytest.approx(likely[within].mean(), abs=0.03)
 
 
-def test_few_images_leave_the_line_near_its_prior():
+def test_few_images_leave_the_line_near_its_prior_and_rising():
     found = Calibration.fit(np.array([[2.0], [-2.0]]), np.array([[0.0], [1.0]]))
     assert 0 < found.slope < 1
+    wrong = Calibration.fit(np.tile([[9.0], [-9.0]], (50, 1)), np.tile([[0.0], [1.0]], (50, 1)))
+    assert wrong.slope > 0
     assert Calibration.fit(np.zeros((0, 2)), np.zeros((0, 2))).slope == pytest.approx(1.0)
 
 
@@ -65,7 +67,7 @@ def test_unknown_labels_count_neither_way():
     labels = np.array([[1, np.nan], [0, np.nan], [np.nan, np.nan]])
     some, found = Calibration.fit(odds[:2, :1], labels[:2, :1]), Calibration.fit(odds, labels)
     assert (found.slope, found.shift) == pytest.approx((some.slope, some.shift), abs=1e-4)
-    assert found.prevalence == pytest.approx((0.5, 0.5))
+    assert found.prevalence[1] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -87,12 +89,38 @@ def test_a_prevalence_is_stated_of_every_category():
         likelihood(None, ("Ring",), 0.1)
 
 
+@pytest.mark.parametrize("positives", [0, 1, 2, 10])
+def test_a_category_that_is_rare_in_the_support_is_as_likely_as_stated(positives):
+    """Sentences make positives where images have none; the stated prevalence holds all the same."""
+    rng = np.random.default_rng(positives)
+    labels = np.zeros((40, 2))
+    labels[:10, 0] = labels[10 : 10 + positives, 1] = 1
+    signs = unit(6, 12, seed=20)
+    images = normalize(
+        torch.tensor(labels, dtype=torch.float32) @ torch.stack([signs[0], signs[3]])
+        + 0.5 * torch.tensor(rng.normal(size=(40, 12)), dtype=torch.float32),
+        dim=-1,
+    )
+    features = ImageFeatures(images, unit(40, 7, seed=21))
+    head = SignHead(
+        signs, unit(1, 12, seed=22)[0], torch.tensor([0, 0, 0, 1, 1, 1]),
+        torch.ones(6, dtype=torch.bool), FROZEN,
+    )  # fmt: skip
+    known = Calibration.fit(out_of_fold(head, features, labels, (7,), []), labels)
+    fitted = head.with_evidence(features, labels, (7,))
+    news = normalize(torch.tensor(rng.normal(size=(400, 12)), dtype=torch.float32), dim=-1)
+    odds = fitted(ImageFeatures(news, unit(400, 7, seed=23))).scores
+    likely = known.probabilities(odds, np.array([0.05, 0.05]))
+    assert likely[:, 1].mean() < 0.12
+
+
 # Cross-fitting
 
 
 def test_images_of_one_patient_are_left_out_together():
     assert folds(["a", "b", "a", "", "", "c"], 6).tolist() == [0, 1, 0, 2, 3, 4]
     assert folds([], 3).tolist() == [0, 1, 2]
+    assert folds([0, 0, 1, None, float("nan")], 5).tolist() == [0, 0, 1, 2, 3]
     many = folds([f"{i // 2}" for i in range(60)], 60)
     assert len(set(many.tolist())) == 10
     assert all(many[i] == many[i + 1] for i in range(0, 60, 2))
@@ -141,9 +169,11 @@ def test_a_detector_gives_probabilities(small_bank, tiny_backbone, pictures, tmp
     np.testing.assert_allclose(again.predict_proba(images, prevalence=0.02), rare, atol=1e-6)
     with pytest.raises(InputError, match="needs the prevalence"):
         detector.predict_proba(images)
-    other = detector.with_inference(pooling="max")
-    with pytest.raises(InputError, match="gives no probabilities"):
-        other.predict_proba(images, prevalence=0.1)
+    for changes in ({"pooling": "max"}, {"selection": "none"}, {"evidence_weight": 0.5}):
+        with pytest.raises(InputError, match="only the decision can change"):
+            detector.with_inference(**changes)
+    judged = detector.with_inference(decision="mean").predict_proba(images, prevalence=0.02)
+    np.testing.assert_array_equal(judged, rare)
 
 
 def test_scores_that_are_no_log_odds_give_none(small_bank, tiny_backbone, pictures):

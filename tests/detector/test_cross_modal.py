@@ -206,3 +206,13 @@ def test_the_papers_rules_decide_by_the_signs_alone():
         judged = SignHead(**{**vars(fitted), "config": config})(SEEN)
         alone = SignHead(**{**vars(bare), "config": config})(SEEN)
         np.testing.assert_array_equal(judged.decisions, alone.decisions)
+
+
+def test_a_category_that_nothing_speaks_for_is_not_found_everywhere():
+    """Without sentences and without a positive there is nothing to learn from."""
+    labels = LABELS.copy()
+    labels[:, 1] = 0
+    fitted = build(False, text_weight=0.0).with_evidence(SEEN, labels, (3, 4))
+    scored = fitted(SEEN)
+    assert scored.scores[:, 1].mean() == pytest.approx(-1.0, abs=1e-4)
+    assert scored.decisions[:, 1].mean() < 0.5

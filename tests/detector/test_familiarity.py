@@ -45,6 +45,24 @@ def test_of_the_same_kind_one_in_two_hundred_is_unfamiliar(count):
     assert 0.001 < np.mean(shares) < 0.015
 
 
+@pytest.mark.parametrize(("patients", "each"), [(10, 4), (5, 8), (4, 20)])
+def test_images_of_one_patient_do_not_make_each_other_familiar(patients, each):
+    """Images of a patient lie about a place of his own: new patients are held to these places."""
+    shares = []
+    for seed in range(40):
+        people = around(patients + 100, 0.08, seed)
+        noise = 0.02 * torch.randn(patients * each, 50, generator=torch.manual_seed(seed))
+        support = normalize(people[:patients].repeat_interleave(each, 0) + noise, dim=-1)
+        ids = np.repeat(np.arange(patients), each).tolist()
+        known = Familiarity.fit(support, ids)
+        shares.append(float(known.unfamiliar(people[patients:]).double().mean()))
+    assert np.mean(shares) < 0.03
+
+
+def test_few_patients_tell_no_spread_however_many_images():
+    assert Familiarity.fit(around(30, 0.1, 0), [i % 3 for i in range(30)]) is None
+
+
 def test_another_kind_is_unfamiliar():
     known = Familiarity.fit(around(16, 0.05, 1))
     other = around(100, 0.05, 2).roll(1, dims=1)

@@ -54,6 +54,17 @@ def test_the_interval_holds_the_error_of_many_images():
     assert held >= 52
 
 
+def test_right_probabilities_keep_zero_in_their_interval():
+    held = 0
+    for seed in range(60):
+        found = reliability(*draw(seed), resamples=200)
+        low, high = found.interval
+        assert low <= found.error <= high
+        held += low == 0
+    assert held >= 52
+    assert reliability(*draw(0, bent=3.0, patients=2000), resamples=50).interval[0] > 0.03
+
+
 def test_images_of_one_patient_are_resampled_together():
     likely, labels, _ = draw(1)
     alone = reliability(likely, labels, range(150), resamples=300)
@@ -61,6 +72,5 @@ def test_images_of_one_patient_are_resampled_together():
         np.repeat(likely, 8, 0), np.repeat(labels, 8, 0), [i // 8 for i in range(1200)], 300
     )
     assert together.error == pytest.approx(alone.error, abs=1e-9)
-    width = alone.interval[1] - alone.interval[0]
-    assert together.interval[1] - together.interval[0] == pytest.approx(width, rel=0.15)
+    assert together.interval[1] == pytest.approx(alone.interval[1], rel=0.15)
     assert np.isnan(reliability(likely, labels, [0] * 150).interval).all()

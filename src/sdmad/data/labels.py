@@ -205,9 +205,10 @@ def _read_columns(
         declared[:] = [_number(path, row, normal_column, header) for row in body]
     normal = _normal(path, body, values, declared, categories)
     if normal_column is None:
-        other = [any(_truth(row.cells[i]) == 1 for i in ignored) for row in body]
-        complete = (values == 0).all(axis=1) & ~np.array(other, dtype=np.bool_)
-        normal |= complete
+        other = np.array([any(_truth(row.cells[i]) == 1 for i in ignored) for row in body])
+        zeros = (values == 0).all(axis=1)
+        normal |= zeros & ~other.astype(np.bool_)
+        notes += _taken_note(header, ignored, int(zeros.sum()), int((zeros & other).sum()))
     notes += _no_positive_note(categories, values)
     used = [header[columns[k]] for k in map(canonical_name, categories) if k in columns]
     return Labels(values, categories, normal, tuple(notes), f"columns {', '.join(used)}")
@@ -272,15 +273,31 @@ def _label_columns(
 
 
 def _ignored(body: Sequence[CsvRow], columns: dict[str, int], wanted: Sequence[str]) -> list[int]:
-    """Columns of 1, 0 and nothing that are no wanted category."""
+    """Columns of 1 and 0, with some odd cells perhaps, that are no wanted category.
+
+    A column that holds 1 throughout tells nothing of a single image.
+    """
     keys = {canonical_name(name) for name in wanted}
-    return [
-        i
-        for key, i in columns.items()
-        if key not in keys
-        and any(row.cells[i] for row in body)
-        and all(_truth(row.cells[i]) is not None for row in body)
-    ]
+    found = []
+    for key, i in columns.items():
+        values = [_truth(row.cells[i]) for row in body if row.cells[i]]
+        known = [value for value in values if value is not None]
+        if key not in keys and known and 2 * len(known) >= len(values) and 0.0 in known:
+            found.append(i)
+    return found
+
+
+def _taken_note(
+    header: Sequence[str], ignored: Sequence[int], zeros: int, taken: int
+) -> tuple[str, ...]:
+    """Told loudly where most of the images without a finding are kept from being normal."""
+    if 2 * taken <= zeros:
+        return ()
+    names = ", ".join(header[i] for i in ignored)
+    return (
+        f"{taken} of {zeros} images without a finding do not count as normal, for a 1 in {names}: "
+        "add a column normal, or take out columns that are no findings",
+    )
 
 
 def _column_notes(

@@ -211,19 +211,19 @@ class Detector(ABC):
         def score(squares: Sequence[Square]) -> ImageScores:
             return self.score_pixels(preprocessing.standardise(squares))
 
-        with self._lanes() as lanes:
+        with self._lanes(-(-len(sources) // BATCH_SIZE)) as lanes:
             return score_in_batches(
                 sources, preprocessing, score, BATCH_SIZE, on_error, progress, lanes
             )
 
     @contextmanager
-    def _lanes(self) -> Iterator[Lanes]:
+    def _lanes(self, batches: int) -> Iterator[Lanes]:
         """Batches at once on this machine's cores."""
         threads = torch.get_num_threads()
         if not self.several_at_once:
             yield Lanes()
             return
-        count = lanes_on(threads)
+        count = min(lanes_on(threads), max(1, batches))
         try:
             yield Lanes(count, partial(torch.set_num_threads, max(1, threads // count)))
         finally:

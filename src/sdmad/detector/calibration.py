@@ -23,7 +23,9 @@ OF_THE_TABLE = "table"
 
 Prevalence = float | Mapping[str, float] | Literal["table"]
 SPREAD = 0.5
-"""Deviation of the normal priors: of the slope about 1, of the shift about 0."""
+"""Deviation of the normal priors: of the slope's logarithm and of the shift, both about 0."""
+EDGE = 1e-3
+"""Images of either kind, halved, that keep a prevalence from 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,9 @@ class Calibration:
     Attributes:
         slope: what log odds are multiplied by.
         shift: what is added then.
-        prevalence: share of positives among the support images of known label, of each category,
-            with half an image of either kind added.
+        prevalence: that the calibrated log odds stand for, of each category: the mean probability
+            of the support images. Sentences count in a fit beside images, so where a category has
+            few positives it is not the share of these.
     """
 
     slope: float
@@ -55,13 +58,15 @@ class Calibration:
         score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
 
         def loss(line: NDArray[np.float64]) -> float:
-            doubt = (((line - (1, 0)) / SPREAD) ** 2).sum() / 2
-            return float(np.logaddexp(0, -sign * (line[0] * score + line[1])).sum() + doubt)
+            doubt = ((line / SPREAD) ** 2).sum() / 2
+            margin = sign * (np.exp(line[0]) * score + line[1])
+            return float(np.logaddexp(0, -margin).sum() + doubt)
 
-        slope, shift = minimize(loss, np.array([1.0, 0.0])).x
-        positive = (labels == 1).sum(axis=0)
-        shares = (positive + 0.5) / (known.sum(axis=0) + 1)
-        return cls(float(slope), float(shift), tuple(shares.tolist()))
+        logarithm, shift = minimize(loss, np.zeros(2)).x
+        slope = float(np.exp(logarithm))
+        likely = np.where(known, 1 / (1 + np.exp(-(slope * odds + shift))), 0).sum(axis=0)
+        shares = (likely + 0.5 * EDGE) / (known.sum(axis=0) + EDGE)
+        return cls(slope, float(shift), tuple(shares.tolist()))
 
     def probabilities(
         self, odds: NDArray[np.float64], prevalence: NDArray[np.float64]

@@ -186,7 +186,10 @@ def _restore(
         # A copy lies at an aligned address, as after training; elsewhere last bits may differ.
         loaded = load_file(path, device=str(backbone.device))
         tensors = {name: tensor.clone() for name, tensor in loaded.items()}
-        image, text = build_adapters(backbone, config, seed)
+        adapted = any(name.startswith(IMAGE) for name in tensors)
+        # sdmad 0.1 saved untrained adapters of a fit without epochs, and scored with them.
+        built = config.replace(epochs=max(config.epochs, int(adapted)))
+        image, text = build_adapters(backbone, built, seed)
         image.adapters.load_state_dict(_part(tensors, IMAGE))
         text.adapters.load_state_dict(_part(tensors, TEXT))
         support = read_json(folder / "support.json")

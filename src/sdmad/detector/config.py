@@ -131,7 +131,7 @@ class SDMADConfig:
         if parse_decision(self.decision)[0] == "odds" and self.image_evidence != "cross-modal":
             raise InputError(
                 "the decision rule odds needs log odds: image_evidence must be cross-modal, got "
-                f"{self.image_evidence!r}"
+                f"{self.image_evidence!r}; give decision='mean' too"
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead
+from sdmad.detector.patients import patient_numbers
 
 MOST_FOLDS = 20
 """Patients up to which each is left out by himself; more are left out in a tenth at a time."""
@@ -26,10 +27,9 @@ def folds(patients: Sequence[object], count: int) -> NDArray[np.int64]:
         patients: id of each image's patient, ``""`` if unknown: a patient of its own; may be empty.
         count: images.
     """
-    keys = [f"p{p}" if p else f"i{i}" for i, p in enumerate(patients or [""] * count)]
-    number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    most = len(number) if len(number) <= MOST_FOLDS else FOLDS
-    return np.array([number[key] % most for key in keys], dtype=np.int64)
+    number = patient_numbers(patients, count)
+    most = int(number.max()) + 1
+    return number % (most if most <= MOST_FOLDS else FOLDS)
 
 
 def out_of_fold(

@@ -150,7 +150,11 @@ class SignHead:
         return cls(text.signs, text.anchor, category, keep, config, by_patch=by_patch)
 
     def with_evidence(
-        self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int] = ()
+        self,
+        features: ImageFeatures,
+        labels: NDArray[np.float64],
+        parts: Sequence[int] = (),
+        patients: Sequence[object] = (),
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
 
@@ -159,17 +163,18 @@ class SignHead:
             labels: 1, 0 or NaN, shape ``(n, K)``.
             parts: sizes of the parts that the evidence is made of; none where it tells no more than
                 the embeddings.
+            patients: id of each image's patient; empty where unknown.
         """
         if self.config.image_evidence == "none":
             return self
         assert features.evidence is not None
+        familiar = replace(self, familiarity=Familiarity.fit(features.evidence, patients))
         if self.config.image_evidence == "cross-modal":
-            return self._with_cross_modal(features, labels, parts)
+            return familiar._with_cross_modal(features, labels, parts)
         probe = LinearProbe.fit(features.evidence, labels, parts=parts)
         odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
-        familiar = Familiarity.fit(features.evidence)
-        return replace(self, evidence=ImageEvidence(probe, *scales), familiarity=familiar)
+        return replace(familiar, evidence=ImageEvidence(probe, *scales))
 
     def _with_cross_modal(
         self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int]
@@ -187,9 +192,10 @@ class SignHead:
             parts,
         )
         sign_scale = scale / max(config.prior_weight, NO_PRIOR)
-        whole = ImageEvidence(replace(probe, bias=probe.bias - centre / sign_scale), sign_scale, 1)
-        assert features.evidence is not None
-        return replace(self, evidence=whole, familiarity=Familiarity.fit(features.evidence))
+        # Of a category that could not be learnt the bias is all that the probe says, and counts.
+        heard = torch.ones_like(probe.learnt)
+        whole = replace(probe, bias=probe.bias - centre / sign_scale, learnt=heard)
+        return replace(self, evidence=ImageEvidence(whole, sign_scale, 1.0))
 
     def with_config(self, bank: SignBank, config: SDMADConfig) -> Self:
         """The same embeddings and evidence under other settings; thresholds go with the old ones.
@@ -201,14 +207,11 @@ class SignHead:
         text = TextFeatures(self.signs, self.anchor)
         head = type(self).build(text, bank, config, self.by_patch)
         kept = self.thresholds if config == self.config else None
-        same = all(
-            getattr(config, name) == getattr(self.config, name) for name in ("selection", "pooling")
-        )
         return replace(
             head,
             evidence=self.evidence,
             familiarity=self.familiarity,
-            calibration=self.calibration if same else None,
+            calibration=self.calibration,
             thresholds=kept,
         )
 

@@ -134,7 +134,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         known = support.features(FEATURE_BATCH, Wanted(evidence=True, patches=by_patch))
         bare = SignHead.build(text, bank, config, by_patch)
         given = (training.labels, backbone.image.evidence_parts)
-        head = bare.with_evidence(known, *given)
+        head = bare.with_evidence(known, *given, training.patients)
         if config.image_evidence == "cross-modal" and config.epochs == 0:
             odds = out_of_fold(bare, known, *given, training.patients)
             if odds is not None:

@@ -319,6 +319,13 @@ class SignDetector(Detector):
         if other:
             raise InputError(f"{other[0]} belongs to training; fit again to change it")
         config = state.config.replace(**changes)
+        if config.image_evidence == "cross-modal" and config != state.config.replace(
+            decision=config.decision
+        ):
+            raise InputError(
+                "cross-modal evidence was fitted on the signs' scores as they are selected and "
+                "pooled: only the decision can change; fit again for the rest"
+            )
         kept = state.threshold_hashes if config == state.config else ()
         head = state.head.with_config(state.bank, config)
         twin = copy.copy(self)

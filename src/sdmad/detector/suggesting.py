@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sdmad.data.decoding import decode_all
-from sdmad.data.images import ImageError
+from sdmad.data.images import ImageError, content_hash
 from sdmad.detector.base import BATCH_SIZE, OnError
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
@@ -52,7 +52,7 @@ def suggest(
 
     Args:
         detector: fitted, with scores that are log odds.
-        files: unlabelled images.
+        files: unlabelled images; those that the model was fitted on are passed over.
         budget: how many to suggest.
         on_error: called with the position and the error of an unreadable image, which is left out.
 
@@ -67,6 +67,10 @@ def suggest(
         )
     if budget < 1:
         raise InputError(f"the budget must be 1 or more, got {budget}")
+    seen = {*detector.support_hashes_, *detector.threshold_hashes_}
+    files = [file for file in files if _hash_or_none(file) not in seen]
+    if not files:
+        raise InputError("every image is one that the model was fitted on")
     places, scored, evidence = _look(detector, files, on_error)
     doubts = doubt(scored.scores)
     chosen = spread(doubts.max(axis=1), evidence, budget)
@@ -112,6 +116,13 @@ def spread(doubts: NDArray[np.float64], evidence: Tensor, budget: int) -> list[i
     return chosen
 
 
+def _hash_or_none(file: Path) -> str | None:
+    try:
+        return content_hash(file)
+    except ImageError:
+        return None  # reported when it is read
+
+
 @torch.no_grad()
 def _look(
     detector: SignDetector, files: Sequence[Path], on_error: OnError | None
@@ -131,9 +142,9 @@ def _look(
                 squares.append(found)
             if squares:
                 features = detector.image_features(preprocessing.standardise(squares))
-                assert features.evidence is not None
                 parts.append(detector.head_(features))
-                known.append(features.evidence)
+                told = features.embedding if features.evidence is None else features.evidence
+                known.append(told)
     if not parts:
         raise InputError(f"none of the {len(files)} images could be read")
     return places, ImageScores.join(parts), torch.cat(known)

@@ -20,6 +20,7 @@ from sdmad.evaluation.intervals import LEVEL
 from sdmad.evaluation.resampling import patient_index, ratio, resample_weights
 
 BINS = 10
+CHANCES = 100
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Reliability:
     Attributes:
         error: expected calibration error, 0 to 1.
         interval: 95%, basic bootstrap over patients, for resampling by itself makes gaps wider;
-            NaN with fewer than two patients.
+            from 0 where the error is no larger than chance makes it; NaN with fewer than two
+            patients.
+        by_chance: what 95 in 100 sets of labels drawn from the probabilities themselves stay below.
         predicted: mean probability of each bin, ascending.
         observed: share of positives of each bin.
         cells: how many each bin has.
@@ -37,6 +40,7 @@ class Reliability:
 
     error: float
     interval: tuple[float, float]
+    by_chance: float
     predicted: tuple[float, ...]
     observed: tuple[float, ...]
     cells: tuple[int, ...]
@@ -77,13 +81,16 @@ def reliability(
     for total, values in zip(sums, (likely, truth, np.ones(len(truth))), strict=True):
         np.add.at(total, (bin_of, whose), values)
     predicted, observed, cells = sums.sum(axis=2)
-    error = _error(predicted, observed, cells)
+    error = float(_error(predicted, observed, cells))
     rng = np.random.default_rng(seed)
+    chance = _by_chance(likely, bin_of, predicted, cells, rng)
     resamples = resamples if count > 1 else 0
     found = [_error(*(sums @ weights)) for weights in resample_weights(count, resamples, rng)]
+    low, high = _basic(error, np.concatenate(found)) if found else (float("nan"), float("nan"))
     return Reliability(
-        float(error),
-        _basic(float(error), np.concatenate(found)) if found else (float("nan"), float("nan")),
+        error,
+        (0.0 if error <= chance and found else low, high),
+        chance,
         tuple((predicted / cells).tolist()),
         tuple((observed / cells).tolist()),
         tuple(int(cell) for cell in cells),
@@ -102,7 +109,23 @@ def _error(predicted: FloatArray, observed: FloatArray, cells: FloatArray) -> Fl
     return ratio(np.abs(predicted - observed).sum(axis=0), cells.sum(axis=0))
 
 
+def _by_chance(
+    likely: FloatArray,
+    bin_of: NDArray[np.int64],
+    predicted: FloatArray,
+    cells: FloatArray,
+    rng: np.random.Generator,
+) -> float:
+    """The error that labels drawn from the probabilities have, in 95 of 100 sets at most."""
+    errors = []
+    for _ in range(CHANCES):
+        drawn = np.bincount(bin_of, rng.random(likely.size) < likely, len(cells))
+        errors.append(float(_error(predicted, drawn.astype(np.float64), cells)))
+    return float(np.quantile(errors, LEVEL))
+
+
 def _basic(point: float, values: FloatArray) -> tuple[float, float]:
+    """Turned about the point, which it always holds."""
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return max(0.0, 2 * point - float(high)), max(0.0, 2 * point - float(low))
+    return max(0.0, min(point, 2 * point - float(high))), max(point, 2 * point - float(low))

@@ -19,6 +19,7 @@ from sdmad.data.table import LabelTable
 from sdmad.detector.base import Detector
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
+from sdmad.errors import InputError
 from sdmad.evaluation.intervals import PairedDifference, paired_difference
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
 from sdmad.evaluation.protocols import Evaluation, evaluate_scored
@@ -97,7 +98,11 @@ def compare_beside(
         )
     else:
         drawn = table.subset(support)
-        systems[PROBE] = LinearProbeDetector(bank.names, backbone).fit(drawn.files, drawn.labels)
+        try:
+            probe = LinearProbeDetector(bank.names, backbone).fit(drawn.files, drawn.labels)
+            systems[PROBE] = probe
+        except InputError as error:
+            notes.append(f"no linear probe beside the model: {error}")
     mine, evaluations, differences = _labelled(rows, scores), {}, {}
     for name, system in systems.items():
         theirs = _labelled(rows, system.score_images(rows.files, progress=f"judging: {name}"))

@@ -142,8 +142,8 @@ def evaluate_model(
     Raises:
         InputError: if nothing is left to judge on, or the model gives no probabilities.
     """
-    if prevalence is not None and prevalence != OF_THE_TABLE:
-        detector.at_prevalence(prevalence)  # refused before any work
+    if prevalence is not None:  # refused before any work
+        detector.at_prevalence(0.5 if prevalence == OF_THE_TABLE else prevalence)
     rows, notes = rows_to_evaluate(detector, table)
     skipped: list[int] = []
 

@@ -108,7 +108,7 @@ def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
     """
     header = ["file", "abnormality", "unfamiliar", "findings", "top_signs"]
     header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
-    if getattr(rows, "probabilities", None) is not None:
+    if rows and rows[0].probabilities:
         header += [f"probability:{c}" for c in categories]
 
     def line(row: Prediction) -> list[object]:

@@ -113,7 +113,10 @@ def reliability_table(found: Reliability) -> Table:
         )
     )
     error = percent_interval(found.error, found.interval)
-    caption = f"Expected calibration error: {error} points; the mean gap, in brackets 95%."
+    caption = (
+        f"Expected calibration error: {error} points; the mean gap, in brackets 95%. Were all "
+        f"probabilities right, it would stay below {percent(found.by_chance)} mostly."
+    )
     header = ("Mean probability", "Share that is positive", "Cells")
     return Table("Are the probabilities right?", header, rows, caption)
 
