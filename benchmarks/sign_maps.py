@@ -168,7 +168,7 @@ def prepare(name: str, style: str, folder: Path, backbone: Backbone) -> Study:
     every = SignBank("phrases", bank.modality, bank.normal, {s: (t,) for s, t in sentences.items()})
 
     def head(of: SignBank, text: AdaptedTower) -> SignHead:
-        config = SDMADConfig(selection="none", pooling="mean", image_evidence="none")
+        config = SDMADConfig(selection="none", pooling="mean").signs_alone()
         with torch.no_grad():
             return SignHead.build(SignTexts(of, backbone, text)(), of, config)
 
