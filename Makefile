@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings familiar picture vit-large memory arithmetic bench \
 	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
 
 help:            ## this list
@@ -76,6 +76,9 @@ embedded: $(VENV)/installed  ## the embedded backbone's figures in its card (REA
 
 settings: $(VENV)/installed  ## run the choice of settings on validation phantoms again
 	$(BIN)/python -m benchmarks.choose --out out/settings --docs docs/settings.md
+
+familiar: $(VENV)/installed  ## docs/unfamiliar.md again: are images of another kind told?
+	$(BIN)/python -m benchmarks.familiar
 
 picture: $(VENV)/installed  ## make docs/overview.png again
 	$(BIN)/python -m benchmarks.overview --out docs/overview.png

@@ -1,9 +1,13 @@
 """The choice of settings: ranks and the rule, by hand."""
 
+from pathlib import Path
+
 import pytest
 
 from benchmarks.choose import CANDIDATES, CROSS_MODAL, agreement, choose, ranks
 from sdmad import SDMADConfig
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_ranks_are_of_the_means_over_the_draws():
@@ -36,3 +40,9 @@ def test_there_are_eight_candidates_that_differ_in_their_weights_alone():
     assert len({SDMADConfig(**one) for one in CANDIDATES.values()}) == 8
     for one in CANDIDATES.values():
         assert CROSS_MODAL.items() <= one.items()
+
+
+def test_the_default_is_what_was_chosen():
+    assert SDMADConfig(**CANDIDATES["text 1, prior 1, penalty 30"]) == SDMADConfig()
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert "| text 1, prior 1, penalty 30 | chosen |" in page

@@ -22,7 +22,7 @@ def few(monkeypatch):
     monkeypatch.setattr(
         study,
         "open_material",
-        lambda name, root, bank, out, say: material.open_material(name, root, bank, out, say, 40),
+        lambda name, root, bank, out, say: material.open_material(name, root, bank, out, say, 60),
     )
     study.material.cache_clear()
     yield

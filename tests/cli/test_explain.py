@@ -66,7 +66,8 @@ def test_an_image_that_is_none_is_named(sdmad, model_folder, tmp_path):
 
 def test_maps_are_a_picture_a_found_category(sdmad, model_folder, image_path, tmp_path):
     seen = tmp_path / "seen"
-    done = sdmad("explain", model_folder, image_path, "--json", "--maps", seen)
+    rule = ("--decision", "mean")
+    done = sdmad("explain", model_folder, image_path, "--json", "--maps", seen, *rule)
     assert done.status == 0, done.err
     found = [c for c in json.loads(done.out)["categories"] if c["found"]]
     assert found

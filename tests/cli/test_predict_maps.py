@@ -57,8 +57,9 @@ def test_every_image_has_its_maps_in_the_order_of_the_images(sdmad, model_folder
 
 def test_maps_hold_what_the_detector_says_at_the_images_size(sdmad, model_folder, images, tmp_path):
     maps = tmp_path / "maps"
-    assert sdmad("predict", model_folder, *images, "--maps", maps).status == 0
-    model, rows = SDMAD.load(model_folder), listed(maps)
+    rule = ("--decision", "mean")
+    assert sdmad("predict", model_folder, *images, "--maps", maps, *rule).status == 0
+    model, rows = SDMAD.load(model_folder).with_inference(decision="mean"), listed(maps)
     for path in images:
         mine = [row for row in rows if row["file"] == str(path)]
         with Image.open(path) as picture:

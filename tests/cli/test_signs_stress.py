@@ -12,7 +12,7 @@ def quick(monkeypatch):
     """One epoch, one kind and amount of noise, few resamples."""
 
     def short(images, texts, labels, category, config, *rest):
-        config = dataclasses.replace(config, epochs=1)
+        config = dataclasses.replace(config, epochs=min(config.epochs, 1))
         return train_adapters(images, texts, labels, category, config, *rest)
 
     monkeypatch.setattr("sdmad.detector.sdmad.train_adapters", short)

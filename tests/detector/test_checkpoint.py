@@ -49,7 +49,7 @@ def test_a_loaded_model_gives_the_same_bits(fitted, model_folder, pictures):
     [
         SDMADConfig.paper(epochs=1),
         SDMADConfig(epochs=1, selection="none", pooling="mean", image_blocks=(2, 4), lam=0.5),
-        SDMADConfig(epochs=0, image_evidence="none"),
+        SDMADConfig(epochs=0).signs_alone(),
     ],
     ids=["paper", "other settings", "no epoch"],
 )

@@ -31,7 +31,7 @@ def head(evidence=None, thresholds=None, **settings):
         torch.tensor([0.0, 1.0]),
         torch.tensor([0, 0, 1]),
         torch.tensor([True, True, True]),
-        SDMADConfig(**settings),
+        SDMADConfig(**{"image_evidence": "probe", "decision": "mean", **settings}),
         evidence,
         thresholds,
     )

@@ -304,7 +304,7 @@ def test_a_category_that_selection_would_empty_is_noted_and_keeps_one_sign(tiny_
     # Each sign of Ring stands in another category too, at distance 0: Eq. 6 keeps neither.
     shared = {"Ring": ("a ring", "far dots"), "Bar": ("a ring",), "Dots": ("far dots",)}
     bank = SignBank("twins", "picture", ("plain",), shared)
-    detector = fit(bank, tiny_backbone, pictures)
+    detector = fit(bank, tiny_backbone, pictures, SDMADConfig(epochs=1, selection="paper"))
     kept = detector.head_.keep[detector.head_.category == 0]
     assert kept.sum() == 1
     (note,) = [note for note in detector.notes_ if "discarded every sign" in note]
@@ -341,7 +341,7 @@ def test_too_few_normal_images_are_refused_and_set_nothing(small_bank, tiny_back
 
 
 def test_thresholds_need_the_fpr_rule(fitted, pictures):
-    with pytest.raises(InputError, match="fpr:RATE, not mean"):
+    with pytest.raises(InputError, match="fpr:RATE, not odds"):
         fitted.fit_thresholds(pictures[0])
 
 
@@ -370,7 +370,8 @@ def test_with_inference_refuses_what_belongs_to_training(fitted):
 
 def test_thresholds_of_another_rate_or_score_are_never_used(small_bank, tiny_backbone, pictures):
     images, labels = pictures
-    config = SDMADConfig(epochs=1, decision="fpr:0.2")
+    probe = {"image_evidence": "probe", "selection": "paper"}
+    config = SDMADConfig(epochs=1, decision="fpr:0.2", **probe)
     detector = SDMAD(small_bank, tiny_backbone, config).fit(images, labels)
     detector.fit_thresholds(images)
     assert detector.with_inference(decision="fpr:0.2").predict(images).shape == (12, 3)
@@ -414,7 +415,8 @@ def test_a_discarded_sign_never_decides(tiny_backbone, pictures):
         ("plain",),
         {"Ring": ("a mark", "a ring", "a circle"), "Bar": ("a mark", "a bar", "a line")},
     )
-    detector = fit(bank, tiny_backbone, (images, labels[:, :2]))
+    config = SDMADConfig(epochs=1, selection="paper")
+    detector = fit(bank, tiny_backbone, (images, labels[:, :2]), config)
     for image in images:
         for entry in detector.explain(image).categories:
             assert entry.deciding_sign.sentence != "a mark"

@@ -55,6 +55,7 @@ EXPECTED = {
         ),
         MATRIX,
     ),
+    "check_decision_proba_consistency": "a probability needs a prevalence, which somebody states",
     "check_n_features_in": "images have no number of features: they may differ in size",
     "check_n_features_in_after_fitting": "as check_n_features_in",
     "check_estimators_nan_inf": "an image may hold NaN, which is shown as black",
@@ -385,8 +386,8 @@ def test_the_settings_of_the_command_line_are_parameters(small_bank, tiny_clip, 
 
 def test_with_inference_leaves_the_original_and_its_parameters_agree(fitted, pictures):
     before = fitted.config_
-    twin = fitted.with_inference(pooling="max")
-    assert twin.config == twin.config_ == before.replace(pooling="max")
+    twin = fitted.with_inference(decision="mean")
+    assert twin.config == twin.config_ == before.replace(decision="mean")
     assert fitted.config_ == before
     assert torch.equal(twin.head_.signs, fitted.head_.signs)
 

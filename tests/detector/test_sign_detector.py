@@ -27,7 +27,7 @@ def test_other_settings_of_training_need_another_training(signs_alone):
 
 
 def test_evidence_beside_the_signs_was_scaled_for_one_way_of_scoring(fitted, pictures):
-    assert fitted.config_.image_evidence == "probe"
+    assert fitted.config_.image_evidence == "cross-modal"
     assert fitted.with_settings(fitted.config_.replace(pooling="max")) is None
     same = fitted.with_settings(fitted.config_)
     scores = same.decision_function(pictures[0])
@@ -35,9 +35,9 @@ def test_evidence_beside_the_signs_was_scaled_for_one_way_of_scoring(fitted, pic
 
 
 def test_trained_numbers_are_those_of_the_adapters_and_the_probe(fitted, signs_alone):
-    # Five adapters from 32 to 24 and back; three regressions on three tokens.
+    # Five adapters from 32 to 24 and back; three regressions on embeddings and three tokens.
     assert signs_alone.trained_parameters == 5 * 2 * 32 * 24
-    assert fitted.trained_parameters == 5 * 2 * 32 * 24 + 3 * (3 * 32 + 1)
+    assert fitted.trained_parameters == 5 * 2 * 32 * 24 + 3 * (16 + 3 * 32 + 1)
 
 
 def test_what_a_fit_left_is_told(fitted):

@@ -70,7 +70,7 @@ def test_every_image_is_seen_once_an_epoch(trained):
 def test_images_of_later_batches_keep_their_places(tiny_backbone, pictures):
     pixels = tiny_backbone.preprocessing(pictures[0])
     many = torch.cat([pixels, pixels.flip(0), pixels[:9]])  # 33: two whole batches and one more
-    tower, _ = build_adapters(tiny_backbone, SDMADConfig(), 0)
+    tower, _ = build_adapters(tiny_backbone, SDMADConfig(epochs=1), 0)
     with torch.no_grad():
         once = SupportImages(pixels, tiny_backbone, tower)(slice(0, 12))
         found = SupportImages(many, tiny_backbone, tower)(slice(0, 33))
@@ -87,10 +87,10 @@ def test_the_mean_cosine_is_between_different_signs():
 
 
 def test_adapters_sit_where_the_settings_say(tiny_backbone):
-    image, text = build_adapters(tiny_backbone, SDMADConfig(), 0)
+    image, text = build_adapters(tiny_backbone, SDMADConfig(epochs=1), 0)
     assert (list(image.adapters), list(text.adapters)) == (["1", "2", "5", "6"], ["4"])
     image, text = build_adapters(
-        tiny_backbone, SDMADConfig(image_blocks=(3,), text_blocks=(1, 2)), 0
+        tiny_backbone, SDMADConfig(epochs=1, image_blocks=(3,), text_blocks=(1, 2)), 0
     )
     assert (list(image.adapters), list(text.adapters)) == (["3"], ["1", "2"])
 

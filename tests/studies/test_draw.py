@@ -95,14 +95,14 @@ def test_what_belongs_to_training_is_trained_anew(draw, tiny_backbone, trainings
             Variant(printed),
             Variant(printed, SDMADConfig.paper(lam=0.5), "another lambda"),
             Variant(own),
-            Variant(own, SDMADConfig(selection="none"), "its probe was fitted with the signs"),
+            Variant(own, SDMADConfig(selection="paper"), "its probe was fitted with the signs"),
         ],
         draw,
         tiny_backbone,
     )
     assert [(one.lam, one.image_evidence, one.selection) for one in trainings] == [
         *((0.8, "none", "paper"), (0.5, "none", "paper")),
-        *((0.8, "probe", "paper"), (0.8, "probe", "none")),
+        *((0.8, "cross-modal", "none"), (0.8, "cross-modal", "paper")),
     ]
 
 

@@ -54,7 +54,7 @@ class SDMADMVFA(Detector):
         self.config = config or SDMADConfig.paper()
         self.mvfa = MVFA(bank.modality, backbone, settings, seed)
         text = TextFeatures.encode(bank, self.mvfa.backbone)
-        self.head = SignHead.build(text, bank, self.config.replace(image_evidence="none"))
+        self.head = SignHead.build(text, bank, self.config.signs_alone())
 
     @property
     def trained_parameters(self) -> int:

@@ -111,13 +111,13 @@ class SDMADConfig:
     image_text_weight: float = 0.1
     learning_rate: float = 1e-3
     batch_size: int = 8
-    epochs: int = 20
-    selection: Selection = "paper"
+    epochs: int = 0
+    selection: Selection = "none"
     pooling: Pooling = "mean"
-    decision: str = "mean"
-    image_evidence: Evidence = "probe"
+    decision: str = "odds"
+    image_evidence: Evidence = "cross-modal"
     evidence_weight: float = 1.0
-    sign_view: View = "image"
+    sign_view: View = "auto"
     text_weight: float = 1.0
     prior_weight: float = 1.0
     penalty: float = 30.0
@@ -179,6 +179,11 @@ class SDMADConfig:
             InputError: if a name is unknown or a value out of range.
         """
         return type(self).from_dict({**self.to_dict(), **changes})
+
+    def signs_alone(self) -> SDMADConfig:
+        """The same settings for whole images' signs without image evidence."""
+        rule = "mean" if self.decision == "odds" else self.decision
+        return self.replace(image_evidence="none", sign_view="image", decision=rule)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values, for JSON."""

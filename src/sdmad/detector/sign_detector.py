@@ -257,6 +257,7 @@ class SignDetector(Detector):
         Raises:
             InputError: if no prevalence is stated.
         """
+        self.check_fitted()
         if prevalence is None:
             raise InputError(
                 "a probability needs the prevalence where the images come from, which the support "
@@ -339,6 +340,8 @@ class SignDetector(Detector):
         scoring needs a fit of its own.
         """
         if not isinstance(settings, SDMADConfig):
+            return None
+        if settings.image_evidence != self.config_.image_evidence:
             return None
         changes = {name: getattr(settings, name) for name in INFERENCE_SETTINGS}
         if self.config_.replace(**changes) != settings:

@@ -211,6 +211,7 @@ def quantised(
             all of their 8 bits.
     """
     import nncf
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
     narrow = bits == 7
@@ -223,7 +224,11 @@ def quantised(
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(squares),
             ignored_scope=kept,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=fix,
+                # The mean of the images' extremes would cut a rare image off.
+                activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
+            ),
         )
 
 

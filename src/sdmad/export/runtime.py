@@ -114,7 +114,7 @@ class ExportedModel:
         return score_in_batches(
             images,
             self.description.preprocessing,
-            lambda squares: self.run(np.stack([_three(square) for square in squares])),
+            lambda squares: self.run(_pixels(squares)),
             BATCH_SIZE,
             on_error,
             progress,
@@ -143,8 +143,11 @@ def graph_inputs(
     return {"pixels": pixels.astype(np.uint16), **shades}
 
 
-def _three(square: Square) -> Square:
-    return square if square.ndim == 3 else np.repeat(square[..., None], 3, axis=2)
+def _pixels(squares: Sequence[Square]) -> NDArray[np.uint8]:
+    """Squares as one array: of one channel where all are grey, for the graph resizes each."""
+    if all(square.ndim == 2 for square in squares):
+        return np.stack(squares)[..., None]
+    return np.stack([s if s.ndim == 3 else np.repeat(s[..., None], 3, axis=2) for s in squares])
 
 
 def _check_products(folder: Path) -> None:
