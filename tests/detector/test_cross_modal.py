@@ -153,10 +153,8 @@ def test_images_that_are_all_alike_leave_it_to_the_sentences():
 # In the head
 
 
-def build(by_patch, prior=1.5, **settings):
-    config = SDMADConfig(
-        image_evidence="cross-modal", decision="odds", prior_weight=prior, **settings
-    )
+def build(by_patch, **settings):
+    config = SDMADConfig(image_evidence="cross-modal", decision="odds", **settings)
     signs, anchor = unit(5, 6, seed=9), unit(1, 6, seed=10)[0]
     return SignHead(
         signs, anchor, torch.tensor([0, 0, 1, 1, 1]), torch.tensor([True] * 4 + [False]), config,
@@ -171,7 +169,7 @@ LABELS = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [0, 1], [0, 0], [1, 0], [0, 0
 @pytest.mark.parametrize("by_patch", [False, True])
 def test_scores_are_log_odds_that_start_from_the_signs(by_patch):
     head = build(by_patch)
-    fitted = head.with_evidence(SEEN, LABELS, (3, 4))
+    fitted = head.with_evidence(SEEN, LABELS, (3, 4), prior=1.5)
     cosines = SEEN.embedding @ head.signs.T
     if by_patch:
         cosines = (SEEN.patches @ head.signs.T).amax(dim=1)
@@ -193,7 +191,7 @@ def test_scores_are_log_odds_that_start_from_the_signs(by_patch):
 
 
 def test_without_a_prior_the_signs_score_is_not_heard():
-    fitted = build(False, prior=0.0).with_evidence(SEEN, LABELS, (3, 4))
+    fitted = build(False).with_evidence(SEEN, LABELS, (3, 4), prior=0.0)
     read = torch.cat([SEEN.embedding, SEEN.evidence], dim=1)
     np.testing.assert_allclose(fitted(SEEN).scores, fitted.evidence.probe(read), atol=1e-5)
 

@@ -52,21 +52,11 @@ class Calibration:
             odds: of images that the fit behind them did not see, ``(n, K)``.
             labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
         """
-        from scipy.optimize import minimize
-
+        slope, shift, _ = fit_line(odds, labels)
         known = ~np.isnan(labels)
-        score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
-
-        def loss(line: NDArray[np.float64]) -> float:
-            doubt = ((line / SPREAD) ** 2).sum() / 2
-            margin = sign * (np.exp(line[0]) * score + line[1])
-            return float(np.logaddexp(0, -margin).sum() + doubt)
-
-        logarithm, shift = minimize(loss, np.zeros(2)).x
-        slope = float(np.exp(logarithm))
         likely = np.where(known, 1 / (1 + np.exp(-(slope * odds + shift))), 0).sum(axis=0)
         shares = (likely + 0.5 * EDGE) / (known.sum(axis=0) + EDGE)
-        return cls(slope, float(shift), tuple(shares.tolist()))
+        return cls(slope, shift, tuple(shares.tolist()))
 
     def probabilities(
         self, odds: NDArray[np.float64], prevalence: NDArray[np.float64]
@@ -98,6 +88,29 @@ class Calibration:
             return cls(float(values["slope"]), float(values["shift"]), shares)
         except (KeyError, TypeError) as error:
             raise ValueError(f"calibration: {error}") from error
+
+
+def fit_line(odds: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Slope and shift under which labels are likeliest, and the logarithm of how likely.
+
+    The priors count in it.
+
+    Args:
+        odds: of images that the fit behind them did not see, ``(n, K)``.
+        labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
+    """
+    from scipy.optimize import minimize
+
+    known = ~np.isnan(labels)
+    score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
+
+    def loss(line: NDArray[np.float64]) -> float:
+        doubt = ((line / SPREAD) ** 2).sum() / 2
+        margin = sign * (np.exp(line[0]) * score + line[1])
+        return float(np.logaddexp(0, -margin).sum() + doubt)
+
+    found = minimize(loss, np.zeros(2))
+    return float(np.exp(found.x[0])), float(found.x[1]), -float(found.fun)
 
 
 def stated(prevalence: Prevalence, categories: Sequence[str]) -> NDArray[np.float64]:

@@ -14,6 +14,9 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
 
+FITTED: Literal["fitted"] = "fitted"
+"""A prior weight that the support set tells."""
+
 DECISIONS = ("paper", "mean", "odds")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
@@ -97,8 +100,9 @@ class SDMADConfig:
             sentences whose log odds start from the signs' score (none).
         evidence_weight: of the evidence ``probe`` against the signs, both standardised (no value).
         text_weight: of cross-modal evidence: of all sentences beside the images (no value).
-        prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds (no
-            value).
+        prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds, a
+            number; or fitted: that under which images that a fit did not see are likeliest, for
+            words may say much of one kind of image and little of another (no value).
         penalty: of cross-modal evidence: of the squared weights (no value).
     """
 
@@ -119,7 +123,7 @@ class SDMADConfig:
     evidence_weight: float = 1.0
     sign_view: View = "auto"
     text_weight: float = 1.0
-    prior_weight: float = 1.0
+    prior_weight: float | Literal["fitted"] = 1.0
     penalty: float = 30.0
 
     def __post_init__(self) -> None:
@@ -135,6 +139,8 @@ class SDMADConfig:
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
+            if name == "prior_weight" and value == FITTED:
+                continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and low <= value <= high):
                 raise InputError(f"{name} must lie in [{low:g}, {high:g}], got {value!r}")

@@ -38,7 +38,8 @@ class CrossModalSettings:
 
     Attributes:
         text: omega, of all sentences together beside the images.
-        prior: a, of the standardised sign score in the log odds.
+        prior: a, of the standardised sign score in the log odds;
+            :mod:`sdmad.detector.cross_fitting` finds it.
         penalty: lambda, of the squared weights.
     """
 
@@ -74,7 +75,8 @@ def fit_cross_modal(
     claims = _claims(*texts[:2], labels.shape[1])
     if settings.text == 0:
         sentences, claims = sentences[:0], claims[:0]
-    weights, bias = np.zeros((labels.shape[1], images.shape[1])), np.zeros(labels.shape[1])
+    basis, (images, sentences) = _within_their_span(images, sentences)
+    weights, bias = np.zeros((labels.shape[1], len(gain))), np.zeros(labels.shape[1])
     learnt = np.zeros(labels.shape[1], bool)
     for k in range(labels.shape[1]):
         known = ~np.isnan(labels[:, k])
@@ -90,7 +92,7 @@ def fit_cross_modal(
             np.concatenate([settings.prior * start[known, k], np.zeros(len(sentences))]),
             settings.penalty,
         )
-        weights[k], learnt[k] = fitted * gain, True
+        weights[k], learnt[k] = basis @ fitted * gain, True
         bias[k] = constant - weights[k] @ centre
     kind = features[0]
     return LinearProbe(
@@ -125,6 +127,15 @@ def _samples(
     return centred * gain, sentences, centre, gain
 
 
+def _within_their_span(images: Matrix, sentences: Matrix) -> tuple[Matrix, tuple[Matrix, Matrix]]:
+    """An orthonormal basis ``(d, r)`` of what both span, where the weights lie, and both in it."""
+    samples = np.concatenate([images, sentences])
+    if samples.shape[0] >= samples.shape[1]:
+        return np.eye(samples.shape[1]), (images, sentences)
+    basis, triangle = np.linalg.qr(samples.T)
+    return basis, (triangle.T[: len(images)], triangle.T[len(images) :])
+
+
 def _claims(signs: Tensor, category: Tensor, categories: int) -> NDArray[np.bool_]:
     """Which sentence speaks of which category, ``(S + 1, K)``; the last, the anchor, of none.
 
@@ -157,20 +168,16 @@ def fit_logistic(
         offset: added to each sample's log odds, ``(m,)``.
         penalty: of the squared weights, halved; the constant is free.
     """
-    basis, inside = None, samples
-    if samples.shape[1] > samples.shape[0]:  # the weights lie in the samples' span
-        basis, triangle = np.linalg.qr(samples.T)
-        inside = triangle.T
     sign = np.where(truth, 1.0, -1.0)
 
     def loss(point: Matrix) -> tuple[float, Matrix]:
-        margin = sign * (offset + inside @ point[:-1] + point[-1])
+        margin = sign * (offset + samples @ point[:-1] + point[-1])
         slope = -often * sign * expit(-margin)
         value = often @ np.logaddexp(0, -margin) + penalty / 2 * point[:-1] @ point[:-1]
-        return float(value), np.append(inside.T @ slope + penalty * point[:-1], slope.sum())
+        return float(value), np.append(samples.T @ slope + penalty * point[:-1], slope.sum())
 
     rate = (often @ truth) / often.sum()
-    first = np.append(np.zeros(inside.shape[1]), np.log(rate / (1 - rate)))
+    first = np.append(np.zeros(samples.shape[1]), np.log(rate / (1 - rate)))
     settings: dict[str, Any] = {"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-8}
     found = minimize(loss, first, jac=True, method="L-BFGS-B", options=settings).x
-    return found[:-1] if basis is None else basis @ found[:-1], float(found[-1])
+    return found[:-1], float(found[-1])

@@ -155,8 +155,11 @@ class SignHead:
         labels: NDArray[np.float64],
         parts: Sequence[int] = (),
         patients: Sequence[object] = (),
+        prior: float = 1.0,
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
+
+        :func:`sdmad.detector.cross_fitting.fit_head` finds the prior's weight too.
 
         Args:
             features: of n images, as the head will be given them, with the evidence.
@@ -164,20 +167,25 @@ class SignHead:
             parts: sizes of the parts that the evidence is made of; none where it tells no more than
                 the embeddings.
             patients: id of each image's patient; empty where unknown.
+            prior: weight of the signs' score in cross-modal log odds.
         """
         if self.config.image_evidence == "none":
             return self
         assert features.evidence is not None
         familiar = replace(self, familiarity=Familiarity.fit(features.evidence, patients))
         if self.config.image_evidence == "cross-modal":
-            return familiar._with_cross_modal(features, labels, parts)
+            return familiar._with_cross_modal(features, labels, parts, prior)
         probe = LinearProbe.fit(features.evidence, labels, parts=parts)
         odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
         return replace(familiar, evidence=ImageEvidence(probe, *scales))
 
     def _with_cross_modal(
-        self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int]
+        self,
+        features: ImageFeatures,
+        labels: NDArray[np.float64],
+        parts: Sequence[int],
+        prior: float,
     ) -> Self:
         from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal
 
@@ -188,10 +196,10 @@ class SignHead:
             labels,
             (self.signs, self.category, self.anchor),
             ((signs - centre) / scale).double().cpu().numpy(),
-            CrossModalSettings(config.text_weight, config.prior_weight, config.penalty),
+            CrossModalSettings(config.text_weight, prior, config.penalty),
             parts,
         )
-        sign_scale = scale / max(config.prior_weight, NO_PRIOR)
+        sign_scale = scale / max(prior, NO_PRIOR)
         # Of a category that could not be learnt the bias is all that the probe says, and counts.
         heard = torch.ones_like(probe.learnt)
         whole = replace(probe, bias=probe.bias - centre / sign_scale, learnt=heard)
