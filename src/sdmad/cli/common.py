@@ -129,8 +129,9 @@ Decision = Annotated[
     typer.Option(
         "--decision",
         callback=_checked_decision,
-        autocompletion=_offer("paper", "mean", "fpr:"),
-        help="When a category is found: paper (Eq. 8), mean, or fpr:0.05 with --normals.",
+        autocompletion=_offer("paper", "mean", "odds", "support", "likely:", "fpr:"),
+        help="When a category is found: odds, support, likely:0.5 with --prevalence, fpr:0.05 with "
+        "--normals, paper (Eq. 8) or mean.",
     ),
 ]
 Normals = Annotated[
@@ -157,6 +158,16 @@ StatedPrevalence = Annotated[
         "--prevalence",
         help="Adds probabilities. How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where "
         "a table is judged, table.",
+    ),
+]
+
+ErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--error-rate",
+        min=0.0,
+        max=1.0,
+        help="Adds answers: yes, no, or unsure where neither keeps this rate of errors.",
     ),
 ]
 

@@ -72,6 +72,18 @@ class Calibration:
         found: NDArray[np.float64] = 1 / (1 + np.exp(-(self.slope * odds + self.shift + moved)))
         return found
 
+    def odds_at(self, chance: float, prevalence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The log odds ``(K,)`` that stand for a probability.
+
+        Args:
+            chance: the probability, in (0, 1).
+            prevalence: stated, of each category, ``(K,)``.
+        """
+        here, there = np.asarray(self.prevalence), prevalence
+        moved = np.log(there / (1 - there)) - np.log(here / (1 - here))
+        wanted: NDArray[np.float64] = np.log(chance / (1 - chance)) - self.shift - moved
+        return wanted / self.slope
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)

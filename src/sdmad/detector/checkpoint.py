@@ -31,6 +31,7 @@ from sdmad.detector.config import SDMADConfig
 from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import reads_patches
 from sdmad.detector.head import ImageEvidence, SignHead
+from sdmad.detector.held_out import HeldOut
 from sdmad.detector.manifest import altered, check_file, file_hash, read_json, read_manifest
 from sdmad.detector.patients import PatientHashes
 from sdmad.detector.precision import choose_device, choose_precision, placed
@@ -55,6 +56,7 @@ BEFORE = {"sign_view": "image"}
 """What models meant that were saved before there was such a setting."""
 
 IMAGE, TEXT, HEAD, EVIDENCE, FAMILIAR = "image.", "text.", "scorer.", "evidence.", "familiar."
+HELD_OUT = "held_out."
 
 
 def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
@@ -116,6 +118,9 @@ def _tensors(state: FittedState) -> dict[str, Tensor]:
     if head.calibration is not None:
         line = [head.calibration.slope, head.calibration.shift, *head.calibration.prevalence]
         tensors["calibration"] = torch.tensor(line, dtype=torch.float64)
+    if head.held_out is not None:
+        for name, values in vars(head.held_out).items():
+            tensors[f"{HELD_OUT}{name}"] = torch.from_numpy(values)
     if head.thresholds is not None:
         tensors["thresholds"] = torch.from_numpy(head.thresholds)
     return tensors
@@ -230,7 +235,9 @@ def _head(
     familiar = Familiarity(part["centre"], float(part["least"])) if part else None
     line = tensors["calibration"].tolist() if "calibration" in tensors else None
     calibration = None if line is None else Calibration(line[0], line[1], tuple(line[2:]))
-    beside = (evidence, known, by_patch, familiar, calibration)
+    part = _part(tensors, HELD_OUT)
+    held_out = HeldOut(**{name: t.cpu().numpy() for name, t in part.items()}) if part else None
+    beside = (evidence, known, by_patch, familiar, calibration, held_out)
     return SignHead(signs, anchor, category, keep, config, *beside)
 
 

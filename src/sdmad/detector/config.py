@@ -17,7 +17,14 @@ Evidence = Literal["none", "probe", "cross-modal"]
 FITTED: Literal["fitted"] = "fitted"
 """A prior weight that the support set tells."""
 
-DECISIONS = ("paper", "mean", "odds")
+BY_SIGNS = ("paper", "mean")
+"""Rules that hold the signs to the normal anchor; all others hold the score to a threshold."""
+
+DECISIONS = (*BY_SIGNS, "odds", "support")
+LOG_ODDS = ("odds", "support", "likely")
+"""Rules that need log odds."""
+
+RATES = ("fpr", "likely")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
 """Settings that a fitted detector can be judged under without another training."""
@@ -45,14 +52,14 @@ RANGES = {
 
 
 def parse_decision(rule: str) -> tuple[str, float | None]:
-    """Split a decision rule into its kind and, for ``fpr:RATE``, the false-positive rate.
+    """Split a decision rule into its kind and the number of ``fpr:RATE`` or ``likely:CHANCE``.
 
     >>> parse_decision("mean"), parse_decision("fpr:0.05")
     (('mean', None), ('fpr', 0.05))
 
     Raises:
-        InputError: if it is none of ``paper``, ``mean``, ``odds`` and ``fpr:RATE`` with RATE in
-            (0, 1).
+        InputError: if it is none of ``paper``, ``mean``, ``odds``, ``support``, ``fpr:RATE`` and
+            ``likely:CHANCE`` with a number in (0, 1).
     """
     if rule in DECISIONS:
         return rule, None
@@ -61,10 +68,11 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
         rate = float(value)
     except ValueError:
         rate = math.nan
-    if kind == "fpr" and 0 < rate < 1:
+    if kind in RATES and 0 < rate < 1:
         return kind, rate
     raise InputError(
-        f"decision rule must be paper, mean, odds or fpr:RATE (fpr:0.05), got {rule!r}"
+        "decision rule must be paper, mean, odds, support, fpr:RATE (fpr:0.05) or likely:CHANCE "
+        f"(likely:0.5), got {rule!r}"
     )
 
 
@@ -90,8 +98,10 @@ class SDMADConfig:
         selection: which signs are used: paper (Eq. 6) or none, all of them (paper).
         pooling: how a category's kept signs make its score: max (Eq. 7) or mean (max).
         decision: paper (Eq. 8: the smallest kept cosine exceeds the anchor's), mean (their mean
-            exceeds it), odds (the log odds of cross-modal evidence exceed 0) or fpr:RATE, which
-            takes thresholds from normal images (paper).
+            exceeds it), odds (the log odds of cross-modal evidence exceed 0), support (they exceed
+            the threshold of the largest F1 over support images that no fit saw), likely:CHANCE (the
+            probability at a stated prevalence exceeds it) or fpr:RATE, which takes thresholds from
+            normal images (paper).
         sign_view: whose cosine with a sign counts in a category's score: image, the class token's;
             patch, that of the patch most like the sign; or auto, patch where pretraining taught the
             backbone's patches what signs look like (image).
@@ -132,9 +142,10 @@ class SDMADConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
-        if parse_decision(self.decision)[0] == "odds" and self.image_evidence != "cross-modal":
+        kind = parse_decision(self.decision)[0]
+        if kind in LOG_ODDS and self.image_evidence != "cross-modal":
             raise InputError(
-                "the decision rule odds needs log odds: image_evidence must be cross-modal, got "
+                f"the decision rule {kind} needs log odds: image_evidence must be cross-modal, got "
                 f"{self.image_evidence!r}; give decision='mean' too"
             )
         for name, (low, high) in RANGES.items():
@@ -188,7 +199,8 @@ class SDMADConfig:
 
     def signs_alone(self) -> SDMADConfig:
         """The same settings for whole images' signs without image evidence."""
-        rule = "mean" if self.decision == "odds" else self.decision
+        by_odds = parse_decision(self.decision)[0] in LOG_ODDS
+        rule = "mean" if by_odds else self.decision
         return self.replace(image_evidence="none", sign_view="image", decision=rule)
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from sdmad.detector.calibration import Calibration, fit_line
 from sdmad.detector.config import FITTED
 from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead
+from sdmad.detector.held_out import HeldOut
 from sdmad.detector.patients import patient_numbers
 
 MOST_FOLDS = 20
@@ -37,10 +38,10 @@ def fit_head(
     parts: Sequence[int],
     patients: Sequence[object] = (),
 ) -> tuple[SignHead, float]:
-    """All that support images teach a head: evidence, its prior's weight, the calibration.
+    """All that support images teach a head: evidence, its prior's weight, how sure a score is.
 
     Adapters that were trained on the images have seen them, so of such the probabilities would be
-    too sure: no calibration then.
+    too sure: no calibration then, and no scores held out.
 
     Args:
         bare: signs without image evidence.
@@ -59,9 +60,11 @@ def fit_head(
     asked = config.prior_weight
     weight = fitted_prior(bare, *given) if asked == FITTED else float(asked)
     head = bare.with_evidence(*given, prior=weight)
-    odds = out_of_fold(bare, *given, weight) if config.epochs == 0 else None
-    if odds is not None:
-        head = replace(head, calibration=Calibration.fit(odds, labels))
+    scores = out_of_fold(bare, *given, [weight]) if config.epochs == 0 else None
+    if scores is not None:
+        odds = scores[0]
+        held_out = HeldOut(odds, labels, patient_numbers(patients, len(labels)))
+        head = replace(head, calibration=Calibration.fit(odds, labels), held_out=held_out)
     return head, weight
 
 
@@ -81,13 +84,11 @@ def fitted_prior(
     Returns:
         :data:`FULL` if all images are of one patient.
     """
-    likely = []
-    for weight in PRIOR_WEIGHTS:
-        odds = out_of_fold(bare, features, labels, parts, patients, weight)
-        if odds is None:
-            return FULL
-        likely.append(fit_line(odds, labels)[2])
-    share = np.exp(np.array(likely) - max(likely))
+    scores = out_of_fold(bare, features, labels, parts, patients, PRIOR_WEIGHTS)
+    if scores is None:
+        return FULL
+    likely = np.array([fit_line(odds, labels)[2] for odds in scores])
+    share = np.exp(likely - likely.max())
     return float(share @ np.array(PRIOR_WEIGHTS) / share.sum())
 
 
@@ -111,17 +112,17 @@ def out_of_fold(
     labels: NDArray[np.float64],
     parts: Sequence[int],
     patients: Sequence[object],
-    prior: float = FULL,
+    priors: Sequence[float],
 ) -> NDArray[np.float64] | None:
-    """Scores ``(n, K)`` of each image by evidence that was fitted on the others.
+    """Scores ``(P, n, K)`` of each image by cross-modal evidence that was fitted on the others.
 
     Args:
-        head: signs without image evidence, under settings that ask for some.
+        head: signs without image evidence.
         features: of the support images; nothing in them was trained on these images.
         labels: 1, 0 or NaN, ``(n, K)``.
         parts: sizes of the parts of the evidence.
         patients: id of each image's patient; empty where unknown.
-        prior: weight of the signs' score.
+        priors: weights of the signs' score, P of them.
 
     Returns:
         None if all images are of one patient.
@@ -129,11 +130,10 @@ def out_of_fold(
     fold = folds(patients, len(features))
     if fold.max() == 0:
         return None
-    scores = np.zeros(labels.shape)
+    scores = np.zeros((len(priors), *labels.shape))
     for number in range(fold.max() + 1):
         judged = torch.from_numpy(fold == number)
-        others = head.with_evidence(
-            features.rows(~judged), labels[fold != number], parts, prior=prior
-        )
-        scores[fold == number] = others(features.rows(judged)).scores
+        known = features.rows(~judged)
+        for p, fitted in enumerate(head.with_priors(known, labels[fold != number], parts, priors)):
+            scores[p, fold == number] = fitted(features.rows(judged)).scores
     return scores
