@@ -1,5 +1,6 @@
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -70,7 +71,8 @@ def test_json_lines_say_the_same(sdmad, model_folder, images):
         for name, entry in line["categories"].items():
             assert str(int(entry["found"])) == row[f"found:{name}"]
             assert entry["score"] == pytest.approx(float(row[f"score:{name}"]), abs=1e-5)
-            assert set(entry) == {"score", "found", "top_sign", "similarity"}
+            assert entry["threshold"] == float(row[f"threshold:{name}"])
+            assert set(entry) == {"score", "threshold", "found", "top_sign", "similarity"}
 
 
 def test_output_to_a_file_is_the_same_and_nothing_is_replaced_without_force(
@@ -197,7 +199,7 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 
 
 def test_no_rows_are_a_header_or_nothing():
-    header = "file,abnormality,unfamiliar,findings,top_signs,score:A,found:A\n"
+    header = "file,abnormality,unfamiliar,findings,top_signs,score:A,threshold:A,found:A\n"
     assert rows_as_csv(["A"], []) == header
     assert rows_as_json_lines(["A"], []) == ""
 
@@ -245,3 +247,40 @@ def test_predict_writes_probabilities(sdmad, small_bank, tiny_clip, make_data, t
     assert wrong.status == 2
     assert "no prevalence is stated of Bar, Dots" in wrong.err
     assert "probability" not in sdmad("predict", tmp_path / "model", folder).out
+
+
+def test_score_threshold_decision_and_answer_agree(
+    sdmad, small_bank, tiny_clip, make_data, tmp_path
+):
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+    detector = SDMAD(small_bank, str(tiny_clip), config).fit(*draw_pictures(12, seed=1))
+    detector.save(tmp_path / "model")
+    folder = make_data(tmp_path / "images", 8).parent
+    limits = detector.head_.held_out.thresholds()
+    assert (limits != 0).any()
+    for rule, extra, expected in (
+        ("odds", (), np.zeros(3)),
+        ("support", (), limits),
+        ("likely:0.3", ("--prevalence", "0.2"), None),
+        ("mean", (), None),
+    ):
+        done = sdmad(
+            "predict", tmp_path / "model", folder, "--decision", rule, *extra, "--error-rate", "0.4"
+        )
+        assert done.status == 0, done.err
+        rows = list(csv.DictReader(io.StringIO(done.out)))
+        for row, (k, name) in itertools.product(rows, enumerate(detector.categories)):
+            found, score = row[f"found:{name}"] == "1", float(row[f"score:{name}"])
+            assert row[f"answer:{name}"] in ("yes", "no", "unsure")
+            if rule == "mean":
+                assert row[f"threshold:{name}"] == ""
+                continue
+            threshold = float(row[f"threshold:{name}"])
+            assert found == (score > threshold)
+            if expected is not None:
+                assert threshold == pytest.approx(expected[k], abs=1e-6)
+            else:
+                assert found == (float(row[f"probability:{name}"]) > 0.3)
+    needs = sdmad("predict", tmp_path / "model", folder, "--decision", "likely:0.3")
+    assert needs.status == 2
+    assert "--decision likely:0.3 goes with --prevalence" in needs.err

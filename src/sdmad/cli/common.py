@@ -156,8 +156,8 @@ StatedPrevalence = Annotated[
     str | None,
     typer.Option(
         "--prevalence",
-        help="Adds probabilities. How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where "
-        "a table is judged, table.",
+        help="How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where a table is judged, "
+        "table. Adds probabilities; --decision likely:CHANCE decides by them.",
     ),
 ]
 

@@ -130,6 +130,8 @@ def out_of_fold(
     fold = folds(patients, len(features))
     if fold.max() == 0:
         return None
+    # Scores are asked for; rules that need thresholds have none yet.
+    head = replace(head, config=head.config.replace(decision="odds"))
     scores = np.zeros((len(priors), *labels.shape))
     for number in range(fold.max() + 1):
         judged = torch.from_numpy(fold == number)

@@ -117,7 +117,7 @@ class HeldOut:
             by_patient: dict[int, float] = {}
             for patient, score in zip(self.patients[rows], self.scores[rows, k], strict=True):
                 by_patient[int(patient)] = float(least(by_patient.get(int(patient), score), score))
-            found.append(np.sort(np.array(list(by_patient.values()))))
+            found.append(np.array(list(by_patient.values())))
         return found[0], found[1]
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,7 +168,8 @@ def answering(held_out: HeldOut | None, categories: Sequence[str], rate: float) 
 
 def _share_beyond(calibration: NDArray[np.float64], scores: NDArray[np.float64]) -> Any:
     """Conformal p-values: the share of calibration scores, the new one among them, up to it."""
-    return (1 + np.searchsorted(calibration, scores, side="right")) / (len(calibration) + 1)
+    up_to = np.searchsorted(np.sort(calibration), scores, side="right")
+    return (1 + up_to) / (len(calibration) + 1)
 
 
 def _best_f1(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

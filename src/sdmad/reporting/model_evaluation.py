@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -402,6 +402,10 @@ def write_evaluation(
         metrics["baselines"] = evaluated.beside.to_dict()
     if evaluated.reliability is not None:
         metrics["probabilities"] = evaluated.reliability.to_dict()
+    if evaluated.answers is not None:
+        rate, sides = evaluated.answers
+        told = {name: asdict(one) for name, one in sides.items()}
+        metrics["answers"] = {"error_rate": rate, **told}
     metrics["notes"] = [*metrics["notes"], *evaluated.notes]
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))
