@@ -65,13 +65,15 @@ class Tower(nn.Module, ABC):
     def remembering(self, inputs: Tensor) -> Iterator[None]:
         """Embed some inputs once for all that ask for the very same tensor's meanwhile."""
         found = self.embed(inputs)
-        plain = self.embed
+        plain, before = self.embed, self.__dict__.get("embed")
         # An attribute of the object goes before the method of its class.
         self.__dict__["embed"] = lambda asked: found if asked is inputs else plain(asked)
         try:
             yield
         finally:
             del self.__dict__["embed"]
+            if before is not None:
+                self.__dict__["embed"] = before
 
     @property
     def evidence_parts(self) -> tuple[int, ...]:

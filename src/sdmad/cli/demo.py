@@ -28,6 +28,6 @@ def command(
     start = time.monotonic()
     with readable_warnings():
         demo = run_demo(modality, out, shots, seed, force, say)
+    show(demo.tables)
     notes(demo.notes)
-    show([demo.table])
     typer.echo(f"finished in {time.monotonic() - start:.0f} s\nreport: {out / 'report.html'}")
