@@ -51,7 +51,7 @@ def command(
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
-    from sdmad.data.images import list_images
+    from sdmad.data.listing import list_images
     from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel

@@ -40,7 +40,7 @@ def command(
     Example: `sdmad suggest model unlabelled/ --budget 20 --out label-me.csv`
     """
     from sdmad.cli.steps.loading import load_with_decision
-    from sdmad.data.images import list_images
+    from sdmad.data.listing import list_images
     from sdmad.detector.suggesting import suggest
     from sdmad.output import check_output_file, csv_text, write_text
 

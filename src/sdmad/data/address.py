@@ -19,7 +19,7 @@ def parse_address(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
     """
     text = os.fspath(path)
     found = _SLICE.search(text)
-    if found is None or found.start() == 0 or _exists(Path(text)):
+    if found is None or found.start() == 0 or is_there(Path(text)):
         return Path(text), None
     return Path(text[: found.start()]), int(found.group(1))
 
@@ -38,8 +38,17 @@ def file_of(path: str | os.PathLike[str]) -> Path:
     return parse_address(path)[0]
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name; no, of a name that none can have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long a name, or a null byte in it
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file of this name; no, of a name that none can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
         return False
