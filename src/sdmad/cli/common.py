@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdmad.choices import PhantomModality, Precision
-from sdmad.errors import InputError, SDMADError
+from sdmad.errors import InputError, SDMADError, readable
 
 if TYPE_CHECKING:
     from sdmad.data.images import ImageError
@@ -170,18 +170,18 @@ Modality = Annotated[PhantomModality, typer.Argument(help="Of the phantoms.")]
 
 def say(text: str) -> None:
     """Tell the person something, on the standard error stream."""
-    typer.echo(text, err=True)
+    typer.echo(readable(text), err=True)
 
 
 def complain(text: str) -> None:
     """Report a mistake in one line."""
-    typer.echo(typer.style("error: ", fg="red", bold=True) + text, err=True)
+    typer.echo(typer.style("error: ", fg="red", bold=True) + readable(text), err=True)
 
 
 def notes(lines: Iterable[str]) -> None:
     """Report what is worth knowing."""
     for line in lines:
-        typer.echo(typer.style("note: ", fg="yellow") + line, err=True)
+        typer.echo(typer.style("note: ", fg="yellow") + readable(line), err=True)
 
 
 def show(tables: Iterable[Table]) -> None:

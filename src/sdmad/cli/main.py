@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import traceback
 from typing import Annotated
@@ -83,6 +84,11 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(FAULT)
+    except OSError as error:  # a name that no file can have, a full disk, too many open files
+        logging.getLogger("sdmad").debug("refused by the system", exc_info=error)
+        name = error.filename if isinstance(error.filename, str) else "the system refuses"
+        complain(f"{name}: {error.strerror or error}")
+        sys.exit(USER_ERROR)
     except Exception:
         traceback.print_exc()
         complain("this is a fault of sdmad; please report it with these lines")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdmad.data.address import file_of
+from sdmad.data.address import file_of, is_file
 from sdmad.data.headers import read_header
 from sdmad.data.images import FORMATS, read_image
 from sdmad.data.plane import MAX_PIXELS, check_size
@@ -78,7 +78,7 @@ class DataSet(ABC):
             InputError: if a table, a list or a folder is missing or contradicts another.
         """
         table = self._read()
-        if not any(file_of(file).is_file() for file in table.files):
+        if not any(is_file(file_of(file)) for file in table.files):
             raise InputError(
                 f"{table.path}: none of its {len(table)} images is there; "
                 f"looked for {table.files[0]}"
