@@ -162,6 +162,17 @@ def test_without_patients_every_image_is_its_own(make_table, header):
     assert support.evaluation(table_of(make_table, rows, header)).sum() == 4
 
 
+@pytest.mark.parametrize("cell", ["", ",", ",NA"])
+def test_images_of_unknown_patients_are_not_called_patients(make_table, cell):
+    rows = [f"{i},A{cell}" for i in range(3)] + [f"{i + 10},B{cell}" for i in range(6)]
+    header = "file,labels,patient" if cell else "file,labels"
+    table = table_of(make_table, [*rows, f"20,normal{cell}"], header)
+    support = draw_support(table, 2, 0)
+    assert support.patients(table) is None
+    assert "A: 1 of 2 shots (half of its images are kept for the evaluation)" in support.notes
+    assert "patient" not in " ".join(support.notes)
+
+
 def test_split_note_is_passed_on(make_table):
     rows = [f"{i},A,val" for i in range(4)]
     support = draw_support(table_of(make_table, rows, "file,labels,split"), 1, 0)

@@ -63,7 +63,7 @@ class SupportSet:
         Args:
             table: the table that the set was drawn from.
         """
-        if table.patients is None:
+        if table.patients is None or not any(table.patients):
             return None
         keys = table.patient_keys()
         return {name: len({keys[i] for i in rows}) for name, rows in self.served.items()}
@@ -110,8 +110,9 @@ def draw_support(
     if not any(rows for name, rows in served.items() if name != NORMAL):
         raise InputError(
             f"{table.path}: no category has an image that can be drawn; "
-            "a category needs a labelled image in the train or val rows, and at least two "
-            "patients where the same images are drawn from and evaluated"
+            "a category needs a labelled image in the train or val rows, and images of at least "
+            "two patients (two images, where patients are unknown) where the same images are drawn "
+            "from and evaluated"
         )
     return SupportSet(
         tuple(sorted(draw.chosen)), served, int(shots), int(seed), tuple(draw.notes())
@@ -123,7 +124,7 @@ class _Draw:
 
     def __init__(self, table: LabelTable, shots: int, seed: int, order: DrawOrder) -> None:
         self.shots, self.spread = shots, order == "round-robin"
-        self.patients_known = table.patients is not None
+        self.patients_known = table.patients is not None and any(table.patients)
         self.keys = table.patient_keys()
         self.pool, evaluation, self._notes = table.pools()
         self.members: dict[str, NDArray[np.bool_]] = {
@@ -202,8 +203,9 @@ class _Draw:
         for name, member in self.members.items():
             got, there = len(self.served(name)), int((member & self.pool).sum())
             if got < self.shots:
+                whole = "patients" if self.patients_known else "images"
                 why = (
-                    "half of its patients are kept for the evaluation"
+                    f"half of its {whole} are kept for the evaluation"
                     if there > got
                     else f"it has {there} in all"
                 )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any, Literal, get_args
 
 from sdmad.errors import InputError
@@ -65,6 +66,25 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
     )
 
 
+def _with_checked_names(kind: Any) -> Any:
+    """Let a dataclass refuse a name that it does not have, and say which was meant."""
+    make = kind.__init__
+    known = [field.name for field in fields(kind)]
+
+    @wraps(make)
+    def checked(self: Any, *values: Any, **named: Any) -> None:
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            near = get_close_matches(unknown[0], known, 1)
+            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
+        make(self, *values, **named)
+
+    kind.__init__ = checked
+    return kind
+
+
+@_with_checked_names
 @dataclass(frozen=True, repr=False)
 class SDMADConfig:
     """How SD-MAD is trained and how it decides.
@@ -196,12 +216,6 @@ class SDMADConfig:
         Raises:
             InputError: if a name is unknown or a value out of range.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            near = get_close_matches(unknown[0], known, 1)
-            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
         return cls(**values)
 
 

@@ -51,7 +51,7 @@ class Beside:
             for name, found in self.differences.items()
         )
         header = ("This model less", *(METRIC_TITLES[metric] for metric in METRICS))
-        caption = "Points of percent, 95% interval over patients, paired. Where it holds 0, the "
+        caption = "Points of percent, 95% interval, paired. Where it holds 0, the "
         caption += "figures do not tell the two apart."
         return Table(
             "Did it pay? Simpler systems on the same images and shots", header, rows, caption

@@ -303,11 +303,10 @@ def plain_summary(evaluation: Evaluation) -> tuple[str, ...]:
         Sentences; a metric that is not defined is passed over.
     """
     one = evaluation
-    unknown = one.unknown_patients == one.images
-    whose = "unknown patients" if unknown else _count(one.patients, "patient")
+    of_all = one.patients > 0 and one.unknown_patients == 0
+    images = f"{_count(one.images, 'image')} of {one.people}" if of_all else one.people
     sentences = [
-        f"{_count(one.images, 'image')} of {whose} were judged for "
-        f"{_count(len(one.categories), 'category', 'categories')}."
+        f"{images} were judged for {_count(len(one.categories), 'category', 'categories')}."
     ]
     if not isnan(one.mean_auroc):
         sentences.append(
