@@ -3,40 +3,14 @@
 The command line prints their message and exits; it never shows a traceback for them.
 """
 
-import unicodedata
-
-LONGEST = 2000
-"""Characters of a message; what is longer quotes something without end."""
-
-
-def readable(text: str) -> str:
-    r"""Text that may quote a stranger's, on one line of bounded length.
-
-    Control characters, lone surrogates and marks that turn the direction of writing become
-    escapes; of too long a text the middle is left out.
-
-    >>> print(readable("a\x1b[31m\nb"))
-    a\x1b[31m\nb
-    """
-    text = _shortened(text)
-    if text.isprintable():
-        return text
-    marks = (
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text
-    )
-    return _shortened("".join(marks))
-
-
-def _shortened(text: str) -> str:
-    half = LONGEST // 2
-    return text if len(text) <= LONGEST else f"{text[: half - 3]} ... {text[2 - half :]}"
+from sdmad.text import readable
 
 
 class SDMADError(Exception):
     """A mistake in what the user gave: says what is wrong, where, and how to mend it.
 
     Args:
-        message: what a person reads; it becomes :func:`readable`.
+        message: what a person reads; made :func:`~sdmad.text.readable`.
     """
 
     def __init__(self, message: str) -> None:

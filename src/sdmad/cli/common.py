@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdmad.choices import PhantomModality, Precision
-from sdmad.errors import InputError, SDMADError, readable
+from sdmad.errors import InputError, SDMADError
+from sdmad.text import readable
 
 if TYPE_CHECKING:
     from sdmad.data.images import ImageError
@@ -173,6 +174,11 @@ def say(text: str) -> None:
     typer.echo(readable(text), err=True)
 
 
+def put(text: str, end: str = "\n") -> None:
+    """Give a result, on the standard output, to the letter."""
+    sys.stdout.write(f"{text}{end}")
+
+
 def complain(text: str) -> None:
     """Report a mistake in one line."""
     typer.echo(typer.style("error: ", fg="red", bold=True) + readable(text), err=True)
@@ -244,7 +250,7 @@ def run_study(run: Callable[[], Iterable[Path]]) -> None:
         files = run()
     say(f"finished in {time.monotonic() - start:.0f} s")
     for file in files:
-        typer.echo(str(file))
+        put(str(file))
 
 
 class Unreadable:

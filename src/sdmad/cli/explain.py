@@ -17,6 +17,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     Normals,
     TowerPrecision,
+    put,
     readable_warnings,
     say,
     show,
@@ -60,6 +61,6 @@ def command(
         written = write_overlays(detector, image, explanation, maps, force)
         say(f"{maps}: {', '.join(written)}")
     if as_json:
-        typer.echo(json_text(dataclasses.asdict(explanation)))
+        put(json_text(dataclasses.asdict(explanation)))
     else:
         show([explanation_table(explanation, image.name)])

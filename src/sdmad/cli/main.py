@@ -28,6 +28,7 @@ from sdmad.cli import (
 from sdmad.cli.common import FAULT, INTERRUPTED, STATUSES, USER_ERROR, complain
 from sdmad.cli.hints import Command
 from sdmad.errors import SDMADError
+from sdmad.text import AS_BYTES
 
 app = typer.Typer(
     name="sdmad",
@@ -69,9 +70,9 @@ def options(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one readable line and status 2."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream, errors in ((sys.stdout, AS_BYTES), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
+            stream.reconfigure(errors=errors)  # a file name may hold any bytes
     try:
         app(prog_name="sdmad")
     except SDMADError as error:

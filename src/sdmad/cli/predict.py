@@ -21,6 +21,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Unreadable,
     notes,
+    put,
     readable_warnings,
 )
 
@@ -89,7 +90,7 @@ def command(
     notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
     else:
         write_text(out, text)
     if maps is not None:

@@ -16,6 +16,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     TowerPrecision,
     Unreadable,
+    put,
     readable_warnings,
     say,
 )
@@ -66,7 +67,7 @@ def command(
     )
     text = csv_text(header, rows)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
     else:
         write_text(out, text)
         say(f"fill in the column labels of {out}: names separated by |, normal where nothing is")

@@ -27,6 +27,7 @@ from sdmad.reporting.plots import (
 )
 from sdmad.reporting.tables import METRIC_TITLES, percent_interval
 from sdmad.table import Table, percent
+from sdmad.text import without_surrogates
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES: dict[ImageFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
@@ -201,7 +202,7 @@ def write_report(data: ReportData, path: Path) -> None:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    write_text(path, render_report(data))
+    write_text(path, without_surrogates(render_report(data)))
 
 
 def render_report(data: ReportData) -> str:

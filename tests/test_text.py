@@ -1,7 +1,8 @@
 import pytest
 
 from sdmad.data.plane import ImageError
-from sdmad.errors import LONGEST, SDMADError, readable
+from sdmad.errors import SDMADError
+from sdmad.text import AS_BYTES, LONGEST, readable
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,11 @@ def test_messages_are_bounded(letter):
     assert str(error).startswith("first ")
     assert str(error).endswith(" last")
     assert readable("x" * LONGEST) == "x" * LONGEST
+
+
+def test_what_an_encoding_cannot_hold_is_written_as_bytes():
+    text = "a\u00f6\udcff\ud800"
+    assert text.encode("ascii", AS_BYTES) == b"a\xc3\xb6\xff\\ud800"
+    assert text.encode("latin-1", AS_BYTES) == b"a\xf6\xff\\ud800"
+    with pytest.raises(UnicodeDecodeError):
+        b"\xff".decode("utf-8", AS_BYTES)
