@@ -69,7 +69,7 @@ def test_a_file_that_grows_is_refused(file, monkeypatch):
 )
 def test_what_is_no_object_is_refused(file, content):
     file.write_bytes(content)
-    with pytest.raises(InputError, match="a: not readable JSON"):
+    with pytest.raises(InputError, match="a is not readable JSON"):
         read_json(file, 1_000_000)
 
 

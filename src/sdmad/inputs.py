@@ -57,9 +57,9 @@ def read_json(path: Path, most: int, kind: type[SDMADError] = InputError) -> dic
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise kind(f"{path}: not readable JSON ({error})") from error
+        raise kind(f"{path} is not readable JSON ({error})") from error
     if not isinstance(found, dict):
-        raise kind(f"{path}: not readable JSON (it holds no object)")
+        raise kind(f"{path} is not readable JSON (it holds no object)")
     return found
 
 
@@ -87,7 +87,7 @@ def check_regular(path: Path, most: int | None = None, kind: type[SDMADError] = 
 
 
 def _too_large(path: Path, most: int, kind: type[SDMADError]) -> SDMADError:
-    return kind(f"{path}: larger than {most:,} bytes, too large to be what it should be")
+    return kind(f"{path}: larger than {most:,} bytes, which no file of this kind is")
 
 
 def _refused(path: Path, error: Exception, kind: type[SDMADError]) -> SDMADError:

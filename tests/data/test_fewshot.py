@@ -256,7 +256,7 @@ def test_read_missing_or_damaged(make_table, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_support(tmp_path / "none.json", table)
     (tmp_path / "s.json").write_text("{")
-    with pytest.raises(InputError, match="not a support set in JSON"):
+    with pytest.raises(InputError, match="is not readable JSON"):
         read_support(tmp_path / "s.json", table)
 
 
@@ -307,3 +307,13 @@ def test_a_patient_who_gave_an_image_to_another_category_comes_later(make_table)
     table = table_of(make_table, rows, "file,labels,patient,split")
     drawn = draw_support(table, 2, 0)
     assert set(drawn.served["B"]) == {0, 2}
+
+
+def test_a_support_set_that_is_no_small_file_is_refused(make_table, tmp_path, monkeypatch):
+    table = table_of(make_table, simple_rows())
+    with pytest.raises(InputError, match="not a regular file"):
+        read_support("/dev/zero", table)
+    monkeypatch.setattr("sdmad.data.fewshot.MAX_SUPPORT", 10)
+    (tmp_path / "s.json").write_text("{" + " " * 10 + "}")
+    with pytest.raises(InputError, match="larger than 10 bytes"):
+        read_support(tmp_path / "s.json", table)

@@ -5,7 +5,6 @@ Only its tokenizer is ``transformers``' own, and it is loaded when a sentence is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from sdmad.backbones.base import Backbone, check_sentences, token_counts, token_ids
 from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
-from sdmad.backbones.files import check_files, check_room, weight_files
+from sdmad.backbones.files import MAX_JSON, check_files, check_room, read_json, weight_files
 from sdmad.backbones.known import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -31,6 +30,7 @@ from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
 from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
 from sdmad.errors import ModelError
+from sdmad.inputs import read_text
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -201,13 +201,13 @@ def _check_merges(folder: Path) -> None:
     path = folder / "tokenizer.json"
     try:
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))["model"]
+            content = read_json(path)["model"]
             kind, vocabulary, merges = content["type"], content["vocab"], content["merges"]
         else:
             path = folder / "vocab.json"
-            kind, vocabulary = "BPE", json.loads(path.read_text(encoding="utf-8"))
+            kind, vocabulary = "BPE", read_json(path)
             path = folder / "merges.txt"
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = read_text(path, MAX_JSON, ModelError).split("\n")
             merges = [line for line in lines if line and not line.startswith("#version")]
         pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]
         lost = {part for a, b in pairs for part in (a, b, a + b)} - set(vocabulary)

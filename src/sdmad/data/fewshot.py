@@ -1,6 +1,5 @@
 """Drawing the support set: n images a category and n normal ones, from many patients."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sdmad.choices import DrawOrder
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
+from sdmad.inputs import read_json
 from sdmad.output import write_json
 
 NORMAL = "normal"
@@ -20,6 +20,8 @@ PLENTY = 10
 """Patients a shot from which on a category has plenty: a tenth of them may leave the evaluation."""
 
 FORMAT = "sdmad support set 1"
+MAX_SUPPORT = 50_000_000
+"""Bytes of a support set."""
 
 
 @dataclass(frozen=True)
@@ -246,13 +248,8 @@ def read_support(path: str | os.PathLike[str], table: LabelTable) -> SupportSet:
         InputError: if the file is damaged, names an image or a category that the table does not
             have, or an image that the table does not label so.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a support set in JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json(Path(path), MAX_SUPPORT)
+    if content.get("format") != FORMAT:
         raise InputError(f'{path}: not a support set: it must hold "format": "{FORMAT}"')
     shots, seed, served = (content.get(key) for key in ("shots", "seed", "served"))
     notes = content.get("notes", [])
