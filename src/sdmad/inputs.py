@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sdmad.errors import InputError, SDMADError
+
+PANIC = "PanicException"
+MOST_QUOTED = 300
 
 
 def read_bytes(path: Path, most: int, kind: type[SDMADError] = InputError) -> bytes:
@@ -95,3 +101,40 @@ def _refused(path: Path, error: Exception, kind: type[SDMADError]) -> SDMADError
         return kind(f"{path}: no such file")
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return kind(f"{path}: cannot be read ({reason})")
+
+
+@contextmanager
+def bounded(what: str, kind: type[SDMADError], *told: type[SDMADError]) -> Iterator[None]:
+    """The one boundary around the readers of a stranger's file: whatever they raise is one line.
+
+    It is logged at debug level with its traceback.
+
+    >>> with bounded("a.json is not usable", InputError):
+    ...     {}["size"]
+    Traceback (most recent call last):
+    ...
+    sdmad.errors.InputError: a.json is not usable (KeyError: 'size')
+
+    Args:
+        what: what to say before the reader's own words.
+        kind: class of the error.
+        told: this package's own errors that are told so too; others pass as they are.
+
+    Raises:
+        SDMADError: of that class.
+    """
+    try:
+        yield
+    except SDMADError as error:
+        if not isinstance(error, told):
+            raise
+        raise kind(f"{what} ({error})") from error
+    except BaseException as error:
+        # A mistake inside a Rust library is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
+            raise
+        logging.getLogger("sdmad").debug("%s", what, exc_info=error)
+        reason = " ".join(str(error).split())[:MOST_QUOTED]
+        plain = reason and (type(error) is Exception or isinstance(error, OSError))
+        name = "" if plain else f"{type(error).__name__}: "
+        raise kind(f"{what} ({name}{reason})") from error

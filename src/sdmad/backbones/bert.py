@@ -12,9 +12,8 @@ from transformers import BertTokenizer
 
 from sdmad.backbones.base import check_sentences, token_counts, token_ids
 from sdmad.backbones.files import MAX_JSON, read_json
-from sdmad.backbones.weights import Reading
 from sdmad.errors import ModelError
-from sdmad.inputs import read_text
+from sdmad.inputs import bounded, read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -72,7 +71,7 @@ def read_bert_words(folder: Path, vocabulary_size: int, pad_id: int, length: int
     name = next((n for n in ("tokenizer.json", "vocab.txt") if (folder / n).is_file()), None)
     if name is None:
         raise ModelError("the tokenizer is missing: vocab.txt or tokenizer.json")
-    with Reading(f"{name} is no readable BERT tokenizer"):
+    with bounded(f"{name} is no readable BERT tokenizer", ModelError):
         plain = name == "vocab.txt"
         words = _plain_words(folder / name) if plain else _json_words(folder / name)
         # transformers would number the special tokens that a file lacks behind its last word.

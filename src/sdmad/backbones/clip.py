@@ -28,9 +28,9 @@ from sdmad.backbones.known import (
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
-from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
+from sdmad.backbones.weights import DAMAGED, complain_of_misfits, hash_tensors
 from sdmad.errors import ModelError
-from sdmad.inputs import read_text
+from sdmad.inputs import bounded, read_text
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -142,7 +142,10 @@ def _read_weights(
     found: dict[str, Tensor] = {}
     unexpected = []
     for path in files:
-        with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt") as stored:
+        with (
+            bounded(f"{path} is no readable safetensors file", ModelError),
+            safe_open(path, "pt") as stored,
+        ):
             check_room(folder, count, files)
             names = list(stored.keys())
             for name in names:
@@ -185,7 +188,7 @@ def read_tokenizer(folder: Path, config: CLIPConfiguration) -> CLIPTokenizer:
 
     try:
         _check_merges(folder)
-        with quiet(), Reading("not a readable CLIP tokenizer"):
+        with quiet(), bounded("not a readable CLIP tokenizer", ModelError):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
             # The library leaves part of tokenizer.json unread; a damaged one is refused whole.
             if (folder / "tokenizer.json").is_file():

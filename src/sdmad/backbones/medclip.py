@@ -33,9 +33,10 @@ from sdmad.backbones.files import read_json
 from sdmad.backbones.fit import load_filled
 from sdmad.backbones.known import Channels, Overrides, Voice, same_activation, same_channels, settle
 from sdmad.backbones.pretrained import MAX_DEPTH
-from sdmad.backbones.weights import DAMAGED, Reading, hash_tensors
+from sdmad.backbones.weights import DAMAGED, hash_tensors
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError, WeightsMissingError
+from sdmad.inputs import bounded
 
 MEAN = 0.5862785803043838
 STD = 0.27950088968644304
@@ -370,7 +371,7 @@ def _read_settings(path: Path) -> Settings:
         own = Overrides(mean=values.get("image_mean"), std=values.get("image_std"))
     except ModelError as error:
         raise ModelError(f"{path.name}: image_{error}") from error
-    with Reading(f"{path.name} describes no MedCLIP"):
+    with bounded(f"{path.name} describes no MedCLIP", ModelError):
         settings = Settings(
             vision=SwinConfig(**values.get("vision_config", {})),
             text=BertConfig(**{"vocab_size": VOCABULARY, **values.get("text_config", {})}),

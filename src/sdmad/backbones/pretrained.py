@@ -25,9 +25,10 @@ from sdmad.backbones.known import (
     settle_activation,
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
-from sdmad.backbones.weights import Reading, check_weights, hash_weights
+from sdmad.backbones.weights import check_weights, hash_weights
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 MAX_DEPTH = 512  # blocks of a tower; the deepest published one has 48
 
@@ -100,7 +101,7 @@ def quiet() -> Iterator[None]:
 
 def _read_model(folder: Path, model_class: type[PreTrainedModel]) -> Any:
     name = model_class.__name__.removesuffix("Model")
-    with quiet(), Reading(f"{folder}: not a readable {name}"):
+    with quiet(), bounded(f"{folder}: not a readable {name}", ModelError):
         config = model_class.config_class.from_pretrained(folder, local_files_only=True)
         _check_extent(folder, model_class, config)
         model, report = model_class.from_pretrained(
@@ -131,7 +132,7 @@ def _check_extent(folder: Path, model_class: type[PreTrainedModel], config: Any)
             )
     files = weight_files(folder)
     for path in files:
-        with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt"):
+        with bounded(f"{path} is no readable safetensors file", ModelError), safe_open(path, "pt"):
             pass
     with torch.device("meta"):
         count = sum(p.numel() for p in model_class(config).parameters())

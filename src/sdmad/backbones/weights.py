@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from sdmad.errors import ModelError, SDMADError
+from sdmad.errors import ModelError
 
 # What the readers of configurations, weights and tokenizers raise on damaged files.
 DAMAGED = (
@@ -26,45 +24,6 @@ DAMAGED = (
     SafetensorError,
     StrictDataclassError,
 )
-PANIC = "PanicException"  # what a mistake inside a Rust library becomes; no Exception
-
-
-class Reading(AbstractContextManager[None]):
-    """Turn what a reader raises on a damaged file into a ModelError of one line.
-
-    The tokenizers library raises plain ``Exception``, which no ``except`` could tell from a mistake
-    of ours; here the exact type is compared.
-
-    >>> with Reading("tokenizer.json is not readable"):
-    ...     raise Exception("no variant of enum Normalizer")
-    Traceback (most recent call last):
-    ...
-    sdmad.errors.ModelError: tokenizer.json is not readable (no variant of enum Normalizer)
-
-    Args:
-        complaint: what to say before the reader's own words.
-
-    Raises:
-        ModelError: for damage; any other error passes.
-    """
-
-    def __init__(self, complaint: str) -> None:
-        self.complaint = complaint
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Complain about damage, let everything else pass."""
-        if kind is None or issubclass(kind, SDMADError):
-            return
-        if kind is Exception or kind.__name__ == PANIC or issubclass(kind, DAMAGED):
-            reason = " ".join(str(error).split()) or kind.__name__
-            if kind is not Exception and not issubclass(kind, OSError | SafetensorError):
-                reason = f"{kind.__name__}: {reason}"
-            raise ModelError(f"{self.complaint} ({reason[:300]})") from error
 
 
 def hash_weights(model: torch.nn.Module) -> str:

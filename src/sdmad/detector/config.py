@@ -15,6 +15,9 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
 
+MAX_BLOCKS = 512
+"""Blocks with an adapter; the deepest published tower has 48 blocks."""
+
 DECISIONS = ("paper", "mean", "odds")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
@@ -52,9 +55,9 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
         InputError: if it is none of ``paper``, ``mean``, ``odds`` and ``fpr:RATE`` with RATE in
             (0, 1).
     """
-    if rule in DECISIONS:
+    if isinstance(rule, str) and rule in DECISIONS:
         return rule, None
-    kind, _, value = rule.partition(":")
+    kind, _, value = rule.partition(":") if isinstance(rule, str) else ("", "", "")
     try:
         rate = float(value)
     except ValueError:
@@ -222,7 +225,7 @@ class SDMADConfig:
 def _check_blocks(name: str, blocks: Any) -> None:
     fine = (
         isinstance(blocks, (list, tuple))
-        and len(blocks) > 0
+        and 0 < len(blocks) <= MAX_BLOCKS
         and all(isinstance(b, int) and not isinstance(b, bool) and b >= 1 for b in blocks)
         and list(blocks) == sorted(set(blocks))
     )
