@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from sdmad.backbones.base import Backbone, check_sentences, token_counts, token_ids
 from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
-from sdmad.backbones.files import MAX_JSON, check_files, check_room, read_json, weight_files
+from sdmad.backbones.files import MAX_JSON, check_files, read_json
 from sdmad.backbones.known import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -28,7 +27,7 @@ from sdmad.backbones.known import (
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
-from sdmad.backbones.weights import DAMAGED, complain_of_misfits, hash_tensors
+from sdmad.backbones.weights import DAMAGED, hash_tensors, read_tensors
 from sdmad.errors import ModelError
 from sdmad.inputs import bounded, read_text
 
@@ -100,7 +99,7 @@ def load_clip(name: str, image_size: int | None = None, **overrides: Any) -> CLI
     check_files(folder, TOKENIZERS)
     config = read_configuration(folder)
     image, text = _empty_towers(config)
-    tensors = _read_weights(folder, image, text)
+    tensors = read_tensors(folder, _shapes(image) | _shapes(text) | {TEMPERATURE: ()})
     weights_hash = hash_tensors(tensors)
     known = recognise(folder, config.started_from)
     own = (config.image.activation, config.text.activation)
@@ -126,42 +125,6 @@ def _empty_towers(config: CLIPConfiguration) -> tuple[ImageTransformer, TextTran
         image = ImageTransformer(config.image, config.patch, config.image_size // config.patch)
         text = TextTransformer(config.text, config.vocabulary, config.context, end)
     return image, text
-
-
-def _read_weights(
-    folder: Path, image: ImageTransformer, text: TextTransformer
-) -> dict[str, Tensor]:
-    """Exactly the tensors that the towers need, float32, by their names in the checkpoint.
-
-    Raises:
-        ModelError: if one is missing, too much, of another shape, or holds what is no number.
-    """
-    wanted = _shapes(image) | _shapes(text) | {TEMPERATURE: ()}
-    files = weight_files(folder)
-    count = sum(torch.Size(shape).numel() for shape in wanted.values())
-    found: dict[str, Tensor] = {}
-    unexpected = []
-    for path in files:
-        with (
-            bounded(f"{path} is no readable safetensors file", ModelError),
-            safe_open(path, "pt") as stored,
-        ):
-            check_room(folder, count, files)
-            names = list(stored.keys())
-            for name in names:
-                if name in wanted:
-                    found[name] = stored.get_tensor(name).to(torch.float32, copy=True)
-                else:
-                    unexpected.append(name)
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    try:
-        complain_of_misfits(wanted, shapes, unexpected)
-        broken = [name for name in wanted if not found[name].isfinite().all()]
-        if broken:
-            raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    return found
 
 
 def _shapes(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[int, ...]]:

@@ -13,6 +13,7 @@ from sdmad.backbones.bert import BertWords, read_bert_words
 from sdmad.backbones.hub import resolve
 from sdmad.backbones.open_clip_files import Source
 from sdmad.backbones.open_clip_towers import BertTower, TextTower
+from sdmad.backbones.tokenizer_files import check_steps
 from sdmad.errors import ModelError
 from sdmad.inputs import bounded
 
@@ -114,6 +115,8 @@ def _hub_words(folder: Path, text: dict[str, Any], tower: TextTower, length: int
 
     mode = text.get("tokenizer_mode")
     with bounded(f"{folder}: no readable tokenizer", ModelError):
+        if (folder / "tokenizer.json").is_file():
+            check_steps(folder / "tokenizer.json")
         tokenizer = HFTokenizer(
             str(folder),
             context_length=length,

@@ -19,6 +19,7 @@ from sdmad.backbones.base import Backbone, Tower, check_sentences, token_counts,
 from sdmad.backbones.files import check_files, read_json
 from sdmad.backbones.known import HALVES, Overrides
 from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
+from sdmad.backbones.tokenizer_files import check_steps
 from sdmad.errors import ModelError
 from sdmad.inputs import bounded
 
@@ -182,6 +183,7 @@ def _read_tokenizer(folder: Path) -> tuple[Any, bool]:
     path = folder / "tokenizer_config.json"
     settings = read_json(path) if path.is_file() else {}
     with quiet(), bounded("tokenizer.json is no readable tokenizer file", ModelError):
+        check_steps(folder / "tokenizer.json")
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         end, number = tokenizer.eos_token, tokenizer.eos_token_id
         if settings.get("add_eos_token") and number not in tokenizer("a")["input_ids"]:
