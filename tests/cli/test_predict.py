@@ -4,6 +4,8 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,7 +181,33 @@ def test_a_file_name_in_another_encoding_does_no_harm(sdmad, model_folder, image
         out = tmp_path / f"scores{len(layout)}"
         done = sdmad("predict", model_folder, odd, *layout, "--out", out)
         assert done.status == 0, done.err
-        assert "na\\udcefve.png" in out.read_text(encoding="utf-8")
+        if layout:
+            assert json.loads(out.read_text(encoding="utf-8"))["file"] == odd
+        else:
+            assert b"/na\xefve.png," in out.read_bytes()
+
+
+def test_names_can_be_matched_on_a_broken_terminal(model_folder, images):
+    names = [
+        os.fsencode(images) + name for name in (b"/na\xefve.png", b"/\xc3\xb6\xe9\xbc\xbb.png")
+    ]
+    try:
+        for name in names:
+            shutil.copy(images / "000.png", name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    terminal = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, **terminal, "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = "from sdmad.cli.main import run; run()"
+    command = [sys.executable, "-c", program, "predict", str(model_folder), *names]
+    rows, lines = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, check=True).stdout
+        for more in ([], ["--json"])
+    )
+    for name in names:
+        assert b"\n" + name + b"," in rows
+    found = [json.loads(line)["file"] for line in lines.splitlines()]
+    assert [name.encode("utf-8", "surrogateescape") for name in found] == names
 
 
 def test_a_full_disk_and_ctrl_c_leave_nothing_behind(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.errors import InputError
+from sdmad.errors import InputError, ModelError
+from sdmad.inputs import bounded
 
 
 class Tower(nn.Module, ABC):
@@ -267,18 +268,20 @@ def token_ids(tokenizer: Any, sentences: list[str], length: int, padding: str) -
         length: longest sentence in tokens, at which the others are cut.
         padding: on the right, ``"longest"`` to the longest sentence or ``"max_length"``.
     """
-    encoded = tokenizer(
-        sentences,
-        padding=padding,
-        padding_side="right",
-        truncation=True,
-        max_length=length,
-        return_tensors="pt",
-    )
-    ids: Tensor = encoded["input_ids"]
+    with bounded("the backbone's tokenizer cannot read the sentences", ModelError):
+        encoded = tokenizer(
+            sentences,
+            padding=padding,
+            padding_side="right",
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        )
+        ids: Tensor = encoded["input_ids"]
     return ids
 
 
 def token_counts(tokenizer: Any, sentences: Sequence[str]) -> list[int]:
     """Tokens of each sentence before any cut, by a tokenizer of ``transformers``."""
-    return [len(tokenizer(sentence, verbose=False)["input_ids"]) for sentence in sentences]
+    with bounded("the backbone's tokenizer cannot read the sentences", ModelError):
+        return [len(tokenizer(sentence, verbose=False)["input_ids"]) for sentence in sentences]

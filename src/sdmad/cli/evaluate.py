@@ -21,6 +21,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Unreadable,
     notes,
+    put,
     readable_warnings,
     show,
 )
@@ -72,5 +73,5 @@ def command(
             write_evaluation(evaluated, work, tables, f"SD-MAD on {labels.name}")
     notes([*table.notes, *evaluated.notes])
     show(tables)
-    typer.echo(f"report: {out / 'report.html'}")
+    put(f"report: {out / 'report.html'}")
     unreadable.exit_if_any(len(table))

@@ -18,6 +18,7 @@ from sdmad.cli.common import (
     Normals,
     StatedPrevalence,
     TowerPrecision,
+    put,
     readable_warnings,
     say,
     show,
@@ -70,6 +71,6 @@ def command(
         told = dataclasses.asdict(explanation)
         if probabilities:
             told["probabilities"] = dict(zip(detector.categories, probabilities, strict=True))
-        typer.echo(json_text(told))
+        put(json_text(told))
     else:
         show([explanation_table(explanation, image.name, probabilities)])

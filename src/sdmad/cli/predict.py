@@ -22,6 +22,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Unreadable,
     notes,
+    put,
     readable_warnings,
 )
 
@@ -53,7 +54,7 @@ def command(
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
-    from sdmad.data.images import list_images
+    from sdmad.data.listing import list_images
     from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
@@ -95,7 +96,7 @@ def command(
     notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
     else:
         write_text(out, text)
     if maps is not None:

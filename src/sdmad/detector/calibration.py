@@ -8,6 +8,7 @@ exchanged for the stated one (Saerens et al. 2002).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -43,6 +44,13 @@ class Calibration:
     slope: float
     shift: float
     prevalence: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        numbers = (self.slope, self.shift, *self.prevalence)
+        if not all(isinstance(n, float) and math.isfinite(n) for n in numbers) or self.slope <= 0:
+            raise InputError("calibration: slope and shift must be finite, the slope positive")
+        if not all(0 < share < 1 for share in self.prevalence):
+            raise InputError("calibration: prevalences must lie between 0 and 1")
 
     @classmethod
     def fit(cls, odds: NDArray[np.float64], labels: NDArray[np.float64]) -> Self:
@@ -98,8 +106,8 @@ class Calibration:
         try:
             shares = tuple(float(value) for value in values["prevalence"])
             return cls(float(values["slope"]), float(values["shift"]), shares)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"calibration: {error}") from error
+        except (KeyError, TypeError, OverflowError) as error:
+            raise InputError(f"calibration: {error}") from error
 
 
 def fit_line(odds: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float, float]:

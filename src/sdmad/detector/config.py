@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any, Literal, get_args
 
 from sdmad.errors import InputError
@@ -13,6 +14,9 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
+
+MAX_BLOCKS = 512
+"""Blocks with an adapter; the deepest published tower has 48 blocks."""
 
 FITTED: Literal["fitted"] = "fitted"
 """A prior weight that the support set tells."""
@@ -61,9 +65,9 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
         InputError: if it is none of ``paper``, ``mean``, ``odds``, ``support``, ``fpr:RATE`` and
             ``likely:CHANCE`` with a number in (0, 1).
     """
-    if rule in DECISIONS:
+    if isinstance(rule, str) and rule in DECISIONS:
         return rule, None
-    kind, _, value = rule.partition(":")
+    kind, _, value = rule.partition(":") if isinstance(rule, str) else ("", "", "")
     try:
         rate = float(value)
     except ValueError:
@@ -76,6 +80,25 @@ def parse_decision(rule: str) -> tuple[str, float | None]:
     )
 
 
+def _with_checked_names(kind: Any) -> Any:
+    """Let a dataclass refuse a name that it does not have, and say which was meant."""
+    make = kind.__init__
+    known = [field.name for field in fields(kind)]
+
+    @wraps(make)
+    def checked(self: Any, *values: Any, **named: Any) -> None:
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            near = get_close_matches(unknown[0], known, 1)
+            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
+        make(self, *values, **named)
+
+    kind.__init__ = checked
+    return kind
+
+
+@_with_checked_names
 @dataclass(frozen=True, repr=False)
 class SDMADConfig:
     """How SD-MAD is trained and how it decides.
@@ -214,19 +237,13 @@ class SDMADConfig:
         Raises:
             InputError: if a name is unknown or a value out of range.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            near = get_close_matches(unknown[0], known, 1)
-            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
         return cls(**values)
 
 
 def _check_blocks(name: str, blocks: Any) -> None:
     fine = (
         isinstance(blocks, (list, tuple))
-        and len(blocks) > 0
+        and 0 < len(blocks) <= MAX_BLOCKS
         and all(isinstance(b, int) and not isinstance(b, bool) and b >= 1 for b in blocks)
         and list(blocks) == sorted(set(blocks))
     )

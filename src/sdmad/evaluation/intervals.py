@@ -86,7 +86,7 @@ def bootstrap_evaluation(
     if patients < 2:
         resamples = min(resamples, 0)
     system = ResampledMetrics(scored, patient, patients)
-    values = _resample([system], patients, resamples, seed, "resampling patients")[0]
+    values = _resample([system], patients, resamples, seed, "resampling")[0]
     return BootstrapIntervals(
         summary={name: percentile_interval(values[name]) for name in SUMMARY_METRICS},
         category_auroc=tuple(percentile_interval(row) for row in values["category_auroc"]),

@@ -52,7 +52,17 @@ class LabelledScores:
     @property
     def unknown_patients(self) -> int:
         """Images whose patient is unknown: each counts as a patient of its own."""
-        return sum(patient == _own_id(row) for row, patient in enumerate(self.patients))
+        return self.people(np.ones(len(self.patients), dtype=np.bool_))[1]
+
+    def people(self, chosen: BoolArray) -> tuple[int, int]:
+        """Of how many patients some images are, and how many are of unknown patients.
+
+        Args:
+            chosen: which images, ``(n,)``.
+        """
+        rows = np.flatnonzero(chosen).tolist()
+        known = [self.patients[row] for row in rows if self.patients[row] != _own_id(row)]
+        return len(set(known)), len(rows) - len(known)
 
     @property
     def abnormal(self) -> FloatArray:
@@ -108,6 +118,22 @@ def labelled_scores(
         normal=flags,
         patients=tuple(_own_id(i) if _is_missing(p) else p for i, p in enumerate(ids)),
     )
+
+
+def people_told(patients: int, unknown: int) -> str:
+    """Whom images are of, in words: an image of an unknown patient is told as an image.
+
+    >>> people_told(2, 0), people_told(0, 1), people_told(1, 5)
+    ('2 patients', '1 image of an unknown patient', '1 patient and 5 images of unknown patients')
+    """
+    told = [f"{patients} patient{'s' if patients != 1 else ''}"] if patients or not unknown else []
+    if unknown:
+        told.append(
+            "1 image of an unknown patient"
+            if unknown == 1
+            else f"{unknown} images of unknown patients"
+        )
+    return " and ".join(told)
 
 
 def _is_missing(patient: Hashable) -> bool:

@@ -70,7 +70,7 @@ def gap_table(title: str, corner: str, differences: Gaps) -> Table:
         for name, found in differences.items()
     )
     header = (corner, *(METRIC_TITLES[metric] for metric in METRICS))
-    caption = "Points of percent, 95% interval over patients, paired. Where it holds 0, the "
+    caption = "Points of percent, 95% interval, paired. Where it holds 0, the "
     caption += "figures do not tell the two apart."
     return Table(title, header, rows, caption)
 

@@ -165,9 +165,8 @@ def _any(systems: Mapping[str, Evaluation]) -> Evaluation:
 def _intervals_caption(evaluation: Evaluation) -> str:
     if not evaluation.resamples:
         return ""
-    alone = evaluation.unknown_patients == evaluation.images
-    over = f"{evaluation.patients} {'images (patients unknown)' if alone else 'patients'}"
-    return f"In brackets: 95% interval, bootstrap over {over}, {evaluation.resamples} resamples."
+    over = f"{evaluation.people}, {evaluation.resamples} resamples"
+    return f"In brackets: 95% interval, bootstrap over {over}."
 
 
 def _cells(evaluation: Evaluation, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdmad.choices import Precision
-from sdmad.data.images import list_images
+from sdmad.data.listing import list_images
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import SDMADConfig, parse_decision
 from sdmad.detector.sign_detector import SignDetector
