@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +28,8 @@ from sdmad.export.files import GRAPHS, Description, read_description
 BATCH_SIZE = 8
 NOTHING = np.zeros(0, np.bool_)
 """What an older export says of images unlike its support set."""
+
+CONVERTER = "openvino.tools.ovc"
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
@@ -238,11 +242,35 @@ def _cores() -> int:
 
 
 def _openvino(path: Path) -> Callable[[int], Run]:
+    _import_openvino()
     require("openvino", "openvino")
     from openvino import Core
 
     model = Core().read_model(path)
     return lambda lanes: compiled(model, lanes)
+
+
+def _import_openvino() -> None:
+    """Import OpenVINO without its converter, which no run needs and takes as long as all else.
+
+    Whoever asks for ``openvino.convert_model`` later gets it.
+    """
+    if "openvino" in sys.modules:
+        return
+    blocked: dict[str, Any] = sys.modules
+    blocked[CONVERTER] = None  # OpenVINO goes without what cannot be imported
+    try:
+        with contextlib.suppress(ImportError):
+            setattr(import_module("openvino"), "__getattr__", _converter)  # noqa: B010
+    finally:
+        del sys.modules[CONVERTER]
+
+
+def _converter(name: str) -> Any:
+    """An attribute that OpenVINO has not, but its converter."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return import_module(CONVERTER).convert_model
 
 
 def compiled(model: Any, lanes: int = 1) -> Run:
