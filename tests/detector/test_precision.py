@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cosine_similarity
 
-from sdmad import SDMAD, SDMADConfig
+from sdmad import SDMAD, SDMADConfig, load_backbone
 from sdmad.detector.precision import choose_precision, has_bfloat16, placed
 from sdmad.errors import InputError
+from sdmad.phantoms.cases import draw_cases, load_modality
 
 CPU = torch.device("cpu")
 
@@ -75,3 +77,21 @@ def test_a_saved_model_scores_in_either(native, fitted, model_folder, pictures):
     one, other = fitted.score_images(images).similarity, half.score_images(images).similarity
     np.testing.assert_allclose(one, other, atol=0.02)
     assert not np.array_equal(one, other)
+
+
+def test_the_embedded_backbones_trunk_stays_in_float32():
+    lite = load_backbone("lite")
+    half = placed(lite, CPU, torch.bfloat16)
+    whole = {"trunk", "centre", "seen", "least"}
+    assert half.dtype == half.text.dtype == torch.bfloat16
+    for name, weight in half.image.named_parameters():
+        kept = name.split(".")[0] in whole
+        assert weight.dtype == (torch.float32 if kept else torch.bfloat16), name
+    assert half.image.input_dtype == half.pixels(torch.zeros(1, 3, 240, 240)).dtype == torch.float32
+    pixels = lite.preprocessing([case.image for case in draw_cases(load_modality("oct"), 8, 3)])
+    found = [torch.cat(one.encode_with_evidence(pixels), dim=1) for one in (lite, half)]
+    sizes = (lite.dimension, *lite.image.evidence_parts)
+    for one, other in zip(*(value.split(sizes, dim=1) for value in found), strict=True):
+        assert cosine_similarity(one, other).min() > 0.999  # .97 where the trunk is rounded too
+    again = placed(half, CPU, torch.float32)
+    assert {weight.dtype for weight in again.image.parameters()} == {torch.float32}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sdmad.detector.scores import ImageScores
 from sdmad.errors import ModelError
 from sdmad.export import verify
 from sdmad.export.exporting import describe, resizing
@@ -87,3 +88,46 @@ def test_a_graph_that_resizes_otherwise_is_refused(fitted):
 
     with pytest.raises(ModelError, match="does not resize as Pillow does"):
         verify.check(fitted, right, brighter)
+
+
+def scores(unfamiliar, anchor=0.2):
+    count = len(unfamiliar)
+    return ImageScores(
+        np.zeros((count, 2)),
+        np.zeros((count, 2), bool),
+        np.zeros(count),
+        np.zeros((count, 3)),
+        np.full(count, anchor),
+        np.array(unfamiliar),
+    )
+
+
+def test_an_image_may_be_unfamiliar_to_one_alone_only_where_it_lies_near_the_limit():
+    model, export = scores([False, False, True]), scores([False, True, False])
+    found = verify.Difference.between(model, export, np.array([0.3, 0.02, -0.004]))
+    assert (found.unlike, found.familiarity) == (2, 0.02)
+    assert found.within(verify.Tolerance(cosine=0.02, score=0), standardised=True)
+    assert not found.within(verify.Tolerance(cosine=0.019, score=0), standardised=True)
+    unknown = verify.Difference.between(model, export)
+    assert not unknown.within(verify.TOLERANCES["int8"], standardised=True)
+    assert verify.Difference.between(model, model).familiarity == 0
+
+
+def test_what_is_no_number_is_refused():
+    one, other = scores([False]), scores([False], np.nan)
+    assert not verify.Difference.between(one, other).within(verify.TOLERANCES["int8"], True)
+    flipped = verify.Difference.between(one, scores([True]), np.array([np.nan]))
+    assert not flipped.within(verify.TOLERANCES["int8"], True)
+
+
+def test_a_graph_that_takes_the_familiar_for_unfamiliar_is_refused(fitted):
+    export = Shifted(fitted, 0.0)
+    right = export.run
+    export.run = lambda *raw: flipped(right(*raw))
+    with pytest.raises(ModelError, match="18 images are unfamiliar to one alone"):
+        verify.check(fitted, export, export.resize)
+
+
+def flipped(scored):
+    scored.unfamiliar[:] = ~scored.unfamiliar
+    return scored

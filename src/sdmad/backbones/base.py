@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,34 @@ class Tower(nn.Module, ABC):
     Attributes:
         depth: number of transformer blocks (of a Swin tower: stages).
         widths: size of a token behind each block.
+        full_precision: names of the parts, modules or parameters, that stay in float32 whatever
+            the others run in, for rounding there costs the tower what it knows; they read float32.
     """
 
     depth: int
     widths: tuple[int, ...]
+    full_precision: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights, but for the parts in full precision."""
+        return next(weight.dtype for weight in self._of_any_type())
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """Type of the pixel values that an image tower takes."""
+        return torch.float32 if self.full_precision else self.dtype
+
+    def cast(self, dtype: torch.dtype) -> Self:
+        """Bring the weights to a type, but for the parts in full precision; returns itself."""
+        for weight in self._of_any_type():
+            weight.data = weight.data.to(dtype)
+        return self
+
+    def _of_any_type(self) -> Iterator[Tensor]:
+        for name, value in (*self.named_parameters(), *self.named_buffers()):
+            if name.split(".")[0] not in self.full_precision and value.is_floating_point():
+                yield value
 
     @abstractmethod
     def embed(self, inputs: Tensor) -> tuple[Tensor, Any]:
@@ -192,13 +216,17 @@ class Backbone(ABC):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the towers' weights; embeddings are float32 whatever it is."""
-        return next(self.image.parameters()).dtype
+        return self.image.dtype
 
     def to(self, device: torch.device | str) -> Backbone:
         """Move both towers; returns itself."""
         self.image.to(device)
         self.text.to(device)
         return self
+
+    def pixels(self, values: Tensor) -> Tensor:
+        """Pixel values where, and in the type in which, the image tower takes them."""
+        return values.to(self.device, self.image.input_dtype)
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Backbone:
         """The same towers behind another preprocessing; this backbone stays as it is."""
@@ -235,7 +263,7 @@ class Backbone(ABC):
             raise ValueError(
                 f"pixel_values must have shape (n, 3, H, W), got {tuple(pixel_values.shape)}"
             )
-        return pixel_values.to(self.device, self.dtype)
+        return self.pixels(pixel_values)
 
     @torch.no_grad()
     def encode_text(self, sentences: Sequence[str]) -> Tensor:

@@ -62,6 +62,7 @@ class TrunkTransformer(ImageTransformer):
     """
 
     local_values = False
+    full_precision = ("trunk", "centre", "seen", "least")
 
     def __init__(self, shape: Shape, grid: int) -> None:
         super().__init__(shape, STRIDE, grid)
@@ -77,7 +78,7 @@ class TrunkTransformer(ImageTransformer):
     def patches(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Patch tokens ``(n, W, h, w)`` without positions, and the trunk's pooled features."""
         maps, pooled = self.trunk_features(inputs)
-        return self.patch(maps), pooled
+        return self.patch(maps.to(self.dtype)), pooled
 
     def trunk_features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Both maps at stride 8, ``(n, 152, h, w)``, and the mean of the last, ``(n, 320)``."""
@@ -99,14 +100,14 @@ class TrunkTransformer(ImageTransformer):
     def known(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
         """Class token, mean and largest patch token, and the trunk's pooled features, centred."""
         assert state is not None
-        parts = [*super().known(hidden, state), state.float()]
-        centres = self.centre.float().split(self.evidence_parts)
+        parts = [*super().known(hidden, state), state]
+        centres = self.centre.split(self.evidence_parts)
         return [part - centre for part, centre in zip(parts, centres, strict=True)]
 
     def unfamiliar(self, evidence: Tensor) -> Tensor:
         """Which images look like no picture of pretraining, ``(n,)``, by their evidence."""
         pooled = normalize(evidence[:, -POOLED:], dim=-1)
-        return (pooled @ self.seen.float().T).amax(dim=1) < self.least.float()
+        return (pooled @ self.seen.T).amax(dim=1) < self.least
 
 
 def joined_maps(fine: Tensor, coarse: Tensor) -> Tensor:

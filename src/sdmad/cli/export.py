@@ -73,6 +73,7 @@ def command(
             say(
                 f"checked on {found.images} {kind} images: scores differ by up to "
                 f"{found.score:.2g}, cosines by up to {found.cosine:.2g}, "
-                f"{found.changed} of {found.decisions} decisions changed"
+                f"{found.changed} of {found.decisions} decisions changed, {found.unlike} images "
+                "are unfamiliar to one alone"
             )
     say(f"{out}: run it with sdmad predict {out} IMAGES")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import io
 import logging
 import sys
@@ -70,6 +72,7 @@ def options(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one readable line and status 2."""
+    atexit.register(gc.freeze)  # what is left then need not be looked through for garbage
     for stream, errors in ((sys.stdout, AS_BYTES), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)  # a file name may hold any bytes

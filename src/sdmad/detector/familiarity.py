@@ -59,6 +59,10 @@ class Familiarity:
         least = float(cosines.mean() - reach * cosines.std())
         return cls(normalize(values.mean(dim=0), dim=-1).to(evidence), least)
 
+    def margins(self, evidence: Tensor) -> Tensor:
+        """How far inside images lie, ``(n,)``, by their evidence ``(n, E)``: cosines over least."""
+        return evidence @ self.centre - self.least
+
     def unfamiliar(self, evidence: Tensor) -> Tensor:
         """Which images lie outside, boolean ``(n,)``, by their evidence ``(n, E)``."""
-        return evidence @ self.centre < self.least
+        return self.margins(evidence) < 0

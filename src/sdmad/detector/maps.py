@@ -111,7 +111,7 @@ def patch_maps(
         InputError: if the image tower has no patches beside a class token.
     """
     check_gives_maps(backbone)
-    return compare(head, patch_features(image, pixels.to(backbone.device, backbone.dtype)))
+    return compare(head, patch_features(image, backbone.pixels(pixels)))
 
 
 def compare(head: SignHead, features: Tensor) -> PatchMaps:

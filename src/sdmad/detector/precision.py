@@ -68,6 +68,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
 def placed(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> Backbone:
     """A backbone on a device and in a type; itself where it is so already, else a copy.
 
+    What a tower holds in full precision stays in float32.
+
     Args:
         backbone: left as and where it is.
         device: where the towers shall be.
@@ -77,6 +79,6 @@ def placed(backbone: Backbone, device: torch.device, dtype: torch.dtype) -> Back
     if backbone.dtype == dtype and here.type == device.type and device.index in (None, here.index):
         return backbone
     twin = copy.copy(backbone)
-    twin.image = copy.deepcopy(backbone.image).to(device, dtype)
-    twin.text = copy.deepcopy(backbone.text).to(device, dtype)
+    twin.image = copy.deepcopy(backbone.image).to(device).cast(dtype)
+    twin.text = copy.deepcopy(backbone.text).to(device).cast(dtype)
     return twin

@@ -219,7 +219,7 @@ class SignDetector(Detector):
         """
         state = self._fitted()
         backbone, tower = state.backbone, state.image
-        hidden, carried = backbone.image.embed(pixels.to(backbone.device, backbone.dtype))
+        hidden, carried = backbone.image.embed(backbone.pixels(pixels))
         return finish(tower, tower.frozen_part(hidden, carried), carried, state.head.wanted)
 
     @torch.no_grad()

@@ -149,7 +149,7 @@ class SupportImages:
         def compute() -> tuple[Tensor, Any]:
             tokens, states, done = None, [], 0
             for batch in pixels.split(EMBED_BATCH):
-                hidden, state = backbone.image.embed(batch.to(backbone.device, backbone.dtype))
+                hidden, state = backbone.image.embed(backbone.pixels(batch))
                 states.append(state)
                 part = tower.frozen_part(hidden, state)
                 if tokens is None:

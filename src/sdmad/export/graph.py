@@ -65,7 +65,7 @@ class ImageGraph(nn.Module):
         size: side of a square in pixels.
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
-        dtype: of the tower's weights and tokens.
+        dtype: of the tower's weights and tokens, but for what it holds in full precision.
         wanted: what stands behind the embedding: the tower's evidence, the patches' embeddings.
     """
 
@@ -80,8 +80,8 @@ class ImageGraph(nn.Module):
         wanted: Wanted = EMBEDDING_ALONE,
     ) -> None:
         super().__init__()
-        self.dtype, self.wanted = dtype, wanted
-        self.tower = tower if dtype == torch.float32 else copy.deepcopy(tower).to(dtype)
+        self.wanted = wanted
+        self.tower = tower if dtype == torch.float32 else copy.deepcopy(tower).cast(dtype)
         folded = {str(block): FoldedAdapter(adapters[block]) for block in adapters}
         self.adapters = nn.ModuleDict(folded).to(dtype)
         deviation = torch.tensor(std).reshape(1, 3, 1, 1)
@@ -96,7 +96,7 @@ class ImageGraph(nn.Module):
         Embeddings, evidence and patches row by row, as far as wanted: ``(n, D + E + P D)``.
         """
         pixels = squares * self.scale + self.shift
-        hidden, state = self._embed(pixels.to(self.dtype))
+        hidden, state = self._embed(pixels.to(self.tower.input_dtype))
         for index in range(1, self.tower.depth + 1):
             hidden = self._block(index, hidden, state)
             if str(index) in self.adapters:

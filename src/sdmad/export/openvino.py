@@ -186,7 +186,8 @@ def build(
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     image = converted(adapted_image(detector, dtype), (3, size, size), "squares")
     if precision == "int8":
-        image = quantised(image, squares, bits)
+        full = detector.backbone_.image.full_precision
+        image = quantised(image, squares, bits, [f"tower_{part}_" for part in full])
     scores = Scoring(detector)
     scoring = converted(scores, (scores.length,), "features")
     before = preprocessing_model(size, resamples_tall_first())
@@ -200,7 +201,10 @@ def build(
 
 
 def quantised(
-    image: ov.Model, squares: Sequence[NDArray[np.float32]], bits: int | None
+    image: ov.Model,
+    squares: Sequence[NDArray[np.float32]],
+    bits: int | None,
+    full: Sequence[str] = (),
 ) -> ov.Model:
     """Quantise a tower to int8 after training: NNCF with SmoothQuant (Xiao et al. 2023).
 
@@ -209,6 +213,7 @@ def quantised(
         squares: images to calibrate on, ``(3, S, S)``, brightness from 0 to 255.
         bits: of the weights. With 7, products of two activations stay in float32, for these keep
             all of their 8 bits.
+        full: how the weights' names begin whose products, and all that they read, stay in float32.
     """
     import nncf
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
@@ -216,20 +221,45 @@ def quantised(
     nncf.set_log_level(logging.ERROR)
     narrow = bits == 7
     fix = nncf.OverflowFix.ENABLE if narrow else None
-    kept = nncf.IgnoredScope(names=_products_of_activations(image)) if narrow else None
+    kept = {*_feeding(image, full), *(_products_of_activations(image) if narrow else ())}
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars
         return nncf.quantize(
             image,
             nncf.Dataset(_Watched(squares), lambda square: square[None]),
             model_type=nncf.ModelType.TRANSFORMER,
             subset_size=len(squares),
-            ignored_scope=kept,
+            ignored_scope=nncf.IgnoredScope(names=sorted(kept)) if kept else None,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
                 overflow_fix=fix,
                 # The mean of the images' extremes would cut a rare image off.
                 activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
             ),
         )
+
+
+def _feeding(model: ov.Model, full: Sequence[str]) -> set[str]:
+    """Names of the operations that products with some weights are made of, themselves included.
+
+    Args:
+        model: converted.
+        full: how the weights' names begin.
+    """
+    todo = [node for node in model.get_ops() if _multiplies(node, tuple(full))]
+    found: set[str] = set()
+    while todo:
+        node = todo.pop()
+        name = node.get_friendly_name()
+        if name not in found and node.get_type_name() not in ("Constant", "Parameter"):
+            found.add(name)
+            todo += [value.get_node() for value in node.input_values()]
+    return found
+
+
+def _multiplies(node: Any, full: tuple[str, ...]) -> bool:
+    """Whether a node is a product with a weight whose name begins like that."""
+    if node.get_type_name() not in ("Convolution", "MatMul"):
+        return False
+    return any(name.startswith(full) for name in node.input_value(1).get_tensor().get_names())
 
 
 def _products_of_activations(model: ov.Model) -> list[str]:

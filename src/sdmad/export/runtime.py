@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +29,8 @@ from sdmad.export.files import GRAPHS, Description, read_description
 BATCH_SIZE = 8
 NOTHING = np.zeros(0, np.bool_)
 """What an older export says of images unlike its support set."""
+
+CONVERTER = "openvino.tools.ovc"
 
 Arrays = Mapping[str, NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
@@ -179,12 +184,46 @@ def open_graph(runtime: str, path: Path) -> Run:
         InputError: if the runtime is not installed.
         ModelError: if it refuses the file.
     """
-    opened = {"openvino": _openvino, "onnx": _onnx}[runtime]
+    opener = {"openvino": _openvino, "onnx": _onnx}[runtime]
     try:
-        return opened(path)
+        return Shared(opener(path), lanes_on(_cores()))
     except (RuntimeError, ValueError, OSError) as error:
         lines = str(error).strip().splitlines() or ["no reason given"]
         raise ModelError(f"{path}: {runtime} cannot run it ({lines[-1].strip()})") from error
+
+
+class Shared:
+    """A graph that runs a lone call on all cores, and calls at once each on its share of them.
+
+    It is compiled a second time when a call first finds another under way.
+
+    Args:
+        opened: the graph for so many calls at once.
+        lanes: how many calls at once there may be.
+    """
+
+    def __init__(self, opened: Callable[[int], Run], lanes: int) -> None:
+        self._opened, self._lanes = opened, lanes
+        self._alone = opened(1)
+        self._beside: Run | None = None
+        self._counting, self._opening = Lock(), Lock()
+        self._under_way = 0
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """Inputs to outputs, both by name."""
+        with self._counting:
+            alone = self._under_way == 0
+            self._under_way += 1
+        try:
+            return self._alone(inputs) if alone else self._shared()(inputs)
+        finally:
+            with self._counting:
+                self._under_way -= 1
+
+    def _shared(self) -> Run:
+        with self._opening:
+            self._beside = self._beside or self._opened(self._lanes)
+            return self._beside
 
 
 def require(extra: str, *modules: str) -> None:
@@ -209,11 +248,36 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _openvino(path: Path) -> Run:
+def _openvino(path: Path) -> Callable[[int], Run]:
+    _import_openvino()
     require("openvino", "openvino")
     from openvino import Core
 
-    return compiled(Core().read_model(path), lanes_on(_cores()))
+    model = Core().read_model(path)
+    return lambda lanes: compiled(model, lanes)
+
+
+def _import_openvino() -> None:
+    """Import OpenVINO without its converter, which no run needs and takes as long as all else.
+
+    Whoever asks for ``openvino.convert_model`` later gets it.
+    """
+    if "openvino" in sys.modules:
+        return
+    blocked: dict[str, Any] = sys.modules
+    blocked[CONVERTER] = None  # OpenVINO goes without what cannot be imported
+    try:
+        with contextlib.suppress(ImportError):
+            setattr(import_module("openvino"), "__getattr__", _converter)  # noqa: B010
+    finally:
+        del sys.modules[CONVERTER]
+
+
+def _converter(name: str) -> Any:
+    """An attribute that OpenVINO has not, but its converter."""
+    if name != "convert_model":
+        raise AttributeError(f"module 'openvino' has no attribute {name!r}")
+    return import_module(CONVERTER).convert_model
 
 
 def compiled(model: Any, lanes: int = 1) -> Run:
@@ -251,9 +315,23 @@ def compiled(model: Any, lanes: int = 1) -> Run:
     return run
 
 
-def _onnx(path: Path) -> Run:
+def _onnx(path: Path) -> Callable[[int], Run]:
     require("onnx", "onnxruntime")
-    return session(path, lanes_on(_cores()))
+    files = [path.with_name(name) for name in GRAPHS["onnx"]]
+    known = [_stamp(file) for file in files]
+
+    def opened(lanes: int) -> Run:
+        if [_stamp(file) for file in files] != known:
+            raise ModelError(f"{path.parent}: another export took its place; load it again")
+        return session(path, lanes)
+
+    return opened
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """What tells a file from another that took its place."""
+    found = file.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def session(model: Path | bytes, lanes: int = 1) -> Run:

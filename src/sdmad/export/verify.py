@@ -37,7 +37,8 @@ class Tolerance:
     """The largest differences that an export may have from its model.
 
     Attributes:
-        cosine: of a cosine with a sign or the anchor; also of scores that are cosines.
+        cosine: of a cosine with a sign or the anchor; also of scores that are cosines, and of
+            the one by which an image counts as unfamiliar.
         score: of a score that is standardised, as those with a probe are: in deviations over the
             support set.
     """
@@ -63,6 +64,9 @@ class Difference:
         score: largest difference of a score or an abnormality.
         decisions: how many, images times categories.
         changed: how many of them differ.
+        unlike: how many images are unfamiliar to one of the two alone.
+        familiarity: how far one of these lies at most from the limit, as the model sees it:
+            a difference of cosines.
     """
 
     images: int
@@ -70,14 +74,27 @@ class Difference:
     score: float
     decisions: int
     changed: int
+    unlike: int
+    familiarity: float
 
     @classmethod
-    def between(cls, model: ImageScores, export: ImageScores) -> Difference:
-        """Compare the scores of the same images."""
+    def between(
+        cls, model: ImageScores, export: ImageScores, margins: NDArray[np.float64] | None = None
+    ) -> Difference:
+        """Compare the scores of the same images.
+
+        Args:
+            model: its scores of n images.
+            export: its scores of them.
+            margins: how far within the familiar each image is to the model, ``(n,)``; None where
+                it does not tell: both must say the same then.
+        """
+        unlike = model.unfamiliar != export.unfamiliar
+        apart = np.full(len(model), np.inf) if margins is None else np.abs(margins)
 
         def largest(*names: str) -> float:
-            parts = [np.abs(getattr(model, n) - getattr(export, n)) for n in names]
-            return float(max(part.max() for part in parts))
+            parts = [np.abs(getattr(model, n) - getattr(export, n)).max() for n in names]
+            return float(np.max(parts))  # of a NaN, NaN
 
         return cls(
             len(model),
@@ -85,12 +102,15 @@ class Difference:
             largest("scores", "abnormality"),
             model.decisions.size,
             int((model.decisions != export.decisions).sum()),
+            int(unlike.sum()),
+            float(apart[unlike].max(initial=0.0)),
         )
 
     def within(self, tolerance: Tolerance, standardised: bool) -> bool:
         """Whether nothing differs by more; NaN counts as more."""
         score = tolerance.score if standardised else tolerance.cosine
-        return self.cosine <= tolerance.cosine and self.score <= score
+        cosines = (self.cosine, self.familiarity)
+        return all(one <= tolerance.cosine for one in cosines) and self.score <= score
 
 
 @dataclass(frozen=True)
@@ -171,8 +191,9 @@ def _complaint(precision: str, found: Difference, standardised: bool) -> str:
     return (
         f"the {precision} graph is not the model: on {found.images} images a score differs by up "
         f"to {found.score:.3g} (allowed: {limit:g}), a cosine by up to {found.cosine:.3g} "
-        f"(allowed: {tolerance.cosine:g}), and {found.changed} of {found.decisions} decisions "
-        f"change. Nothing was written; {mend}"
+        f"(allowed: {tolerance.cosine:g}), {found.changed} of {found.decisions} decisions change, "
+        f"and {found.unlike} images are unfamiliar to one alone, by a cosine of up to "
+        f"{found.familiarity:.3g} (allowed: {tolerance.cosine:g}). Nothing was written; {mend}"
     )
 
 
@@ -181,14 +202,19 @@ def _compare(
 ) -> Difference:
     """Judge raw pixels, ``(H, W)`` or ``(H, W, 3)``, by both."""
     preprocessing = detector.backbone_.preprocessing
-    models, exports = [], []
+    models, exports, margins = [], [], []
+    familiarity = detector.head_.familiarity
     for image in track(images, "comparing the graph with the model"):
         raw = _as_given(image)
         square = resize(*raw)[0].transpose(1, 2, 0).astype(np.uint8)
         check_square(square, preprocessing.square(image))
-        models.append(detector.score_pixels(preprocessing.standardise([square])))
+        features = detector.image_features(preprocessing.standardise([square]))
+        models.append(detector.head_(features))
+        if familiarity is not None and features.evidence is not None:
+            margins.append(familiarity.margins(features.evidence).cpu().numpy())
         exports.append(export.run(*raw))
-    return Difference.between(ImageScores.join(models), ImageScores.join(exports))
+    told = np.concatenate(margins) if margins else None
+    return Difference.between(ImageScores.join(models), ImageScores.join(exports), told)
 
 
 def check_square(square: NDArray[np.uint8], pillow: NDArray[np.uint8]) -> None:

@@ -257,7 +257,7 @@ def _embedded_once(
     if own not in prepared:
         yield {}
         return
-    prepared[own] = prepared[own].to(backbone.device, backbone.dtype)
+    prepared[own] = backbone.pixels(prepared[own])
     start = time.perf_counter()
     with backbone.image.remembering(prepared[own]):
         yield {own: time.perf_counter() - start}
