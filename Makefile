@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty familiar picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
 	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
 
 help:            ## this list
@@ -82,6 +82,9 @@ shots: $(VENV)/installed  ## docs/shots.md again: rivals against shots (REALDATA
 
 certainty: $(VENV)/installed  ## docs/certainty.md again: error rates of answers, calibration (resumable)
 	$(BIN)/python -m benchmarks.certainty --out out/shots --docs docs/certainty.md
+
+suggested: $(VENV)/installed  ## docs/suggested.md again: AUROC against suggested labels (REALDATA=DIR)
+	$(BIN)/python -m benchmarks.suggested --data $(REALDATA) --out out/shots --docs docs
 
 familiar: $(VENV)/installed  ## docs/unfamiliar.md again: are images of another kind told?
 	$(BIN)/python -m benchmarks.familiar

@@ -1,0 +1,170 @@
+"""``docs/suggested.md``: does it pay to label what ``sdmad suggest`` names, rather than any images?
+
+Run ``make suggested REALDATA=DIR``. Half of the patients are the pool, the other half is judged.
+From a draw of one shot on, eight images of the pool are labelled at a time: those that are
+suggested, or any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t as student
+
+from benchmarks.choose import embed
+from benchmarks.shots import Group, backbone, groups
+from sdmad.data.fewshot import draw_support
+from sdmad.detector.config import SDMADConfig
+from sdmad.detector.cross_fitting import fit_head
+from sdmad.detector.features import ImageFeatures, reads_patches
+from sdmad.detector.head import SignHead, TextFeatures
+from sdmad.detector.patients import patient_numbers
+from sdmad.detector.suggesting import doubt, spread
+from sdmad.errors import InputError
+from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.metrics import mean_auroc
+from sdmad.method.adapters import AdaptedTower
+from sdmad.output import write_bytes, write_text
+from sdmad.reporting.plots import PALETTE, new_figure, save_figure, style_axes
+from sdmad.table import Table
+
+DRAWS, STEP, ROUNDS = 10, 8, 8
+WAYS = ("suggested", "any")
+
+HEAD = """# Which image to label next?
+Written by `make suggested`; do not edit by hand. The default on the embedded backbone. Half of the
+patients are the pool, the other half is judged; from a draw of one shot a category on, {step}
+images of the pool are labelled at a time: those that `sdmad suggest` names, or any. Mean AUROC of
+the categories in percent, mean of {draws} draws, and the paired difference [95% over the draws,
+Student's]. Phantoms in the test style; on the real sets ([shots.md](shots.md) describes them)
+nothing was chosen.
+
+![AUROC against labels](suggested.png)
+
+"""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A group's images, embedded once."""
+
+    group: Group
+    features: ImageFeatures
+    text: TextFeatures
+
+    @classmethod
+    def of(cls, group: Group) -> Pool:
+        """Embed them."""
+        tower = AdaptedTower(backbone().image, {})
+        text = TextFeatures.encode(group.material.bank, backbone())
+        return cls(group, embed(backbone(), tower, group.material.table.files), text)
+
+    def curve(self, way: str, seed: int) -> list[float]:
+        """AUROC on the judged half after each round."""
+        table, rng = self.group.material.table, np.random.default_rng(seed)
+        patient = patient_numbers(table.patients or (), len(table))
+        judged = (rng.permutation(patient.max() + 1) % 2).astype(bool)[patient]
+        pool = np.flatnonzero(~judged)
+        drawn = pool[np.array(draw_support(table.subset(pool.tolist()), 1, seed).indices)]
+        found = []
+        for _ in range(ROUNDS + 1):
+            head = self._head(drawn)
+            scores = head(self.features.rows(judged)).scores
+            found.append(100 * float(mean_auroc(table.labels[judged], scores)))
+            left = np.setdiff1d(pool, drawn)
+            drawn = np.concatenate([drawn, self._next(head, left, way, rng)])
+        return found
+
+    def _head(self, drawn: NDArray[np.int64]) -> SignHead:
+        material, config = self.group.material, SDMADConfig()
+        bare = SignHead.build(self.text, material.bank, config, reads_patches(backbone(), config))
+        keys = material.table.patient_keys()
+        known = (self.features.rows(drawn), material.table.labels[drawn])
+        parts = backbone().image.evidence_parts
+        return fit_head(bare, *known, parts, [keys[row] for row in drawn])[0]
+
+    def _next(
+        self, head: SignHead, left: NDArray[np.int64], way: str, rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        if way == "any":
+            return rng.choice(left, min(STEP, len(left)), replace=False)
+        features = self.features.rows(left)
+        doubts = doubt(head(features).scores).max(axis=1)
+        assert features.evidence is not None
+        return left[spread(doubts, features.evidence, STEP)]
+
+
+def pools(out: Path, data: Path | None) -> Iterator[Pool]:
+    """Phantoms with clean banks, then the real sets that are large enough."""
+    for group in groups(out, data):
+        if not group.key.endswith("-noisy") and len(group.material.table) >= 2 * STEP * ROUNDS:
+            yield Pool.of(group)
+
+
+def gap(one: Sequence[float], other: Sequence[float]) -> str:
+    """Mean difference of the draws with Student's interval."""
+    values = np.array(one) - np.array(other)
+    reach = student.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    mean = values.mean()
+    return f"{mean:+.1f} [{mean - reach:+.1f}, {mean + reach:+.1f}]"
+
+
+def main() -> None:
+    """Run it and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="folder that holds the real sets")
+    parser.add_argument("--out", type=Path, default=Path("out/shots"))
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    curves: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for pool in pools(options.out, options.data):
+        found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
+        for seed, way in itertools.product(range(DRAWS), WAYS):
+            try:
+                found[way].append(pool.curve(way, seed))
+            except InputError as error:  # the pool's half lacks a category
+                print(f"{pool.group.title}, draw {seed}: {error}")
+        curves[pool.group.title] = {way: np.array(rows) for way, rows in found.items()}
+        print(pool.group.title, flush=True)
+    write_bytes(options.docs / "suggested.png", picture(curves))
+    write_text(options.docs / "suggested.md", page(curves))
+
+
+def page(curves: dict[str, dict[str, NDArray[np.float64]]]) -> str:
+    """The document."""
+    shown = (0, 1, 2, 4, ROUNDS)
+    rows = []
+    for title, ways in curves.items():
+        rows += [(title, way, *(f"{ways[way][:, r].mean():.1f}" for r in shown)) for way in WAYS]
+        pairs = [(ways["suggested"][:, r].tolist(), ways["any"][:, r].tolist()) for r in shown]
+        rows.append((title, "difference", *(gap(*pair) for pair in pairs)))
+    header = ("", "Labelled", *(f"{r * STEP} more images" for r in shown))
+    table = Table("AUROC against labels", header, tuple(rows), "")
+    return HEAD.format(step=STEP, draws=DRAWS) + table.markdown()
+
+
+def picture(curves: dict[str, dict[str, NDArray[np.float64]]]) -> bytes:
+    """A panel a group of images, a line a way."""
+    figure = new_figure(3.2 * len(curves), 3.0)
+    panels = figure.subplots(1, len(curves), squeeze=False)[0]
+    for axis, (title, ways) in zip(panels, curves.items(), strict=True):
+        for colour, way in zip(PALETTE, WAYS, strict=False):
+            values = ways[way].mean(axis=0)
+            axis.plot(STEP * np.arange(len(values)), values, color=colour, marker="o",
+                      markersize=3, label=way)  # fmt: skip
+        style_axes(axis)
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("images labelled beyond one shot")
+    panels[0].set_ylabel("mean AUROC, percent")
+    panels[0].legend(frameon=False, fontsize=8)
+    return save_figure(figure, "png")
+
+
+if __name__ == "__main__":
+    main()
