@@ -52,7 +52,8 @@ class LabelledScores:
     @property
     def unknown_patients(self) -> int:
         """Images whose patient is unknown: each counts as a patient of its own."""
-        return sum(patient == _own_id(row) for row, patient in enumerate(self.patients))
+        rows = enumerate(self.patients)  # a NumPy number and a tuple would be compared by element
+        return sum(isinstance(who, tuple) and who == _own_id(row) for row, who in rows)
 
     @property
     def abnormal(self) -> FloatArray:
