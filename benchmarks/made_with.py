@@ -1,0 +1,2 @@
+def write_page(path, text):
+    path.write_text(text)
