@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings familiar picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty familiar picture vit-large memory arithmetic bench \
 	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
 
 help:            ## this list
@@ -76,6 +76,12 @@ embedded: $(VENV)/installed  ## the embedded backbone's figures in its card (REA
 
 settings: $(VENV)/installed  ## run the choice of settings on validation phantoms again
 	$(BIN)/python -m benchmarks.choose --out out/settings --docs docs/settings.md
+
+shots: $(VENV)/installed  ## docs/shots.md again: rivals against shots (REALDATA=DIR; hours; resumable)
+	$(BIN)/python -m benchmarks.shots --data $(REALDATA) --out out/shots --docs docs
+
+certainty: $(VENV)/installed  ## docs/certainty.md again: error rates of answers, calibration (resumable)
+	$(BIN)/python -m benchmarks.certainty --out out/shots --docs docs/certainty.md
 
 familiar: $(VENV)/installed  ## docs/unfamiliar.md again: are images of another kind told?
 	$(BIN)/python -m benchmarks.familiar

@@ -310,7 +310,9 @@ def run(folder: Path) -> dict[tuple[str, str], dict[str, Held]]:
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, kept)
             told = ", ".join(f"{name} {one.cell}" for name, one in held.items())
-            print(f"{case.group}: {case.name}: {told}; {time.monotonic() - start:.0f} s", flush=True)
+            print(
+                f"{case.group}: {case.name}: {told}; {time.monotonic() - start:.0f} s", flush=True
+            )
         found[case.group, case.name] = {name: Held(*v) for name, v in kept["held"].items()}
     return found
 

@@ -10,7 +10,7 @@ from sdmad.reporting.draw_tables import (
     METRICS,
     TRIVIAL,
     cell,
-    difference_cell,
+    gap_table,
     shown_name,
     title_of,
     trivial_draws,
@@ -37,10 +37,9 @@ def differences(
     title: str, draws: Mapping[str, Sequence[LabelledScores]], system: str, resamples: int = 500
 ) -> Table:
     """Paired differences of one system against each other one."""
-    rows = []
-    for name, scored in draws.items():
-        if name != system:
-            found = paired_difference(list(draws[system]), list(scored), resamples)
-            cells = [difference_cell(found[m]) for m in METRICS]
-            rows.append((f"minus {title_of(name)}", *cells))
-    return Table(title, (title_of(system), *(METRIC_TITLES[m] for m in METRICS)), tuple(rows), "")
+    found = {
+        f"minus {title_of(name)}": paired_difference(list(draws[system]), list(scored), resamples)
+        for name, scored in draws.items()
+        if name != system
+    }
+    return gap_table(title, title_of(system), found)

@@ -1,17 +1,15 @@
 """``docs/searched.md``: every trained system's settings on lite, from equal budgets.
 
-Run ``make searched``. The authors' hyper-parameters are for large backbones that were trained
-elsewhere; a rival left with them on a small one would prove nothing. So each gets eight settings,
-the published ones among them, on validation phantoms that no reported table uses. The rule was
-fixed before the first run: the best mean image AUROC of the three modalities; the published
-settings where they are within half a point of it.
+Run ``make searched``; it goes on where it was interrupted. The authors' hyper-parameters are for
+large backbones that were trained elsewhere; a rival left with them on a small one would prove
+nothing. So each gets eight settings, the published ones among them, and the rule by which
+``SDMADConfig()`` was chosen (:mod:`benchmarks.choose`). It was fixed before the first run.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.choose import CANDIDATES, KINDS, NEAR, Figures, choose, ranks
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
-from sdmad.evaluation.metrics import category_auroc, image_auroc, mean_of_defined
+from sdmad.evaluation.metrics import image_auroc, macro_f1, mean_auroc, subset_accuracy
 from sdmad.output import write_text
 from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
@@ -31,8 +30,8 @@ from sdmad.studies.material import Material, Say, phantom_data
 from sdmad.studies.outcome import Outcome
 from sdmad.table import Table
 
-IMAGES, PHANTOM_SEED, SHOTS, DRAW, NEAR = 240, 8000, 2, 100, 0.5
-GRIDS: dict[str, dict[str, tuple[Any, Any]]] = {
+IMAGES, PHANTOM_SEED, DRAW = 240, 8000, 100
+GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "sd-mad-searched": {"learning_rate": (1e-3, 3e-4), "epochs": (50, 20), "lam": (0.8, 0.5)},
     "mvfa": {"learning_rate": (1e-3, 3e-4), "epochs": (50, 15), "scale": (100.0, 25.0)},
     "aa-clip": {"text_rate": (1e-5, 1e-3), "image_rate": (5e-4, 2e-3), "scale": (100.0, 25.0)},
@@ -59,26 +58,30 @@ GRIDS: dict[str, dict[str, tuple[Any, Any]]] = {
 }
 """Eight settings of each; the first value of each is published, or usual."""
 
-CATEGORIES = ("linear-probe-searched", "coop", "tip-adapter", "tip-adapter-f")
-"""Systems for categories, which are judged by the mean AUROC of these."""
+CATEGORIES = ("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched")
+"""Systems for categories; the others are asked whether an image is abnormal."""
+
+METRICS = ("AUROC", "subset", "F1")
 
 HEAD = """# Settings of the compared systems on the embedded backbone
 Written by `make searched`; do not edit by hand. Authors chose their hyper-parameters for large
-backbones; on it each trained system gets the same budget of eight settings, the published
-ones among them: {images} phantoms a modality in the *validation* style (other seeds and another
-acquisition than every reported table), {shots} shots, one draw, the one question whether an image
-is abnormal. The rule was fixed before the first run: the best mean image AUROC of the three
-modalities, in percent, but the published settings where they come within {near} of it. What was
-chosen is what `sdmad compare` uses on it; on any other backbone it uses the published ones.
+backbones. On the embedded one each trained system gets the same budget, {count} settings, the
+published ones first among them, on {images} phantoms a modality and style that no reported table
+uses, and one rule, fixed before the first run: in each cell (modality, style, shots) the settings
+are ranked by each metric, the least mean rank wins, but the first of the list within {near:g} of it
+is taken. `SDMADConfig()` had as many candidates and the same rule, over more draws and shots
+([settings.md](settings.md)).
 
-{missing}
-The linear probe, CoOp and both Tip-Adapters, which know categories and not one question, are judged
-by the mean AUROC of the categories instead. SD-MAD + MVFA takes MVFA's settings. SD-MAD as printed
-and the linear probe with scikit-learn's usual penalty stay as they are, beside rows of their own
-with searched settings. SD-MAD's recommended settings had a larger budget, 6 trainings with 20 ways
-to score each ([docs/settings.md](settings.md)).
+- Systems for categories: mean AUROC of the categories, subset accuracy, macro F1; styles
+  *validation* and *distant*; 1 and 4 shots; one draw.
+- Systems that answer whether an image is abnormal: image AUROC; *validation*; 2 shots; one draw.
 
-"""
+What was chosen is what `sdmad compare` uses on the embedded backbone; on any other it uses the
+published settings. SD-MAD + MVFA takes MVFA's. SD-MAD as printed and the linear probe with
+scikit-learn's usual penalty stay as they are, beside rows of their own with searched settings.
+Figures are means over the cells, in percent.
+
+{missing}"""
 
 
 def candidates(name: str) -> list[dict[str, Any]]:
@@ -93,16 +96,25 @@ def backbone() -> Backbone:
     return load_backbone("lite")
 
 
-def engine(folder: Path, modality: str, say: Say) -> Engine:
-    """Keeps the outcomes on a modality."""
-    return Engine(backbone(), folder / "outcomes" / modality, say, general_only=True)
+def engine(folder: Path, cell: str, say: Say) -> Engine:
+    """Keeps the outcomes of a cell."""
+    return Engine(backbone(), folder / "outcomes" / cell, say, general_only=True)
 
 
-@lru_cache(maxsize=3)
-def draw(folder: Path, modality: str) -> Draw:
-    """The one draw of a modality's validation phantoms."""
-    data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, "validation", print)
-    return Draw(Material(data, SignBank.load(modality)), SHOTS, DRAW)
+@lru_cache(maxsize=6)
+def material(folder: Path, modality: str, style: str) -> Material:
+    """A modality's phantoms in a style."""
+    data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, style, print)
+    return Material(data, SignBank.load(modality))
+
+
+def draws(folder: Path, name: str) -> dict[str, Draw]:
+    """The cells in which a system's settings are judged, each one draw."""
+    styles, shots_of = (KINDS, (1, 4)) if name in CATEGORIES else (KINDS[:1], (2,))
+    return {
+        f"{modality}-{style}-{shots}-{DRAW}": Draw(material(folder, modality, style), shots, DRAW)
+        for modality, style, shots in itertools.product(STUDIED, styles, shots_of)
+    }
 
 
 def variants(name: str) -> list[Variant]:
@@ -111,57 +123,48 @@ def variants(name: str) -> list[Variant]:
     return [Variant(system, replace(system.published, **one), str(one)) for one in candidates(name)]
 
 
-def run(folder: Path, names: Sequence[str]) -> dict[str, list[dict[str, float]]]:
-    """Image AUROC of every candidate on every modality; what is there is not run again."""
+def run(folder: Path, name: str) -> dict[str, Figures]:
+    """What every candidate reaches in every cell; what is there is not run again."""
     found = {}
-    for name in names:
-        rows = []
-        for tried in variants(name):
-            row = {}
-            for modality in STUDIED:
-                doing = f"{name}, {tried.key}, {modality}"
-                runs = engine(folder, modality, print).run([tried], [draw(folder, modality)], doing)
-                row[modality] = 100 * judged(name, runs[tried.key][0])
-            rows.append(row)
-        found[name] = rows
+    for cell, draw in draws(folder, name).items():
+        runs = engine(folder, cell, print).run(variants(name), [draw], f"{name}, {cell}")
+        found[cell] = {key: judged(name, outcomes[0]) for key, outcomes in runs.items()}
     return found
 
 
-def judged(name: str, outcome: Outcome) -> float:
-    """The AUROC by which a system is judged."""
+def judged(name: str, outcome: Outcome) -> list[float]:
+    """The metrics by which a system is judged."""
     scored = outcome.scored
-    if name in CATEGORIES:
-        return mean_of_defined(category_auroc(scored.labels, scored.scores))
-    return image_auroc(scored.abnormal, scored.abnormality)
+    if name not in CATEGORIES:
+        return [float(image_auroc(scored.abnormal, scored.abnormality))]
+    return [
+        float(mean_auroc(scored.labels, scored.scores)),
+        float(subset_accuracy(scored.labels, scored.decisions)),
+        float(macro_f1(scored.labels, scored.decisions)),
+    ]
 
 
 def done(folder: Path, name: str) -> bool:
     """Whether every candidate of a system was judged."""
     return all(
-        engine(folder, modality, lambda _: None).stored(tried, draw(folder, modality))
+        engine(folder, cell, lambda _: None).stored(tried, draw)
+        for cell, draw in draws(folder, name).items()
         for tried in variants(name)
-        for modality in STUDIED
     )
 
 
-def choose(rows: Sequence[dict[str, float]]) -> int:
-    """The number of the chosen candidate, by the rule."""
-    means = [float(np.mean(list(row.values()))) for row in rows]
-    best = int(np.argmax(means))
-    return 0 if means[best] - means[0] <= NEAR else best
-
-
-def table_of(name: str, rows: Sequence[dict[str, float]]) -> Table:
+def table_of(name: str, cells: dict[str, Figures]) -> Table:
     """The candidates of one system, the chosen one marked."""
-    chosen, body = choose(rows), []
-    for number, (changes, row) in enumerate(zip(candidates(name), rows, strict=True)):
-        mark = "chosen" if number == chosen else ""
-        mean = float(np.mean(list(row.values())))
+    placed, body = ranks(cells), []
+    chosen = choose(placed)
+    for changes, (key, rank) in zip(candidates(name), placed.items(), strict=True):
+        means = np.mean([figures[key] for figures in cells.values()], axis=0)
         body.append(
-            (mark, *(f"{v:g}" for v in changes.values()), *(f"{v:.1f}" for v in row.values()),
-             f"{mean:.1f}")
+            ("chosen" if key == chosen else "", *(f"{v:g}" for v in changes.values()),
+             f"{rank:.2f}", *(f"{100 * mean:.1f}" for mean in means))
         )  # fmt: skip
-    header = ("", *GRIDS[name], *STUDIED, "mean")
+    metrics = METRICS if name in CATEGORIES else ("image AUROC",)
+    header = ("", *GRIDS[name], "mean rank", *metrics)
     return Table(load_system(name).title, header, tuple(body), "")
 
 
@@ -172,17 +175,15 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs/searched.md"))
     parser.add_argument("--system", action="append", help="run these only")
     options = parser.parse_args()
-    run(options.out, options.system or tuple(GRIDS))
-    whole = [name for name in GRIDS if done(options.out, name)]
-    found = run(options.out, whole)
-    for name, rows in found.items():
-        print(name, candidates(name)[choose(rows)])
+    for name in options.system or (*CATEGORIES, *(one for one in GRIDS if one not in CATEGORIES)):
+        print(name, choose(ranks(run(options.out, name))), flush=True)
+    found = {name: run(options.out, name) for name in GRIDS if done(options.out, name)}
     lacking = [load_system(name).title for name in GRIDS if name not in found]
     missing = f"Not searched so far, and used as published: {', '.join(lacking)}.\n\n"
     head = HEAD.format(
-        images=IMAGES, shots=SHOTS, near=f"{NEAR:g}", missing=missing if lacking else ""
+        images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing if lacking else ""
     )
-    parts = [head, *(table_of(name, rows).markdown() for name, rows in found.items())]
+    parts = [head, *(table_of(name, cells).markdown() for name, cells in found.items())]
     write_text(options.docs, "\n".join(parts))
 
 

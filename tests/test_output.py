@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sdmad import output
 from sdmad.errors import InputError, SDMADError
 from sdmad.output import (
     check_output,
+    check_output_file,
     csv_text,
     json_text,
     output_directory,
@@ -251,3 +253,41 @@ def test_json(tmp_path):
     with pytest.raises(TypeError, match="cannot write set as JSON"):
         write_json(tmp_path / "b.json", {"a": {1}})
     assert not (tmp_path / "b.json").exists()
+
+
+def special(folder, kind):
+    path = folder / kind
+    if kind == "device":
+        path.symlink_to("/dev/null")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "socket"])
+@pytest.mark.parametrize("force", [False, True])
+def test_no_file_takes_the_place_of_a_device_a_pipe_or_a_socket(tmp_path, kind, force):
+    path = special(tmp_path, kind)
+    before = path.stat()
+    for refuse in (
+        lambda: check_output_file(path, force),
+        lambda: write_text(path, "x"),
+        lambda: write_csv(path, ["a"], []),
+    ):
+        with pytest.raises(InputError, match="a device, a pipe or a socket"):
+            refuse()
+    with pytest.raises(InputError, match="a file is in the way"):
+        check_output(path, force)
+    assert (path.stat().st_ino, path.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert names(tmp_path) == [kind]
+
+
+def test_bytes_of_file_names_are_written_as_they_are(tmp_path):
+    name = os.fsdecode(b"na\xefve")
+    write_csv(tmp_path / "a.csv", ["file"], [[name + "\u00f6\ud800"]])
+    assert (tmp_path / "a.csv").read_bytes() == b"file\nna\xefve\xc3\xb6\\ud800\n"
+    write_json(tmp_path / "a.json", [name])
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == [name]

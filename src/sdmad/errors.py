@@ -3,9 +3,18 @@
 The command line prints their message and exits; it never shows a traceback for them.
 """
 
+from sdmad.text import readable
+
 
 class SDMADError(Exception):
-    """A mistake in what the user gave: says what is wrong, where, and how to mend it."""
+    """A mistake in what the user gave: says what is wrong, where, and how to mend it.
+
+    Args:
+        message: what a person reads; made :func:`~sdmad.text.readable`.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(readable(message))
 
 
 class InputError(SDMADError, ValueError):

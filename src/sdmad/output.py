@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sdmad.errors import InputError, SDMADError
+from sdmad.text import AS_BYTES, without_surrogates
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -94,15 +95,25 @@ def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None
     """Refuse an output file that cannot be written or is there already, before any work is done.
 
     Raises:
-        InputError: if the path is a folder, lies in none, or is a file without `force`.
+        InputError: if the path is a folder, a device, a pipe or a socket, lies in none, or is a
+            file without `force`.
     """
     target = Path(path)
     if target.is_dir():
         raise InputError(f"{target}: a folder is in the way; give the name of a file")
+    _refuse_special(target)
     if not target.absolute().parent.is_dir():
         raise InputError(f"{target}: there is no folder {target.absolute().parent}; make it first")
     if not force and (target.exists() or target.is_symlink()):
         raise InputError(f"{target}: exists already; choose another name, or replace it (--force)")
+
+
+def _refuse_special(target: Path) -> None:
+    """Refuse to put a file in the place of a device, a pipe or a socket, forced or not."""
+    if target.exists() and not target.is_file():
+        raise InputError(
+            f"{target}: a device, a pipe or a socket, which a file would replace; give another name"
+        )
 
 
 def results_folder(path: str | os.PathLike[str]) -> Path:
@@ -122,22 +133,23 @@ def results_folder(path: str | os.PathLike[str]) -> Path:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file in UTF-8, whole or not at all.
 
-    What UTF-8 cannot hold, such as a byte of a file name in another encoding, is written as an
-    escape (backslash, u, four digits).
+    A byte of a file name in another encoding is written as that byte, so that names match those of
+    the files (:data:`sdmad.text.AS_BYTES`).
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
     """
-    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
+    write_bytes(path, text.encode("utf-8", errors=AS_BYTES))
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, whole or not at all; never in the place of a device, a pipe or a socket.
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
     """
     target = Path(path).resolve()
+    _refuse_special(target)
     work: Path | None = None
     try:
         with _writing(target):
@@ -203,8 +215,8 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def write_json(path: str | os.PathLike[str], content: object) -> None:
     """Write strict JSON, whole or not at all; keys keep their order.
 
-    NaN and infinities become null; NumPy numbers and arrays, paths and tuples become numbers,
-    lists and strings.
+    NaN and infinities become null, lone surrogates escapes; NumPy numbers and arrays, paths and
+    tuples become numbers, lists and strings.
 
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
@@ -219,7 +231,8 @@ def json_text(content: object, indent: int | None = 2) -> str:
     Raises:
         TypeError: if the content holds something that JSON cannot.
     """
-    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    return without_surrogates(text)
 
 
 def _lies_in(path: Path, folder: Path) -> bool:

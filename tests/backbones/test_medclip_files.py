@@ -221,7 +221,7 @@ def test_the_configuration_of_bio_clinicalbert_beside_the_weights(folder):
         (lambda words: words[:2] + words[3:], r"vocab.txt lacks \[CLS\]; it is not BERT's"),
         (lambda words: [*words, "more"], "has 61 tokens .* the text tower has 60"),
         (lambda words: ["x", *words[:1], *words[2:], "[UNK]"], "pads with token 1, .* with 0"),
-        (lambda words: ["\udcff"], "no readable BERT tokenizer"),
+        (lambda words: ["\udcff"], "vocab.txt, line 1: not UTF-8 text"),
     ],
 )
 def test_a_tokenizer_that_does_not_belong(folder, change, message):
@@ -237,7 +237,7 @@ def test_a_tokenizer_that_does_not_belong(folder, change, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{bad", "tokenizer.json is no readable BERT tokenizer"),
+        ("{bad", "tokenizer.json is not readable JSON"),
         ('{"model": {"type": "BPE"}}', "of type BPE; BERT's is WordPiece"),
         ('{"model": {"type": "WordPiece", "vocab": {}}}', r"lacks \[PAD\], \[UNK\]"),
     ],
@@ -245,3 +245,15 @@ def test_a_tokenizer_that_does_not_belong(folder, change, message):
 def test_a_broken_tokenizer_json(folder, content, message):
     (folder / "tokenizer.json").write_text(content)
     refused(folder, message)
+
+
+def test_nothing_but_the_sizes_is_heard_of_a_configuration(folder, backbone):
+    evil = {"num_labels": 10**9, "auto_map": {"AutoModel": "evil.Evil"}, "quantization_config": {}}
+    change_config(folder, **evil, vision_config=evil, text_config=evil)
+    assert load_medclip(str(folder)).weights_hash == backbone.weights_hash
+
+
+@pytest.mark.parametrize("value", [[[1]], {"a": 1}, list(range(100))])
+def test_a_size_that_is_no_plain_value(folder, value):
+    change_config(folder, vision_config={"depths": value})
+    refused(folder, "config.json describes no MedCLIP .*vision_config.depths must be a number")

@@ -336,7 +336,97 @@ def test_a_bogus_tokenizer(damaged, change):
 @pytest.mark.parametrize("content", ["", "{bad", "[]"])
 def test_a_broken_tokenizer(damaged, content):
     (damaged / "tokenizer.json").write_text(content, encoding="utf-8")
-    refused(damaged, "tokenizer.json is no readable tokenizer file")
+    refused(damaged, "tokenizer.json is not readable JSON")
+
+
+def replace(pattern, content):
+    return {"type": "Replace", "pattern": pattern, "content": content}
+
+
+GROWING = {
+    "doubled": {"type": "Sequence", "normalizers": [replace({"String": "a"}, "aa")] * 40},
+    "between": {"type": "Sequence", "normalizers": [replace({"Regex": ""}, "a")] * 40},
+    "nested": {
+        "type": "Sequence",
+        "normalizers": [{"type": "Sequence", "normalizers": [replace({"String": "a"}, "a" * 99)]}]
+        * 3,
+    },
+    "at once": replace({"String": "a"}, "b" * 10_000),
+    "many": {"type": "Sequence", "normalizers": [{"type": "Lowercase"}] * 100},
+    "long": replace({"String": "a" * 2_000_000}, "b"),
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+def test_a_tokenizer_that_makes_sentences_grow_is_refused(damaged, kind):
+    """The library ends the process when there is no memory left."""
+    change_json(damaged / "tokenizer.json", normalizer=GROWING[kind])
+    refused(damaged, r"tokenizer.json: its .* could make a sentence grow without bounds")
+
+
+def test_a_template_that_repeats_the_sentence_is_refused(damaged):
+    content = json.loads((damaged / "tokenizer.json").read_text(encoding="utf-8"))
+    content["post_processor"]["single"] = [{"Sequence": {"id": "A", "type_id": 0}}] * 2000
+    (damaged / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    refused(damaged, "could make a sentence grow without bounds")
+
+
+def test_a_pattern_that_cannot_be_searched_is_told(damaged):
+    """The library gives up after ten million steps, with a mistake of its own."""
+    change_json(damaged / "tokenizer.json", normalizer=replace({"Regex": "(x+)+$"}, "x"))
+    backbone = load_backbone(damaged)
+    for read in (backbone.tokenize, backbone.token_counts):
+        with pytest.raises(ModelError, match="tokenizer cannot read the sentences"):
+            read(["x" * 100 + " end"])
+
+
+CODE = "open({marker!r}, 'w').close()\nclass Evil: pass\n"
+
+
+def test_nothing_but_the_sizes_is_heard_of_a_configuration(damaged, tiny_siglip, tmp_path):
+    """No code, no package, no file elsewhere, whatever the files name."""
+    marker = tmp_path / "executed"
+    for name in ("modeling_evil.py", "configuration_evil.py", "tokenization_evil.py"):
+        (damaged / name).write_text(CODE.format(marker=str(marker)))
+    evil = {
+        "auto_map": {
+            "AutoConfig": "configuration_evil.Evil",
+            "AutoModel": "modeling_evil.Evil",
+            "AutoTokenizer": ["tokenization_evil.Evil", "tokenization_evil.Evil"],
+        },
+        "trust_remote_code": True,
+        "attn_implementation": "someone/kernel",
+        "_attn_implementation": "someone/kernel",
+        "quantization_config": {"quant_method": "gptq", "bits": 4},
+        "num_labels": 10**9,
+        "torch_dtype": "nosuch",
+    }
+    for part in (None, "vision_config", "text_config"):
+        change_json(damaged / "config.json", part, **evil)
+    change_json(damaged / "tokenizer_config.json", auto_map=evil["auto_map"])
+    elsewhere = {"base_model_name_or_path": str(tmp_path / "nowhere"), "peft_type": "LORA"}
+    (damaged / "adapter_config.json").write_text(json.dumps(elsewhere))
+    (damaged / "generation_config.json").write_text("{bad")
+    found, expected = load_backbone(damaged), load_backbone(tiny_siglip)
+    assert found.weights_hash == expected.weights_hash
+    assert torch.equal(found.tokenize(SENTENCES), expected.tokenize(SENTENCES))
+    assert not marker.exists()
+
+
+def test_shards_that_lie(make_siglip, tiny_siglip, tmp_path):
+    folder = shutil.copytree(make_siglip(shard_size="40KB"), tmp_path / "checkpoint")
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text(encoding="utf-8"))
+    names, shards = list(content["weight_map"]), sorted(set(content["weight_map"].values()))
+    turned = {name: shards[i % len(shards)] for i, name in enumerate(names)}
+    index.write_text(json.dumps({"metadata": {"total_size": -1}, "weight_map": turned}))
+    # What lies where is read from the shards themselves.
+    assert load_backbone(folder).weights_hash == load_backbone(tiny_siglip).weights_hash
+    shutil.copy(folder / shards[0], folder / "again.safetensors")
+    index.write_text(json.dumps({"weight_map": {**turned, "more": "again.safetensors"}}))
+    refused(folder, "stands in two files")
+    index.write_text(json.dumps({"weight_map": {"a": shards[0]}}))
+    refused(folder, r"asks for [0-9,]+ weights, but the weight files have")
 
 
 def test_spiece_model_needs_sentencepiece(damaged, monkeypatch):

@@ -124,6 +124,17 @@ def test_probabilities_are_held_to_the_labels(sdmad, small_bank, tiny_clip, data
     assert 0 <= low <= high
     assert "Expected calibration error" in (tmp_path / "held" / "report.html").read_text("utf-8")
     assert sdmad(*arguments, "0.2", "--out", tmp_path / "other").status == 0
+    answers = sdmad(*arguments, "table", "--error-rate", "0.4", "--out", tmp_path / "sure")
+    assert answers.status == 0, answers.err
+    assert "Answers at an error rate of 0.4" in answers.out
+    told = json.loads((tmp_path / "sure" / "metrics.json").read_text(encoding="utf-8"))["answers"]
+    assert told["error_rate"] == 0.4
+    assert 0 <= told["images without"]["wrong"] <= 1
+    likely = sdmad(*arguments, "table", "--decision", "likely:0.5", "--out", tmp_path / "likely")
+    assert likely.status == 0, likely.err
+    few = sdmad(*arguments, "table", "--error-rate", "0.01", "--out", tmp_path / "few")
+    assert few.status == 2
+    assert "need at least 99 patients with and 99 without" in few.err
     wrong = sdmad(*arguments, "Ring=0.2", "--out", tmp_path / "wrong")
     assert wrong.status == 2
     assert "no prevalence is stated of Bar, Dots" in wrong.err

@@ -16,9 +16,9 @@ def image_path(pictures, tmp_path):
 
 
 def test_the_table_shows_every_sign_and_marks_the_deciding_ones(sdmad, model_folder, image_path):
-    done = sdmad("explain", model_folder, image_path)
+    done = sdmad("explain", model_folder, image_path, "--decision", "mean")
     assert done.status == 0, done.err
-    model = SDMAD.load(model_folder)
+    model = SDMAD.load(model_folder).with_inference(decision="mean")
     explanation = model.explain(image_path)
     for sentence in model.bank_.sentences:
         assert sentence in done.out
@@ -36,6 +36,26 @@ def test_the_table_shows_every_sign_and_marks_the_deciding_ones(sdmad, model_fol
         above = sign.similarity - explanation.anchor_similarity
         assert float(row[5]) == pytest.approx(above, abs=6e-4)
         assert (row[-1] == "discarded") == (not sign.kept)
+
+
+def test_a_threshold_and_a_probability_stand_beside_the_score(
+    sdmad, small_bank, tiny_clip, pictures, image_path, tmp_path
+):
+    SDMAD(small_bank, str(tiny_clip)).fit(*pictures).save(tmp_path / "model")
+    model = SDMAD.load(tmp_path / "model")
+    explanation, (likely,) = model.explain(image_path), model.predict_proba([image_path], 0.2)
+    table = explanation_table(explanation, "x", likely.tolist())
+    assert table.header == (
+        *("Category", "Decision", "Score", "Threshold", "Probability", "Sign", "Cosine"),
+        "",
+    )
+    for row in table.rows:
+        k = model.categories.index(row[0])
+        assert (row[1] == "found") == (float(row[2]) > float(row[3]))
+        assert float(row[4]) == pytest.approx(100 * likely[k], abs=0.06)
+    done = sdmad("explain", tmp_path / "model", image_path, "--prevalence", "0.2", "--json")
+    told = json.loads(done.out)["probabilities"]
+    assert list(told.values()) == pytest.approx(likely.tolist())
 
 
 def test_found_categories_come_first(model_folder, image_path):

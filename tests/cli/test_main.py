@@ -57,6 +57,41 @@ def test_the_example_of_the_help_can_be_parsed(command):
     assert all(option in described for option in options)
 
 
+LONG = "x" * 300
+TOO_LONG = (
+    ("demo", "brain", "--out", LONG),
+    ("phantom", "brain", "--out", LONG),
+    ("signs", "show", LONG),
+    ("signs", "check", LONG),
+    ("signs", "diff", LONG, "brain"),
+    ("signs", "stress", "brain", "--labels", LONG),
+    ("signs", "generate", "MRI", "A", "--model=m", "--base-url=http://h/v1", "--out", LONG),
+    ("data", "check", "--labels", LONG),
+    ("data", "check", "--data", "oct17", "--root", LONG),
+    ("fit", LONG, "--signs", "brain", "--out", "model"),
+    ("fit", "labels.csv", "--signs", LONG, "--out", "model"),
+    ("fit", "labels.csv", "--signs", "brain", "--out", LONG),
+    ("evaluate", LONG, "labels.csv", "--out", "results"),
+    ("predict", LONG, "a.png"),
+    ("predict", "model", LONG),
+    ("explain", LONG, "a.png"),
+    ("suggest", LONG, "a.png"),
+    ("export", LONG, "--format", "onnx", "--out", "e"),
+    ("compare", "--labels", LONG, "--signs", "brain", "--out", "c"),
+    ("reproduce", "table1", "--root", LONG, "--out", "r"),
+)
+
+
+@pytest.mark.parametrize("arguments", TOO_LONG, ids=range(len(TOO_LONG)))
+def test_a_name_that_no_file_can_have_is_one_line(sdmad, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    outcome = sdmad(*arguments)
+    assert outcome.status == 2
+    assert "Traceback" not in outcome.err
+    assert outcome.err.splitlines()[-1].startswith("error: ")
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
 def test_the_version_is_shown():
     assert CliRunner().invoke(main.app, ["--version"]).output.strip() == __version__
 

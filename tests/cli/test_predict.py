@@ -1,8 +1,11 @@
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +73,8 @@ def test_json_lines_say_the_same(sdmad, model_folder, images):
         for name, entry in line["categories"].items():
             assert str(int(entry["found"])) == row[f"found:{name}"]
             assert entry["score"] == pytest.approx(float(row[f"score:{name}"]), abs=1e-5)
-            assert set(entry) == {"score", "found", "top_sign", "similarity"}
+            assert entry["threshold"] == float(row[f"threshold:{name}"])
+            assert set(entry) == {"score", "threshold", "found", "top_sign", "similarity"}
 
 
 def test_output_to_a_file_is_the_same_and_nothing_is_replaced_without_force(
@@ -177,7 +181,33 @@ def test_a_file_name_in_another_encoding_does_no_harm(sdmad, model_folder, image
         out = tmp_path / f"scores{len(layout)}"
         done = sdmad("predict", model_folder, odd, *layout, "--out", out)
         assert done.status == 0, done.err
-        assert "na\\udcefve.png" in out.read_text(encoding="utf-8")
+        if layout:
+            assert json.loads(out.read_text(encoding="utf-8"))["file"] == odd
+        else:
+            assert b"/na\xefve.png," in out.read_bytes()
+
+
+def test_names_can_be_matched_on_a_broken_terminal(model_folder, images):
+    names = [
+        os.fsencode(images) + name for name in (b"/na\xefve.png", b"/\xc3\xb6\xe9\xbc\xbb.png")
+    ]
+    try:
+        for name in names:
+            shutil.copy(images / "000.png", name)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    terminal = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {**os.environ, **terminal, "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = "from sdmad.cli.main import run; run()"
+    command = [sys.executable, "-c", program, "predict", str(model_folder), *names]
+    rows, lines = (
+        subprocess.run([*command, *more], env=environment, capture_output=True, check=True).stdout
+        for more in ([], ["--json"])
+    )
+    for name in names:
+        assert b"\n" + name + b"," in rows
+    found = [json.loads(line)["file"] for line in lines.splitlines()]
+    assert [name.encode("utf-8", "surrogateescape") for name in found] == names
 
 
 def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
@@ -197,7 +227,7 @@ def test_a_full_disk_and_ctrl_c_leave_nothing_behind(
 
 
 def test_no_rows_are_a_header_or_nothing():
-    header = "file,abnormality,unfamiliar,findings,top_signs,score:A,found:A\n"
+    header = "file,abnormality,unfamiliar,findings,top_signs,score:A,threshold:A,found:A\n"
     assert rows_as_csv(["A"], []) == header
     assert rows_as_json_lines(["A"], []) == ""
 
@@ -245,3 +275,40 @@ def test_predict_writes_probabilities(sdmad, small_bank, tiny_clip, make_data, t
     assert wrong.status == 2
     assert "no prevalence is stated of Bar, Dots" in wrong.err
     assert "probability" not in sdmad("predict", tmp_path / "model", folder).out
+
+
+def test_score_threshold_decision_and_answer_agree(
+    sdmad, small_bank, tiny_clip, make_data, tmp_path
+):
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+    detector = SDMAD(small_bank, str(tiny_clip), config).fit(*draw_pictures(12, seed=1))
+    detector.save(tmp_path / "model")
+    folder = make_data(tmp_path / "images", 8).parent
+    limits = detector.head_.held_out.thresholds()
+    assert (limits != 0).any()
+    for rule, extra, expected in (
+        ("odds", (), np.zeros(3)),
+        ("support", (), limits),
+        ("likely:0.3", ("--prevalence", "0.2"), None),
+        ("mean", (), None),
+    ):
+        done = sdmad(
+            "predict", tmp_path / "model", folder, "--decision", rule, *extra, "--error-rate", "0.4"
+        )
+        assert done.status == 0, done.err
+        rows = list(csv.DictReader(io.StringIO(done.out)))
+        for row, (k, name) in itertools.product(rows, enumerate(detector.categories)):
+            found, score = row[f"found:{name}"] == "1", float(row[f"score:{name}"])
+            assert row[f"answer:{name}"] in ("yes", "no", "unsure")
+            if rule == "mean":
+                assert row[f"threshold:{name}"] == ""
+                continue
+            threshold = float(row[f"threshold:{name}"])
+            assert found == (score > threshold)
+            if expected is not None:
+                assert threshold == pytest.approx(expected[k], abs=1e-6)
+            else:
+                assert found == (float(row[f"probability:{name}"]) > 0.3)
+    needs = sdmad("predict", tmp_path / "model", folder, "--decision", "likely:0.3")
+    assert needs.status == 2
+    assert "--decision likely:0.3 goes with --prevalence" in needs.err

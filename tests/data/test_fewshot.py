@@ -162,6 +162,17 @@ def test_without_patients_every_image_is_its_own(make_table, header):
     assert support.evaluation(table_of(make_table, rows, header)).sum() == 4
 
 
+@pytest.mark.parametrize("cell", ["", ",", ",NA"])
+def test_images_of_unknown_patients_are_not_called_patients(make_table, cell):
+    rows = [f"{i},A{cell}" for i in range(3)] + [f"{i + 10},B{cell}" for i in range(6)]
+    header = "file,labels,patient" if cell else "file,labels"
+    table = table_of(make_table, [*rows, f"20,normal{cell}"], header)
+    support = draw_support(table, 2, 0)
+    assert support.patients(table) is None
+    assert "A: 1 of 2 shots (half of its images are kept for the evaluation)" in support.notes
+    assert "patient" not in " ".join(support.notes)
+
+
 def test_split_note_is_passed_on(make_table):
     rows = [f"{i},A,val" for i in range(4)]
     support = draw_support(table_of(make_table, rows, "file,labels,split"), 1, 0)
@@ -245,7 +256,7 @@ def test_read_missing_or_damaged(make_table, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_support(tmp_path / "none.json", table)
     (tmp_path / "s.json").write_text("{")
-    with pytest.raises(InputError, match="not a support set in JSON"):
+    with pytest.raises(InputError, match="is not readable JSON"):
         read_support(tmp_path / "s.json", table)
 
 
@@ -296,3 +307,13 @@ def test_a_patient_who_gave_an_image_to_another_category_comes_later(make_table)
     table = table_of(make_table, rows, "file,labels,patient,split")
     drawn = draw_support(table, 2, 0)
     assert set(drawn.served["B"]) == {0, 2}
+
+
+def test_a_support_set_that_is_no_small_file_is_refused(make_table, tmp_path, monkeypatch):
+    table = table_of(make_table, simple_rows())
+    with pytest.raises(InputError, match="not a regular file"):
+        read_support("/dev/zero", table)
+    monkeypatch.setattr("sdmad.data.fewshot.MAX_SUPPORT", 10)
+    (tmp_path / "s.json").write_text("{" + " " * 10 + "}")
+    with pytest.raises(InputError, match="larger than 10 bytes"):
+        read_support(tmp_path / "s.json", table)

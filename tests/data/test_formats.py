@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from sdmad.data.formats import has_dicom_prefix, is_nifti, recognise
+from sdmad.data.formats import is_nifti, recognise
 
 NIFTI = struct.pack("<i", 348) + bytes(340) + b"n+1\0" + bytes(8)
 NIFTI2 = struct.pack(">i", 540) + b"n+2\0\r\n\x1a\n" + bytes(528)
@@ -47,11 +47,3 @@ def test_nifti_headers():
     assert is_nifti(NIFTI)
     assert is_nifti(NIFTI[:344] + b"ni1\0")
     assert not is_nifti(NIFTI[:300])
-
-
-def test_dicom_prefix(tmp_path):
-    (tmp_path / "a").write_bytes(bytes(128) + b"DICM")
-    (tmp_path / "b").write_bytes(EXPLICIT)
-    assert has_dicom_prefix(tmp_path / "a")
-    assert not has_dicom_prefix(tmp_path / "b")
-    assert not has_dicom_prefix(tmp_path / "none")

@@ -10,7 +10,6 @@ from PIL import Image, ImageFile
 from sdmad.data.images import (
     ImageError,
     content_hash,
-    list_images,
     read_image,
     to_image,
     volume_slices,
@@ -350,40 +349,6 @@ def test_content_hash(tmp_path):
     }
     assert len(hashes) == 5
     assert content_hash(GREY) == content_hash(np.asfortranarray(GREY))
-
-
-def test_list_images(tmp_path):
-    for name in ("b/2.PNG", "b/1.jpg", "a/x.tif", "b/notes.txt", ".h/1.png", "b/.1.png", "z.dat"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "b" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    found = list_images([tmp_path / "z.dat", tmp_path, tmp_path / "b" / "1.jpg"])
-    relative = [path.relative_to(tmp_path).as_posix() for path in found]
-    assert relative == ["z.dat", "a/x.tif", "b/1.jpg", "b/2.PNG"]
-
-
-def test_list_images_knows_volumes_and_nameless_dicom(tmp_path):
-    dicom = bytes(128) + b"DICM"
-    for name in ("a.dcm", "b.DICOM", "c.nii", "d.nii.gz", "e.h5", "f.hdf5", "g.gz", "h.txt"):
-        (tmp_path / name).touch()
-    for name in ("IM0001", "1.2.840.113619.2", "DICOMDIR", "i.bak"):
-        (tmp_path / name).write_bytes(dicom)
-    for name in ("README", "1.2.3", "empty"):
-        (tmp_path / name).write_bytes(b"not DICOM" * 30 if name != "empty" else b"")
-    found = [path.name for path in list_images([tmp_path])]
-    expected = ["1.2.840.113619.2", "IM0001", "a.dcm", "b.DICOM", "c.nii", "d.nii.gz", "e.h5"]
-    assert found == [*expected, "f.hdf5"]
-    addresses = [tmp_path / "c.nii#7", tmp_path / "c.nii#8"]
-    assert list_images(addresses) == addresses
-    with pytest.raises(InputError, match=r"z\.nii#7: no such file"):
-        list_images([tmp_path / "z.nii#7"])
-
-
-def test_list_images_refuses(tmp_path):
-    with pytest.raises(InputError, match="none: no such file or folder"):
-        list_images([tmp_path / "none"])
-    with pytest.raises(InputError, match="no image in this folder"):
-        list_images([tmp_path])
 
 
 def test_reading_leaves_no_warning(tmp_path, recwarn):

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from sdmad.data import intensity
-from sdmad.data.images import list_images, read_image, to_image
+from sdmad.data.images import read_image, to_image
 from sdmad.data.intensity import IntensityWarning
+from sdmad.data.listing import list_images
 from sdmad.phantoms.cases import draw_cases, load_modality
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
@@ -95,6 +96,7 @@ def test_phantoms_are_ordinary(name):
         assert told(case.image) == []
 
 
+@pytest.mark.filterwarnings("ignore:.*passed over")
 @pytest.mark.parametrize("name", ["oct2017_val32", "nih_cxr14_64px", "brain_mri_tumor4"])
 def test_real_images_are_ordinary(realdata, name):
     files = list_images([realdata / name])

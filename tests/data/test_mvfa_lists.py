@@ -74,8 +74,8 @@ def test_several_draws_and_unequal_sides(table, listed):
         ("n-0: 1.png 1.png\na-0: 1.png", "row 1: names 1.png twice"),
         ("n-0: 1.png\nn-0: 2.png", "row 2: a second line n-0:"),
         ("normal: 1.png\n", "row 1: a line must begin with n-0: or a-0:"),
-        (b"\xff\xfe", "not a few-shot list"),
-        (b"n-0: " + b"x" * (1 << 20), "larger than 1 MiB"),
+        (b"\xff\xfe", "line 1: not UTF-8 text"),
+        (b"n-0: " + b"x" * (1 << 20), "larger than 1,048,576 bytes"),
     ],
 )
 def test_mistakes(table, listed, text, message):

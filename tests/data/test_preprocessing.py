@@ -119,13 +119,13 @@ def test_window_is_applied(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "size must be a positive integer, got 0"),
+        ({"size": 0}, "size must be a whole number from 1 to 4096, got 0"),
         ({"size": 2.5}, "size must be"),
         ({"size": True}, "size must be"),
         ({"mean": [0, 0]}, "mean must be three finite numbers"),
         ({"mean": "abc"}, "mean must be"),
         ({"std": [1, 1, math.nan]}, "std must be three finite"),
-        ({"std": [1, 0, 1]}, "std must be positive"),
+        ({"std": [1, 0, 1]}, "std must be at least 0.0001"),
         ({"normalise_border": 1}, "normalise_border must be true or false"),
         ({"window": "lung"}, "preprocessing: window: expected auto, full, percentiles"),
         ({"window": [40, 0]}, "preprocessing: window: the width must be at least 1"),

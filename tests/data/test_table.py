@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def test_names_form(make_table, tmp_path):
     assert table.rows == (2, 3, 4, 5)
     assert table.patients == ("7", "", "7", "8")
     assert table.splits == ("train", "test", "val", "val")
-    assert table.notes == ("no image in the table has Hernia",)
+    missing = "3 of the 4 files are missing (row 3, 4, 5)"
+    assert table.notes == ("no image in the table has Hernia", missing)
     assert table.missing() == (1, 2, 3)
     assert len(table) == 4
 
@@ -81,7 +83,7 @@ def test_a_finding_that_is_no_category_is_no_health(make_table):
     table = make_table(odd, ["Mass"], ["1"])  # one odd cell hides no finding; all 1 is none
     check(table, [[0], [0], [0], [1], [0]], [True, False, True, False, True])
     male = "file,Mass,male\n1,0,1\n2,0,1\n3,0,0\n4,1,0\n"
-    assert "2 of 3 images without a finding do not" in make_table(male, ["Mass"], ["1"]).notes[-1]
+    assert "2 of 3 images without a finding do not" in make_table(male, ["Mass"], "1234").notes[-1]
     declared = "file,Mass,Fracture,normal\n1,0,0,1\n2,0,1,1\n3,0,1,0\n4,0,0,\n"
     table = make_table(declared, ["Mass"], ["1"])
     check(table, [[0]] * 4, [True, True, False, False])
@@ -98,7 +100,7 @@ def test_columns_without_a_bank(make_table):
 
 
 def test_column_notes(make_table):
-    table = make_table("file,a,other,age\n1,1,0,5\n2,0,1,1\n", ["a", "b"], ["1"])
+    table = make_table("file,a,other,age\n1,1,0,5\n2,0,1,1\n", ["a", "b"], "12")
     assert table.notes == (
         "no column for b: unknown for every image not declared normal",
         "columns of 1 and 0 that are no category were ignored: other; an image with a 1 in one of "
@@ -107,7 +109,19 @@ def test_column_notes(make_table):
     check(table, [[1, NAN], [0, NAN]], [False, False])
 
 
-@pytest.mark.parametrize("name", ["Image Index", "image", "path", "FILENAME"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Image Index",
+        "image",
+        "path",
+        "FILENAME",
+        "image_path",
+        "image_id",
+        "Image-Name",
+        "filepath",
+    ],
+)
 @pytest.mark.parametrize("labels", ["Finding Labels", "label", "labels"])
 @pytest.mark.parametrize("patient", ["Patient ID", "patient_id", "patient"])
 def test_other_names_of_columns(make_table, name, labels, patient):
@@ -168,6 +182,16 @@ def test_headers_of_the_nih_table(make_table):
         ("file,labels\nb,Mass\na\n", "row 3: 1 fields, but the header has 2"),
         ('file,labels\na,Mass\nb,"Mass\n', "row 3: cannot be read as CSV"),
         (f"file,labels\na,{'x' * 200_000}\n", "row 2: cannot be read as CSV .*field limit"),
+        (" , ,\n , ,\n", "empty; a header line"),
+        ("sep=|\nfile|labels\na|Mass\n", "row 1: '|' is no separator that is read"),
+        ("sep=;\nfile;labels\na;Mas\n", "row 3, column labels: unknown label 'Mas'"),
+        (
+            f"file,labels\n{'x' * 5000},Mass\n",
+            r"none of the 1 files exists; looked for .*x \.\.\. x",
+        ),
+        ("file,labels\nC:\\x\\1.png,Mass\n", "1.png, which is a path of another machine"),
+        ("file,labels\n\\\\server\\1.png,Mass\n", "path of another machine, under Windows"),
+        ("image_path,imagepath,labels\na,a,Mass\n", "image_path and imagepath mean the same"),
         (b"file,labels\na,Mass\nb,M\0\n", "row 3: holds a NUL byte"),
         (b"file,labels\na,M\xe4ss\n", r"row 2: not UTF-8 text \(byte 0xe4\); save it as CSV"),
         ("file,labels\na,Mass\n".encode("utf-16"), "encoded as UTF-16"),
@@ -205,15 +229,94 @@ def test_bad_categories(make_table, categories, message):
         make_table("file,labels\na,Mass\n", categories, ["a"])
 
 
+def test_a_line_may_name_the_separator(make_table):
+    for first in ("sep=;", '"sep=;"', "SEP=;\r", "\ufeffsep=;"):
+        table = make_table(f"{first}\nfile;labels\na,b;Mass\n", None, ["a,b"])
+        assert table.rows == (3,)
+        check(table, [[1]], [False])
+    assert make_table("sep=\t\nfile\tlabels\na\tMass\n", None, ["a"]).rows == (3,)
+
+
+@pytest.mark.parametrize("one", ["1,0", "1,000", "1"])
+def test_numbers_with_a_decimal_comma(make_table, one):
+    table = make_table(f"file;Mass;Cyst\na;{one};0,0\nb;0;{one}\n", None, "ab")
+    check(table, [[1, 0], [0, 1]], [False, False])
+    with pytest.raises(InputError, match="row 3, column Mass: '0,5'"):
+        make_table(f"file;Mass\na;{one}\nb;0,5\n", ["Mass"], "ab")
+
+
+@pytest.mark.parametrize("word", ["NA", "n/a", "NaN", "null", "#N/A", "<NA>"])
+def test_words_for_nothing_are_unknown(make_table, word):
+    table = make_table(f"file,Mass,patient\na,1,{word}\nb,{word},{word}\n", ["Mass"], "ab")
+    check(table, [[1], [NAN]], [False, False])
+    assert table.patients == ("", "")
+    named = make_table(f"file,labels\na,Mass\nb,{word}\n", None, "ab")
+    assert named.categories == ("Mass",)
+    check(named, [[1], [NAN]], [False, False])
+    check(make_table(f"file,labels\na,{word}\n", [word], "a"), [[1]], [False])
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("img\\a.png", "img/a.png"),
+        (".\\img\\..\\img\\a.png", "img/a.png"),
+        ("a.PNG", "a.png"),
+        ("A.png", "a.PNG"),
+        ("Img\\A.Png", "img/a.png"),
+        ("1.2.840.1", "1.2.840.1.dcm"),
+        ("scan", "scan.nii.gz"),
+        ("VOL\\scan#8", "vol/scan.nii.gz#8"),
+    ],
+)
+def test_files_are_found_under_another_spelling(make_table, tmp_path, name, file):
+    there = [file.partition("#")[0], "img/b.png"]
+    table = make_table(f"file,labels\n{name},Mass\nimg/b.png,Mass\n", None, there)
+    assert table.files == (tmp_path / file, tmp_path / "img" / "b.png")
+    (note,) = table.notes
+    assert note.startswith("1 files were found under another spelling")
+    assert note.endswith(f"{name} as {Path(file).name}")
+
+
+def test_a_name_to_the_letter_comes_first_and_two_others_are_one_too_many(make_table, tmp_path):
+    there = ["x\\a.png", "x/a.png", "b.png", "b.PNG", "c.png", "c.dcm", "d.png"]
+    names = ("x\\a.png", "b.png", "B.png", "c", "d.png/", "e\\f.png")
+    text = "file,labels\n" + "".join(f"{name},Mass\n" for name in names)
+    table = make_table(text, None, there)
+    letters = ("x\\a.png", "b.png", "B.png", "c", "d.png", "e\\f.png")
+    assert table.files == tuple(tmp_path / name for name in letters)
+    assert table.missing() == (2, 3, 5)
+    assert table.notes == ("3 of the 6 files are missing (row 4, 5, 7)",)
+
+
+def test_rows_of_one_file_in_two_spellings_are_one(make_table):
+    with pytest.raises(InputError, match=r"rows 2 and 3: a\.png stands twice"):
+        make_table("file,labels\nx\\a.png,Mass\nx/a.png,Cyst\n", None, ["x/a.png"])
+
+
+def test_a_cell_that_no_file_can_be_called_is_a_missing_file(make_table):
+    table = make_table(f"file,labels\na,Mass\n{'x' * 5000},Mass\n{'y/' * 5000},Mass\n", None, "a")
+    assert table.missing() == (1, 2)
+
+
+def test_a_table_that_is_no_small_file_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="not a regular file"):
+        read_label_table("/dev/zero")
+    monkeypatch.setattr("sdmad.data.csvfile.MAX_TABLE", 10)
+    (tmp_path / "labels.csv").write_text("file,labels\na,Mass\n")
+    with pytest.raises(InputError, match="larger than 10 bytes"):
+        read_label_table(tmp_path / "labels.csv")
+
+
 def test_no_table(tmp_path):
     with pytest.raises(InputError, match=r"none\.csv: no such file"):
         read_label_table(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="a folder; give the CSV file"):
+    with pytest.raises(InputError, match="a folder; give the file"):
         read_label_table(tmp_path)
 
 
 def test_repeated_rows_are_dropped(make_table):
-    table = make_table("file,labels\na,Mass\nb,normal\n./a,mass\na,\n"[:-3], None, ["a"])
+    table = make_table("file,labels\na,Mass\nb,normal\n./a,mass\na,\n"[:-3], None, "ab")
     assert table.rows == (2, 3)
     assert table.notes == ("1 repeated rows dropped (row 4)",)
     check(table, [[1], [0]], [False, True])

@@ -106,7 +106,7 @@ def test_a_category_that_is_rare_in_the_support_is_as_likely_as_stated(positives
         signs, unit(1, 12, seed=22)[0], torch.tensor([0, 0, 0, 1, 1, 1]),
         torch.ones(6, dtype=torch.bool), FROZEN,
     )  # fmt: skip
-    known = Calibration.fit(out_of_fold(head, features, labels, (7,), []), labels)
+    known = Calibration.fit(out_of_fold(head, features, labels, (7,), [], [1.0])[0], labels)
     fitted = head.with_evidence(features, labels, (7,))
     news = normalize(torch.tensor(rng.normal(size=(400, 12)), dtype=torch.float32), dim=-1)
     odds = fitted(ImageFeatures(news, unit(400, 7, seed=23))).scores
@@ -141,15 +141,15 @@ def test_a_score_out_of_fold_never_saw_its_label():
     features = ImageFeatures(unit(8, 6, seed=3), unit(8, 5, seed=4))
     labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [0, 1], [0, 0], [1, 0], [0, 0.0]])
     patients = ["a", "a", *"bcdefg"]
-    found = out_of_fold(bare(), features, labels, (5,), patients)
+    found = out_of_fold(bare(), features, labels, (5,), patients, [1.0])[0]
     others = bare().with_evidence(features.rows(slice(2, 8)), labels[2:], (5,))
     np.testing.assert_allclose(found[:2], others(features.rows(slice(0, 2))).scores, atol=1e-9)
     turned = labels.copy()
     turned[:2] = 1 - turned[:2]
-    again = out_of_fold(bare(), features, turned, (5,), patients)
+    again = out_of_fold(bare(), features, turned, (5,), patients, [1.0])[0]
     np.testing.assert_array_equal(again[:2], found[:2])
     assert not np.allclose(again[2:], found[2:])
-    assert out_of_fold(bare(), features, labels, (5,), ["a"] * 8) is None
+    assert out_of_fold(bare(), features, labels, (5,), ["a"] * 8, [1.0]) is None
 
 
 # Through every door

@@ -1,10 +1,12 @@
 import json
+import math
 import shutil
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save
 
@@ -202,6 +204,157 @@ def test_a_forged_file_ends_in_a_model_error(copy_of_model, name, content):
         SDMAD.load(copy_of_model)
 
 
+def altered(folder, name, **changes):
+    content = json.loads((folder / name).read_text(encoding="utf-8"))
+    forge(folder, name, json.dumps({**content, **changes}))
+
+
+def stored_tensors(folder):
+    """A model's tensors, in memory of their own: the file may be written anew."""
+    loaded = load_file(folder / "adapters.safetensors")
+    return {name: tensor.clone() for name, tensor in loaded.items()}
+
+
+CHANGES = [
+    ("config.json", {"settings": {"decision": 3}}, "decision rule"),
+    ("config.json", {"settings": {"decision": ["mean"]}}, "decision rule"),
+    ("config.json", {"settings": {"learning_rate": math.inf}}, "learning_rate must lie"),
+    ("config.json", {"settings": {"bottleneck": 10**400}}, "bottleneck must lie"),
+    ("config.json", {"settings": {"image_blocks": list(range(1, 10**5))}}, "image_blocks must"),
+    ("config.json", {"settings": {"image_blocks": [99]}}, "no block"),
+    ("config.json", {"settings": {"image_blocks": {"a": 1}}}, "image_blocks must"),
+    ("config.json", {"settings": {"activation": ["gelu"]}}, "activation must"),
+    ("config.json", {"settings": {"epoch": 1}}, "did you mean epochs"),
+    ("config.json", {"settings": []}, "settings must be a mapping"),
+    ("config.json", {"seed": math.inf}, "seed must be"),
+    ("config.json", {"seed": 10**400}, "seed must be"),
+    ("config.json", {"seed": "0"}, "seed must be"),
+    ("config.json", {"seed": True}, "seed must be"),
+    ("config.json", {"bank": ["small"]}, "bank must be text"),
+    ("config.json", {"backbone": None}, "backbone must be text"),
+    ("config.json", {"backbone_overrides": {"mean": 10**400}}, "mean must be three"),
+    ("config.json", {"backbone_overrides": {"trust_remote_code": True}}, "trust_remote_code"),
+    ("config.json", {"activation": 3}, "activation must be text"),
+    ("preprocessing.json", {"mean": [10**400, 0, 0]}, "mean must be three finite numbers"),
+    ("preprocessing.json", {"mean": [math.nan, 0, 0]}, "mean must be three finite numbers"),
+    ("preprocessing.json", {"std": [1e-300, 1, 1]}, "std must be at least"),
+    ("preprocessing.json", {"size": 1 << 40}, "size must be a whole number"),
+    ("preprocessing.json", {"size": 32.5}, "size must be a whole number"),
+    ("preprocessing.json", {"window": [10**400, 1]}, "window: expected"),
+    ("support.json", {"images_sha256": ["../../etc/passwd"]}, "images_sha256 must be hashes"),
+    ("support.json", {"threshold_images_sha256": {"a": 1}}, "must be a list"),
+    ("support.json", {"patients": {"salt": "no hex", "hashes": []}}, "salt must be hexadecimal"),
+    ("support.json", {"patients": {"salt": "00" * 16, "hashes": [3]}}, "hashes must be hashes"),
+    ("training.json", {"epochs": [{"loss": "low", "sign_cosine": 0}]}, "loss must be a number"),
+    ("training.json", {"epochs": [{"loss": 1e300, "sign_cosine": 0}]}, "loss must be a number"),
+    ("training.json", {"epochs": [3]}, "an epoch must be a mapping"),
+    ("training.json", {"notes": [3]}, "notes must be texts"),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "message"), CHANGES, ids=range(len(CHANGES)))
+def test_values_of_another_type_or_range_are_refused_when_a_model_is_loaded(
+    copy_of_model, name, changes, message
+):
+    if "settings" in changes and isinstance(changes["settings"], dict):
+        known = json.loads((copy_of_model / name).read_text(encoding="utf-8"))["settings"]
+        changes = {"settings": {**known, **changes["settings"]}}
+    altered(copy_of_model, name, **changes)
+    with pytest.raises(ModelError, match=f"copy: .*{message}"):
+        SDMAD.load(copy_of_model)
+
+
+@pytest.fixture(scope="module")
+def whole_model(small_bank, tiny_backbone, pictures, tmp_path_factory):
+    """A model that has every kind of tensor."""
+    images, labels = pictures
+    folder = tmp_path_factory.mktemp("whole") / "model"
+    config = SDMADConfig(epochs=1, decision="fpr:0.25")
+    detector = SDMAD(small_bank, tiny_backbone, config).fit(images, labels)
+    detector.fit_thresholds(images[4:10])
+    line = torch.tensor([1.0, 0.0, *[0.5] * len(small_bank.names)], dtype=torch.float64)
+    detector.save(folder)
+    tensors = stored_tensors(folder)
+    forge(folder, "adapters.safetensors", save({**tensors, "calibration": line}))
+    SDMAD.load(folder).score_images(images[:1])
+    return folder
+
+
+KINDS = ("image.", "text.", "scorer.", "evidence.", "familiar.", "calibration", "thresholds")
+WRONG = {
+    "another shape": lambda t: t.flatten()[:-1].contiguous() if t.numel() > 1 else t.repeat(2),
+    "another type": lambda t: t.to(torch.int32) if t.is_floating_point() else t.float(),
+    "complex": lambda t: t.to(torch.complex64),
+    "NaN": lambda t: torch.full_like(t, math.nan) if t.is_floating_point() else ~t[:0],
+    "infinite": lambda t: torch.full_like(t, math.inf) if t.is_floating_point() else ~t[:0],
+    "huge": lambda t: torch.full_like(t, 1e30) if t.is_floating_point() else ~t[:0],
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_tensor_that_no_fit_gives_is_refused_when_a_model_is_loaded(whole_model, tmp_path, wrong):
+    tensors = stored_tensors(whole_model)
+    assert all(any(name.startswith(kind) for name in tensors) for kind in KINDS)
+    folder = Path(shutil.copytree(whole_model, tmp_path / "copy"))
+    for name, tensor in tensors.items():
+        forge(folder, "adapters.safetensors", save({**tensors, name: WRONG[wrong](tensor)}))
+        with pytest.raises(ModelError, match="copy: its files do not fit together"):
+            SDMAD.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scorer.signs", lambda t: 2 * t),
+        ("scorer.anchor", lambda t: 0 * t),
+        ("familiar.centre", lambda t: t / 2),
+        ("evidence.scales", lambda t: 0 * t),
+        ("evidence.scales", lambda t: -t),
+        ("calibration", lambda t: -t),
+        ("calibration", lambda t: t + 1),
+        ("evidence.weights", lambda t: t[:, 1:].contiguous()),
+    ],
+)
+def test_a_tensor_out_of_its_range_is_refused(whole_model, tmp_path, name, value):
+    folder = Path(shutil.copytree(whole_model, tmp_path / "copy"))
+    tensors = stored_tensors(folder)
+    forge(folder, "adapters.safetensors", save({**tensors, name: value(tensors[name])}))
+    with pytest.raises(ModelError, match="copy: its files do not fit together"):
+        SDMAD.load(folder)
+
+
+def test_missing_and_surplus_tensors_are_refused(whole_model, tmp_path):
+    folder = Path(shutil.copytree(whole_model, tmp_path / "copy"))
+    tensors = stored_tensors(folder)
+    for name in tensors:
+        if name in ("calibration", "thresholds"):
+            continue
+        rest = {other: tensor for other, tensor in tensors.items() if other != name}
+        forge(folder, "adapters.safetensors", save(rest))
+        with pytest.raises(ModelError, match="missing"):
+            SDMAD.load(folder)
+    more = {**tensors, "image.9.down.weight": torch.zeros(2, 2)}
+    forge(folder, "adapters.safetensors", save(more))
+    with pytest.raises(ModelError, match=r"9\.down\.weight is too much"):
+        SDMAD.load(folder)
+
+
+def test_adapters_get_no_memory_before_the_file_has_them(whole_model, tmp_path, monkeypatch):
+    """A bottleneck of 8 asks for more weights than the file holds."""
+    folder = Path(shutil.copytree(whole_model, tmp_path / "copy"))
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))["settings"]
+    altered(folder, "config.json", settings={**settings, "bottleneck": 8.0})
+    monkeypatch.setattr("sdmad.detector.checkpoint.build_adapters", None)
+    with pytest.raises(ModelError, match="has shape"):
+        SDMAD.load(folder)
+
+
+def test_tensors_of_no_model_are_not_hashed(copy_of_model, monkeypatch):
+    monkeypatch.setattr("sdmad.detector.checkpoint.MAX_TENSORS", 100)
+    with pytest.raises(ModelError, match="larger than 100 bytes"):
+        SDMAD.load(copy_of_model)
+
+
 def test_a_newer_format_names_both_versions(copy_of_model):
     forge(copy_of_model, "config.json", '{"format": 99, "sdmad": "9.9"}')
     with pytest.raises(ModelError, match=r"format 99 by sdmad '9.9'.*reads format 2"):
@@ -211,7 +364,7 @@ def test_a_newer_format_names_both_versions(copy_of_model):
 def test_a_file_too_large_to_be_a_models_is_not_read(copy_of_model, monkeypatch):
     SDMAD.load(copy_of_model)
     monkeypatch.setattr("sdmad.detector.manifest.MAX_JSON", 100)
-    with pytest.raises(ModelError, match="too large"):
+    with pytest.raises(ModelError, match="larger than 100 bytes"):
         SDMAD.load(copy_of_model)
 
 

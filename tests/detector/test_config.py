@@ -1,5 +1,9 @@
 """Settings: their ranges, and what a decision rule may be."""
 
+import copy
+import inspect
+import pickle
+
 import pytest
 
 from sdmad import SDMADConfig
@@ -53,5 +57,16 @@ def test_the_papers_settings_are_the_papers():
 
 
 def test_a_misspelt_setting_is_told_with_its_neighbour():
-    with pytest.raises(InputError, match="'margn'; did you mean margin"):
-        SDMADConfig().replace(margn=0.1)
+    for make in (SDMADConfig, SDMADConfig.paper, SDMADConfig().replace):
+        with pytest.raises(InputError, match="'margn'; did you mean margin"):
+            make(margn=0.1)
+    with pytest.raises(InputError, match="'epoch'; did you mean epochs"):
+        SDMADConfig(epoch=3)
+    with pytest.raises(InputError, match="'qwertz'; there are image_blocks, "):
+        SDMADConfig(qwertz=3)
+
+
+def test_the_signature_names_every_setting():
+    names = tuple(inspect.signature(SDMADConfig).parameters)
+    assert names == tuple(SDMADConfig().to_dict())
+    assert copy.deepcopy(SDMADConfig(epochs=3)) == pickle.loads(pickle.dumps(SDMADConfig(epochs=3)))

@@ -12,7 +12,7 @@ from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal, fit_
 from sdmad.detector.features import ImageFeatures
 from sdmad.detector.head import SignHead
 
-PLAIN = CrossModalSettings(text=1.0, prior=0.0, penalty=1.0)
+PLAIN = CrossModalSettings(text=1.0, penalty=1.0)
 
 
 def unit(*shape, seed):
@@ -24,11 +24,24 @@ def unit(*shape, seed):
 
 def test_two_samples_by_hand():
     # 2 log(1 + exp(-w)) + lambda / 2 w^2 has its least at w = 1 where 2 / (1 + e) = lambda.
+    # The second problem's samples count three times: 6 / (1 + e) = lambda would be needed there.
+    truth = np.array([[True, True], [False, False]])
+    often = np.array([[1.0, 3.0], [1.0, 3.0]])
     weights, constant = fit_logistic(
-        np.array([[1.0], [-1.0]]), np.array([True, False]), np.ones(2), np.zeros(2), 2 / (1 + np.e)
+        np.array([[1.0], [-1.0]]), truth, often, np.zeros((2, 2)), 2 / (1 + np.e)
     )
-    assert weights == pytest.approx([1.0], abs=1e-6)
-    assert constant == pytest.approx(0.0, abs=1e-6)
+    assert weights[0, 0] == pytest.approx(1.0, abs=1e-6)
+    assert constant == pytest.approx([0.0, 0.0], abs=1e-6)
+    thrice = weights[0, 1]
+    assert 6 / (1 + np.exp(thrice)) == pytest.approx(2 / (1 + np.e) * thrice, abs=1e-6)
+
+
+def one_logistic(samples, truth, often, offset, penalty):
+    """One of several problems that are solved at once; the other is its contrary."""
+    two = (np.stack([truth, ~truth], 1), np.stack([often] * 2, 1), np.stack([offset, -offset], 1))
+    weights, constant = fit_logistic(samples, *two, penalty)
+    np.testing.assert_allclose(weights[:, 0], -weights[:, 1], atol=1e-5)
+    return weights[:, 0], constant[0]
 
 
 @pytest.mark.parametrize("size", [3, 40])
@@ -36,7 +49,7 @@ def test_it_is_scikit_learns_where_nothing_is_offset(size):
     rng = np.random.default_rng(size)
     samples, truth = rng.normal(size=(20, size)), rng.random(20) < 0.4
     often = rng.uniform(0.2, 2, 20)
-    weights, constant = fit_logistic(samples, truth, often, np.zeros(20), 0.7)
+    weights, constant = one_logistic(samples, truth, often, np.zeros(20), 0.7)
     other = LogisticRegression(C=1 / 0.7, max_iter=10_000, tol=1e-10)
     other.fit(samples, truth, sample_weight=often)
     np.testing.assert_allclose(weights, other.coef_[0], atol=2e-4)
@@ -47,7 +60,7 @@ def test_an_offset_is_part_of_the_log_odds():
     rng = np.random.default_rng(1)
     samples, truth = rng.normal(size=(15, 4)), rng.random(15) < 0.5
     often, offset = rng.uniform(0.5, 2, 15), rng.normal(size=15)
-    weights, constant = fit_logistic(samples, truth, often, offset, 0.5)
+    weights, constant = one_logistic(samples, truth, often, offset, 0.5)
     sign = np.where(truth, 1, -1)
 
     def loss(point):
@@ -67,10 +80,9 @@ def fit(labels, settings=PLAIN, images=None, signs=None, evidence=None, parts=()
     images = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1]]) if images is None else images
     signs = torch.eye(2) if signs is None else signs
     texts = signs, torch.arange(len(signs)) % 2, torch.tensor([-0.6, -0.8])
-    return fit_cross_modal(
-        (images, evidence), np.array(labels, float), texts, np.zeros((len(images), 2)), settings,
-        parts,
-    )  # fmt: skip
+    start = np.zeros((len(images), 2))
+    given = (images, evidence), np.array(labels, float), texts, start, [0.0], settings, parts
+    return fit_cross_modal(*given)[0]
 
 
 def test_a_category_without_a_positive_image_ranks_by_its_sentences():
@@ -82,7 +94,7 @@ def test_a_category_without_a_positive_image_ranks_by_its_sentences():
 
 
 def test_without_weight_sentences_say_nothing():
-    silent = CrossModalSettings(text=0.0, prior=0.0, penalty=1.0)
+    silent = CrossModalSettings(text=0.0, penalty=1.0)
     found = fit([[0, 1], [0, 0], [0, 0], [0, 0]], silent)
     assert found.learnt.tolist() == [False, True]
     # Images alone, centred on their mean, times the root of 2.
@@ -97,7 +109,8 @@ def test_all_sentences_together_weigh_as_much_as_the_images_times_the_weight():
     anchor = unit(1, 8, seed=3)
     texts = signs, torch.tensor([0, 0, 1, 1]), anchor[0]
     start = np.zeros((6, 2))
-    found = fit_cross_modal((images, None), labels, texts, start, CrossModalSettings(3, 0, 5), ())
+    settings = CrossModalSettings(3, 5)
+    (found,) = fit_cross_modal((images, None), labels, texts, start, [0.0], settings, ())
     said = torch.cat([signs, anchor])
     samples = 8**0.5 * torch.cat([images - images.mean(dim=0), said - said.mean(dim=0)])
     often = np.array([1.0] * 6 + [3 * 6 / 5] * 5)
@@ -121,7 +134,7 @@ def test_an_unknown_label_counts_neither_way():
     others = [0, 1, 3, 4]
     known = fit(labels, images=images)
     # The centre is that of all images; what is learnt is that of the known ones about it.
-    silent = CrossModalSettings(text=0.0, prior=0.0, penalty=1.0)
+    silent = CrossModalSettings(text=0.0, penalty=1.0)
     mine = fit(labels, silent, images).weights[0]
     centred = 2**0.5 * (images - images.mean(dim=0))[others]
     other = LogisticRegression(C=1.0, tol=1e-10).fit(centred.numpy(), labels[others, 0])
@@ -137,7 +150,7 @@ def test_each_part_of_the_evidence_has_the_length_of_the_embeddings():
 
     def odds(scale):
         values = evidence * torch.tensor([scale] * 3 + [1.0] * 6)
-        probe = fit_cross_modal((images, values), labels, texts, start, PLAIN, (3, 6))
+        (probe,) = fit_cross_modal((images, values), labels, texts, start, [0.0], PLAIN, (3, 6))
         return probe(torch.cat([images, values], dim=1))
 
     torch.testing.assert_close(odds(1.0), odds(100.0), atol=1e-3, rtol=1e-3)
@@ -153,10 +166,8 @@ def test_images_that_are_all_alike_leave_it_to_the_sentences():
 # In the head
 
 
-def build(by_patch, prior=1.5, **settings):
-    config = SDMADConfig(
-        image_evidence="cross-modal", decision="odds", prior_weight=prior, **settings
-    )
+def build(by_patch, **settings):
+    config = SDMADConfig(image_evidence="cross-modal", decision="odds", **settings)
     signs, anchor = unit(5, 6, seed=9), unit(1, 6, seed=10)[0]
     return SignHead(
         signs, anchor, torch.tensor([0, 0, 1, 1, 1]), torch.tensor([True] * 4 + [False]), config,
@@ -171,16 +182,16 @@ LABELS = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [0, 1], [0, 0], [1, 0], [0, 0
 @pytest.mark.parametrize("by_patch", [False, True])
 def test_scores_are_log_odds_that_start_from_the_signs(by_patch):
     head = build(by_patch)
-    fitted = head.with_evidence(SEEN, LABELS, (3, 4))
+    fitted = head.with_evidence(SEEN, LABELS, (3, 4), prior=1.5)
     cosines = SEEN.embedding @ head.signs.T
     if by_patch:
         cosines = (SEEN.patches @ head.signs.T).amax(dim=1)
     signs = torch.stack([cosines[:, :2].mean(dim=1), cosines[:, 2:4].mean(dim=1)], dim=1)
     deviation = signs.double().var(dim=0).mean().sqrt()
     standard = (signs - signs.mean(dim=0)) / deviation
-    probe = fit_cross_modal(
+    _, probe = fit_cross_modal(
         (SEEN.embedding, SEEN.evidence), LABELS, (head.signs, head.category, head.anchor),
-        standard.numpy(), CrossModalSettings(1.0, 1.5, 30.0), (3, 4),
+        standard.numpy(), [0.0, 1.5], CrossModalSettings(1.0, 30.0), (3, 4),
     )  # fmt: skip
     odds = 1.5 * standard + probe(torch.cat([SEEN.embedding, SEEN.evidence], dim=1))
     scored = fitted(SEEN)
@@ -193,7 +204,7 @@ def test_scores_are_log_odds_that_start_from_the_signs(by_patch):
 
 
 def test_without_a_prior_the_signs_score_is_not_heard():
-    fitted = build(False, prior=0.0).with_evidence(SEEN, LABELS, (3, 4))
+    fitted = build(False).with_evidence(SEEN, LABELS, (3, 4), prior=0.0)
     read = torch.cat([SEEN.embedding, SEEN.evidence], dim=1)
     np.testing.assert_allclose(fitted(SEEN).scores, fitted.evidence.probe(read), atol=1e-5)
 

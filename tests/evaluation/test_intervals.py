@@ -127,7 +127,7 @@ def test_only_an_evaluation_reports_its_progress(monkeypatch):
 
     monkeypatch.setattr(resampling, "track", track)
     bootstrap_evaluation(make_scored(), 150)
-    assert seen == [([0, 64, 128], "resampling patients")]
+    assert seen == [([0, 64, 128], "resampling")]
     summarise_draws(make_scored(), 10)
     assert seen[1:] == [([0], None)]
 

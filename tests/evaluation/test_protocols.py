@@ -155,12 +155,14 @@ def test_notes_name_what_is_missing():
     nobody = judge(normal=np.zeros(6, dtype=bool))
     assert np.isnan(nobody.image_auroc)
     assert "No image AUROC: 0 normal" in " ".join(nobody.notes)
-    assert "one patient" in " ".join(judge(patients=["a"] * 6).notes)
+    assert "nothing but 1 patient." in " ".join(judge(patients=["a"] * 6).notes)
 
 
 def test_missing_patient_ids_make_an_image_its_own_patient():
-    assert judge(patients=["a", "a", "", None, NAN, "b"]).patients == 5
-    assert judge().patients == 6
+    some = judge(patients=["a", "a", "", None, NAN, "b"])
+    assert (some.patients, some.unknown_patients) == (2, 3)
+    assert some.people == "2 patients and 3 images of unknown patients"
+    assert (judge().patients, judge().people) == (0, "6 images of unknown patients")
 
 
 def test_without_resamples_there_are_no_intervals():
@@ -190,15 +192,19 @@ def test_unknown_patients_are_not_called_patients():
     labels = np.array([[1.0]] * 3 + [[0.0]] * 3)
     arrays = (labels, labels, labels, labels[:, 0], labels[:, 0] == 0, ["mass"])
     unknown = evaluate(*arrays, None, 10)
-    assert (unknown.patients, unknown.unknown_patients) == (6, 6)
+    assert (unknown.patients, unknown.unknown_patients) == (0, 6)
     assert any(note.startswith("Patients are unknown") for note in unknown.notes)
     some = evaluate(*arrays, ["a", "", "b", "b", "c", ""], 10)
-    assert (some.patients, some.unknown_patients) == (5, 2)
+    assert (some.patients, some.unknown_patients) == (3, 2)
     assert any(note.startswith("Of 2 images patients are unknown") for note in some.notes)
     known = evaluate(*arrays, list("abcdef"), 10)
     assert known.unknown_patients == 0
     assert not any("unknown" in note for note in known.notes)
     captions = [protocol_tables(one)[0].caption for one in (unknown, known)]
-    assert "bootstrap over 6 images (patients unknown)" in captions[0]
+    assert "bootstrap over 6 images of unknown patients, 10" in captions[0]
     assert "bootstrap over 6 patients" in captions[1]
-    assert plain_summary(unknown)[0].startswith("6 images of unknown patients")
+    assert plain_summary(unknown)[0].startswith("6 images of unknown patients were")
+    assert plain_summary(some)[0].startswith("3 patients and 2 images of unknown patients were")
+    assert plain_summary(known)[0].startswith("6 images of 6 patients were")
+    assert "positives from 3 images of unknown patients" in unknown.categories["mass"].note
+    assert "2 patients and 1 image of an unknown" in some.categories["mass"].note

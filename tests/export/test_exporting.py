@@ -272,6 +272,24 @@ def test_an_export_gives_the_probabilities_of_its_model(
     export, images = ExportedModel.load(tmp_path / "export"), draw_pictures(5, seed=6)[0]
     found = export.at_prevalence(0.1)(export.score_images(images))
     np.testing.assert_allclose(found, detector.predict_proba(images, 0.1), atol=1e-4)
+    scored = export.score_images(images)
+    np.testing.assert_array_equal(export.answering(0.4)(scored), detector.answering(0.4)(scored))
+    assert [c.threshold for c in export.explanations(scored)[0].categories] == [0.0] * 3
+
+
+def test_an_export_decides_by_the_thresholds_of_its_model(
+    small_bank, tiny_backbone, pictures, tmp_path
+):
+    pytest.importorskip("openvino", reason="needs the extra sdmad[openvino]")
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="support")
+    detector = SDMAD(small_bank, tiny_backbone, config).fit(*pictures)
+    export_model(detector, tmp_path / "export", "openvino")
+    export, images = ExportedModel.load(tmp_path / "export"), draw_pictures(20, seed=6)[0]
+    scored, limits = export.score_images(images), detector.head_.limits()
+    assert (limits != 0).any()
+    np.testing.assert_array_equal(scored.decisions, scored.scores > limits)
+    told = export.explanations(scored)[0].categories
+    assert [c.threshold for c in told] == pytest.approx(limits)
 
 
 def test_an_export_without_log_odds_gives_none(openvino_export):

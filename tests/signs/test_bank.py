@@ -294,10 +294,10 @@ def test_no_such_bank_lists_the_packaged_ones(tmp_path):
 def test_a_file_that_may_not_be_read(bank_file, monkeypatch):
     path = bank_file(GOOD)
 
-    def refuse(self):
+    def refuse(self, mode):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)
+    monkeypatch.setattr("pathlib.Path.open", refuse)
     with pytest.raises(InputError, match=r"cannot be read .*Permission denied"):
         SignBank.load(path)
 

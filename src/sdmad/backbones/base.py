@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.errors import InputError
+from sdmad.errors import InputError, ModelError
+from sdmad.inputs import bounded
 
 
 class Tower(nn.Module, ABC):
@@ -65,13 +66,15 @@ class Tower(nn.Module, ABC):
     def remembering(self, inputs: Tensor) -> Iterator[None]:
         """Embed some inputs once for all that ask for the very same tensor's meanwhile."""
         found = self.embed(inputs)
-        plain = self.embed
+        plain, before = self.embed, self.__dict__.get("embed")
         # An attribute of the object goes before the method of its class.
         self.__dict__["embed"] = lambda asked: found if asked is inputs else plain(asked)
         try:
             yield
         finally:
             del self.__dict__["embed"]
+            if before is not None:
+                self.__dict__["embed"] = before
 
     @property
     def evidence_parts(self) -> tuple[int, ...]:
@@ -265,18 +268,20 @@ def token_ids(tokenizer: Any, sentences: list[str], length: int, padding: str) -
         length: longest sentence in tokens, at which the others are cut.
         padding: on the right, ``"longest"`` to the longest sentence or ``"max_length"``.
     """
-    encoded = tokenizer(
-        sentences,
-        padding=padding,
-        padding_side="right",
-        truncation=True,
-        max_length=length,
-        return_tensors="pt",
-    )
-    ids: Tensor = encoded["input_ids"]
+    with bounded("the backbone's tokenizer cannot read the sentences", ModelError):
+        encoded = tokenizer(
+            sentences,
+            padding=padding,
+            padding_side="right",
+            truncation=True,
+            max_length=length,
+            return_tensors="pt",
+        )
+        ids: Tensor = encoded["input_ids"]
     return ids
 
 
 def token_counts(tokenizer: Any, sentences: Sequence[str]) -> list[int]:
     """Tokens of each sentence before any cut, by a tokenizer of ``transformers``."""
-    return [len(tokenizer(sentence, verbose=False)["input_ids"]) for sentence in sentences]
+    with bounded("the backbone's tokenizer cannot read the sentences", ModelError):
+        return [len(tokenizer(sentence, verbose=False)["input_ids"]) for sentence in sentences]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ from torch import Tensor
 from transformers import BertTokenizer
 
 from sdmad.backbones.base import check_sentences, token_counts, token_ids
-from sdmad.backbones.weights import Reading
+from sdmad.backbones.files import MAX_JSON, read_json
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded, read_text
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -71,9 +71,9 @@ def read_bert_words(folder: Path, vocabulary_size: int, pad_id: int, length: int
     name = next((n for n in ("tokenizer.json", "vocab.txt") if (folder / n).is_file()), None)
     if name is None:
         raise ModelError("the tokenizer is missing: vocab.txt or tokenizer.json")
-    with Reading(f"{name} is no readable BERT tokenizer"):
-        text = (folder / name).read_text(encoding="utf-8")
-        words = text.split("\n") if name == "vocab.txt" else _json_words(text)
+    with bounded(f"{name} is no readable BERT tokenizer", ModelError):
+        plain = name == "vocab.txt"
+        words = _plain_words(folder / name) if plain else _json_words(folder / name)
         # transformers would number the special tokens that a file lacks behind its last word.
         if lost := [word for word in SPECIAL if word not in words]:
             raise ModelError(f"{name} lacks {', '.join(lost)}; it is not BERT's")
@@ -87,8 +87,12 @@ def read_bert_words(folder: Path, vocabulary_size: int, pad_id: int, length: int
     return BertWords(tokenizer, length)
 
 
-def _json_words(text: str) -> dict[str, int]:
-    model = json.loads(text)["model"]
+def _plain_words(path: Path) -> list[str]:
+    return read_text(path, MAX_JSON, ModelError).split("\n")
+
+
+def _json_words(path: Path) -> dict[str, int]:
+    model = read_json(path)["model"]
     if model["type"] != "WordPiece":
         raise ModelError(
             f"tokenizer.json holds a tokenizer of type {model['type']}; BERT's is WordPiece"

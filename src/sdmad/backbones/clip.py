@@ -5,19 +5,17 @@ Only its tokenizer is ``transformers``' own, and it is loaded when a sentence is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from sdmad.backbones.base import Backbone, check_sentences, token_counts, token_ids
 from sdmad.backbones.clip_config import LEGACY_END_TOKEN, CLIPConfiguration, read_configuration
-from sdmad.backbones.files import check_files, check_room, weight_files
+from sdmad.backbones.files import MAX_JSON, check_files, read_json
 from sdmad.backbones.known import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -29,8 +27,9 @@ from sdmad.backbones.known import (
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, TextTransformer, fill_tower, weight_names
-from sdmad.backbones.weights import DAMAGED, Reading, complain_of_misfits, hash_tensors
+from sdmad.backbones.weights import DAMAGED, hash_tensors, read_tensors
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded, read_text
 
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
@@ -100,7 +99,7 @@ def load_clip(name: str, image_size: int | None = None, **overrides: Any) -> CLI
     check_files(folder, TOKENIZERS)
     config = read_configuration(folder)
     image, text = _empty_towers(config)
-    tensors = _read_weights(folder, image, text)
+    tensors = read_tensors(folder, _shapes(image) | _shapes(text) | {TEMPERATURE: ()})
     weights_hash = hash_tensors(tensors)
     known = recognise(folder, config.started_from)
     own = (config.image.activation, config.text.activation)
@@ -128,39 +127,6 @@ def _empty_towers(config: CLIPConfiguration) -> tuple[ImageTransformer, TextTran
     return image, text
 
 
-def _read_weights(
-    folder: Path, image: ImageTransformer, text: TextTransformer
-) -> dict[str, Tensor]:
-    """Exactly the tensors that the towers need, float32, by their names in the checkpoint.
-
-    Raises:
-        ModelError: if one is missing, too much, of another shape, or holds what is no number.
-    """
-    wanted = _shapes(image) | _shapes(text) | {TEMPERATURE: ()}
-    files = weight_files(folder)
-    count = sum(torch.Size(shape).numel() for shape in wanted.values())
-    found: dict[str, Tensor] = {}
-    unexpected = []
-    for path in files:
-        with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt") as stored:
-            check_room(folder, count, files)
-            names = list(stored.keys())
-            for name in names:
-                if name in wanted:
-                    found[name] = stored.get_tensor(name).to(torch.float32, copy=True)
-                else:
-                    unexpected.append(name)
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    try:
-        complain_of_misfits(wanted, shapes, unexpected)
-        broken = [name for name in wanted if not found[name].isfinite().all()]
-        if broken:
-            raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
-    return found
-
-
 def _shapes(tower: ImageTransformer | TextTransformer) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor that a tower takes from a checkpoint."""
     own = dict(tower.named_parameters())
@@ -185,7 +151,7 @@ def read_tokenizer(folder: Path, config: CLIPConfiguration) -> CLIPTokenizer:
 
     try:
         _check_merges(folder)
-        with quiet(), Reading("not a readable CLIP tokenizer"):
+        with quiet(), bounded("not a readable CLIP tokenizer", ModelError):
             tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
             # The library leaves part of tokenizer.json unread; a damaged one is refused whole.
             if (folder / "tokenizer.json").is_file():
@@ -201,13 +167,13 @@ def _check_merges(folder: Path) -> None:
     path = folder / "tokenizer.json"
     try:
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))["model"]
+            content = read_json(path)["model"]
             kind, vocabulary, merges = content["type"], content["vocab"], content["merges"]
         else:
             path = folder / "vocab.json"
-            kind, vocabulary = "BPE", json.loads(path.read_text(encoding="utf-8"))
+            kind, vocabulary = "BPE", read_json(path)
             path = folder / "merges.txt"
-            lines = path.read_text(encoding="utf-8").split("\n")
+            lines = read_text(path, MAX_JSON, ModelError).split("\n")
             merges = [line for line in lines if line and not line.startswith("#version")]
         pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]
         lost = {part for a, b in pairs for part in (a, b, a + b)} - set(vocabulary)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from sdmad.backbones.weights import DAMAGED
+from sdmad import inputs
 from sdmad.errors import ModelError, WeightsMissingError
+
+MAX_JSON = 100_000_000
+"""Bytes of a configuration or a tokenizer; the largest published tokenizer has a third of it."""
 
 INDEX = "model.safetensors.index.json"
 TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
@@ -26,19 +29,13 @@ OPENAI_ARCHIVES = {
 }
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
         ModelError: if it is not readable, or holds no object.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except DAMAGED as error:
-        raise ModelError(f"{path} is not readable JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} is not readable JSON (it holds no object)")
-    return content
+    return inputs.read_json(path, MAX_JSON, ModelError)
 
 
 def model_type(folder: Path) -> str | None:

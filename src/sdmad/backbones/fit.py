@@ -10,8 +10,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from sdmad.backbones.weights import Reading
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 Model = TypeVar("Model", bound=nn.Module)
 NAMED = 3  # tensors that a complaint names one by one
@@ -46,7 +46,7 @@ def load_filled(
     with torch.device("meta"):
         expected = {rename(k): tuple(t.shape) for k, t in build().state_dict().items()}
     with (
-        Reading(f"{path.name} is no readable safetensors file"),
+        bounded(f"{path.name} is no readable safetensors file", ModelError),
         safe_open(path, framework="pt") as file,
     ):
         names = _names(list(file.keys()), rename, unused)

@@ -24,8 +24,9 @@ from sdmad.backbones.files import check_files
 from sdmad.backbones.known import OPENAI_MEAN, OPENAI_STD, Overrides, joined, settle_activation
 from sdmad.backbones.processor import input_size, read_preprocessing
 from sdmad.backbones.transformer import ImageTransformer, Shape, TextTransformer
-from sdmad.backbones.weights import Reading, complain_of_misfits, hash_tensors
+from sdmad.backbones.weights import complain_of_misfits, hash_tensors
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 TRUNK, TOWERS = "trunk.safetensors", "model.safetensors"
 FINE_CHANNELS, COARSE_CHANNELS = STAGES[FINE].channels, STAGES[COARSE].channels
@@ -161,7 +162,7 @@ def _read(folder: Path, image: TrunkTransformer, text: TextTransformer) -> dict[
     """Fill both towers; all tensors by their names in the files."""
     tensors: dict[str, Tensor] = {}
     for file, prefix in ((TRUNK, "image.trunk."), (TOWERS, "")):
-        with Reading(f"{file} is no readable safetensors file"):
+        with bounded(f"{file} is no readable safetensors file", ModelError):
             stored = load_file(folder / file)
         tensors |= {prefix + key: value.float() for key, value in stored.items()}
     towers = nn.ModuleDict({"image": image, "text": text})

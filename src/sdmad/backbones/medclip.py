@@ -32,16 +32,26 @@ from sdmad.backbones.bert import BertWords, attention_mask, masked_mean, read_be
 from sdmad.backbones.files import read_json
 from sdmad.backbones.fit import load_filled
 from sdmad.backbones.known import Channels, Overrides, Voice, same_activation, same_channels, settle
-from sdmad.backbones.pretrained import MAX_DEPTH
-from sdmad.backbones.weights import DAMAGED, Reading, hash_tensors
+from sdmad.backbones.pretrained import MAX_DEPTH, plain_values
+from sdmad.backbones.weights import DAMAGED, hash_tensors
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError, WeightsMissingError
+from sdmad.inputs import bounded
 
 MEAN = 0.5862785803043838
 STD = 0.27950088968644304
 CONTEXT_LENGTH = 77
 PROJECTION = 512
 VOCABULARY = 28_996  # of Bio_ClinicalBERT, which is BERT's cased one
+SWIN_SIZES = frozenset(
+    {"image_size", "patch_size", "num_channels", "embed_dim", "depths", "num_heads", "window_size"}
+    | {"mlp_ratio", "qkv_bias", "hidden_act", "use_absolute_embeddings", "layer_norm_eps"}
+)
+BERT_SIZES = frozenset(
+    {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"}
+    | {"hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_eps"}
+    | {"pad_token_id", "is_decoder"}
+)
 # Blocks whose tokens are averaged with the last one's to embed a sentence.
 EARLY = (1, 2)
 
@@ -370,10 +380,12 @@ def _read_settings(path: Path) -> Settings:
         own = Overrides(mean=values.get("image_mean"), std=values.get("image_std"))
     except ModelError as error:
         raise ModelError(f"{path.name}: image_{error}") from error
-    with Reading(f"{path.name} describes no MedCLIP"):
+    with bounded(f"{path.name} describes no MedCLIP", ModelError):
         settings = Settings(
-            vision=SwinConfig(**values.get("vision_config", {})),
-            text=BertConfig(**{"vocab_size": VOCABULARY, **values.get("text_config", {})}),
+            vision=SwinConfig(**plain_values(values, "vision_config", SWIN_SIZES)),
+            text=BertConfig(
+                **{"vocab_size": VOCABULARY, **plain_values(values, "text_config", BERT_SIZES)}
+            ),
             dimension=values.get("projection_dim", PROJECTION),
             mean=own.mean,
             std=own.std,

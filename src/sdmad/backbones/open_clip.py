@@ -37,9 +37,10 @@ from sdmad.backbones.open_clip_towers import (
     text_tower,
 )
 from sdmad.backbones.open_clip_words import Words, read_words
-from sdmad.backbones.weights import Reading, hash_weights
+from sdmad.backbones.weights import hash_weights
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 # Names of a CLIP's own text tensors, which old files of models with a separate one have too.
 TEXT_NAMES = (
@@ -120,7 +121,7 @@ def load_open_clip(name: str, image_size: int | None = None, **overrides: Any) -
         activation, config = _settle_activation(source, stated)
         probe = _outline(config, source.origin)
         towers = image_tower(probe.visual), text_tower(probe)  # refuses before weights are fetched
-        with Reading(f"{source.origin} describes no model of open_clip"):
+        with bounded(f"{source.origin} describes no model of open_clip", ModelError):
             size = _image_size(probe.visual, towers[0], image_size)
         preprocessing = _settle_preprocessing(source, size, stated)
         separate = hasattr(probe, "text")
@@ -157,7 +158,7 @@ def build_model(config: dict[str, Any]) -> Any:
 def _outline(config: dict[str, Any], origin: str) -> Any:
     """The model without memory for its weights."""
     try:
-        with torch.device("meta"), Reading(f"{origin} describes no model of open_clip"):
+        with torch.device("meta"), bounded(f"{origin} describes no model of open_clip", ModelError):
             return build_model(config)
     except AssertionError as error:  # how open_clip, timm and torch check their arguments
         raise ModelError(f"{origin} describes no model of open_clip ({error})") from error

@@ -14,8 +14,8 @@ from sdmad.backbones.hub import resolve
 from sdmad.backbones.known import Overrides
 from sdmad.backbones.open_clip_towers import SUPPORTED
 from sdmad.backbones.pretrained import MAX_DEPTH
-from sdmad.backbones.weights import Reading
 from sdmad.errors import ModelError, WeightsMissingError
+from sdmad.inputs import bounded
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
@@ -189,7 +189,7 @@ def _check(config: object, path: Path, folder: Path | None) -> dict[str, Any]:
         raise ModelError(f"{path}: model_cfg lacks embed_dim, vision_cfg or text_cfg")
     if "multimodal_cfg" in config:
         raise ModelError(f"{path} describes a CoCa; {SUPPORTED}")
-    with Reading(f"{path} describes no model of open_clip"):
+    with bounded(f"{path} describes no model of open_clip", ModelError):
         for part in (vision, text):
             layers = part.get("layers", 0)
             if max(layers if isinstance(layers, list) and layers else [layers]) > MAX_DEPTH:

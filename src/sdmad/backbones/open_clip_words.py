@@ -13,8 +13,9 @@ from sdmad.backbones.bert import BertWords, read_bert_words
 from sdmad.backbones.hub import resolve
 from sdmad.backbones.open_clip_files import Source
 from sdmad.backbones.open_clip_towers import BertTower, TextTower
-from sdmad.backbones.weights import Reading
+from sdmad.backbones.tokenizer_files import check_steps
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model", "spiece.model")
 PATTERNS = ("*.json", "*.txt", "tokenizer.model", "spiece.model")
@@ -103,7 +104,7 @@ def read_words(source: Source, tower: TextTower | BertTower) -> Words:
         return _hub_words(_folder(source, str(name)), text, tower, length)
     from open_clip.tokenizer import SimpleTokenizer
 
-    with Reading(f"{source.origin}: the tokenizer cannot be made"):
+    with bounded(f"{source.origin}: the tokenizer cannot be made", ModelError):
         simple = SimpleTokenizer(context_length=length, **settings)
     _check(tower, simple.vocab_size, simple.eot_token_id)
     return OpenClipWords(simple, lambda sentence: len(simple.encode(sentence)) + 2, length)
@@ -113,7 +114,9 @@ def _hub_words(folder: Path, text: dict[str, Any], tower: TextTower, length: int
     from open_clip.tokenizer import HFTokenizer
 
     mode = text.get("tokenizer_mode")
-    with Reading(f"{folder}: no readable tokenizer"):
+    with bounded(f"{folder}: no readable tokenizer", ModelError):
+        if (folder / "tokenizer.json").is_file():
+            check_steps(folder / "tokenizer.json")
         tokenizer = HFTokenizer(
             str(folder),
             context_length=length,

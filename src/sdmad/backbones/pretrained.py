@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.utils import logging as transformers_logging
 
-from sdmad.backbones.files import check_room, read_json, weight_files
+from sdmad.backbones.files import read_json
 from sdmad.backbones.known import (
     Channels,
     Overrides,
@@ -25,11 +24,21 @@ from sdmad.backbones.known import (
     settle_activation,
 )
 from sdmad.backbones.processor import input_size, read_preprocessing
-from sdmad.backbones.weights import Reading, check_weights, hash_weights
+from sdmad.backbones.weights import hash_weights, read_tensors
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 MAX_DEPTH = 512  # blocks of a tower; the deepest published one has 48
+MOST_VALUES = 64
+TOWERS = ("vision", "text")
+SIZES = frozenset(
+    {"hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act"}
+    | {"layer_norm_eps", "num_channels", "image_size", "patch_size", "num_patches", "vocab_size"}
+    | {"max_position_embeddings", "projection_size", "vision_use_head"}
+    | {"bos_token_id", "eos_token_id", "pad_token_id"}
+)
+"""What is heard of a tower in ``config.json``."""
 
 
 @dataclass(frozen=True)
@@ -100,42 +109,64 @@ def quiet() -> Iterator[None]:
 
 def _read_model(folder: Path, model_class: type[PreTrainedModel]) -> Any:
     name = model_class.__name__.removesuffix("Model")
-    with quiet(), Reading(f"{folder}: not a readable {name}"):
-        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
-        _check_extent(folder, model_class, config)
-        model, report = model_class.from_pretrained(
-            folder,
-            config=config,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            attn_implementation="sdpa",
-            ignore_mismatched_sizes=True,  # check_weights complains more clearly
-            output_loading_info=True,
-        )
-        try:
-            check_weights(model, report)
-        except ModelError as error:
-            raise ModelError(f"{folder}: {error}") from error
+    with quiet(), bounded(f"{folder}: not a readable {name}", ModelError):
+        config = _configuration(folder, model_class)
+        with torch.device("meta"):
+            model = model_class(config)
+        wanted = {name: tuple(t.shape) for name, t in model.named_parameters()}
+        model.load_state_dict(read_tensors(folder, wanted), strict=False, assign=True)
+        _number_positions(model)
     return model
 
 
-def _check_extent(folder: Path, model_class: type[PreTrainedModel], config: Any) -> None:
-    """Refuse a configuration that asks for more memory than its weights could fill."""
+def _configuration(folder: Path, model_class: type[PreTrainedModel]) -> Any:
+    """The sizes in ``config.json``; no other key is heard."""
+    values = read_json(folder / "config.json")
+    parts = {f"{tower}_config": plain_values(values, f"{tower}_config", SIZES) for tower in TOWERS}
+    config: Any = model_class.config_class(**parts)
     for tower in (config.vision_config, config.text_config):
         if not 0 < tower.num_hidden_layers <= MAX_DEPTH:
             raise ModelError(
                 f"{folder / 'config.json'} asks for {tower.num_hidden_layers} blocks a tower; 1 to "
                 f"{MAX_DEPTH} are allowed"
             )
-    files = weight_files(folder)
-    for path in files:
-        with Reading(f"{path} is no readable safetensors file"), safe_open(path, "pt"):
-            pass
-    with torch.device("meta"):
-        count = sum(p.numel() for p in model_class(config).parameters())
-    check_room(folder, count, files)
+    config._attn_implementation = "sdpa"
+    return config
+
+
+def plain_values(values: Mapping[str, Any], part: str, known: Collection[str]) -> dict[str, Any]:
+    """Those of a configuration's values that are known, where they are plain.
+
+    What else stands there names files, packages and code to a library that reads it.
+
+    Args:
+        values: of the whole configuration.
+        part: the key of the part that is meant; nothing is known of one that is not there.
+        known: keys of that part.
+
+    Raises:
+        ValueError: if the part is no object, or a value neither a number, a word nor a short list
+            of them.
+    """
+    given = values.get(part, {})
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{part} must be an object")
+    found = {key: given[key] for key in known if key in given}
+    for key, value in found.items():
+        several = isinstance(value, list) and len(value) <= MOST_VALUES
+        for one in value if several else [value]:
+            if one is not None and not isinstance(one, bool | int | float | str):
+                raise ValueError(f"{part}.{key} must be a number or a word")
+    return found
+
+
+def _number_positions(model: Any) -> None:
+    """Give memory to what is no weight: the numbers of the positions, from 0."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name != "position_ids":
+                raise ValueError(f"the library keeps {name} beside the weights")
+            module.position_ids = torch.arange(buffer.shape[1]).expand(1, -1)
 
 
 def _apply_activation(model: Any, known: Recognised | None, overrides: Overrides) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from sdmad.backbones.files import read_json
 from sdmad.backbones.known import Channels, Overrides, Recognised, Voice, same_channels, settle
 from sdmad.backbones.weights import DAMAGED
 from sdmad.data.preprocessing import Preprocessing
@@ -66,7 +66,7 @@ def _read(folder: Path) -> tuple[str, tuple[Channels | None, Channels | None]]:
         if not path.exists():
             continue
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(path)
             if part and part not in values:
                 continue
             values = values[part] if part else values

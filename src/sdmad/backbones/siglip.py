@@ -19,8 +19,9 @@ from sdmad.backbones.base import Backbone, Tower, check_sentences, token_counts,
 from sdmad.backbones.files import check_files, read_json
 from sdmad.backbones.known import HALVES, Overrides
 from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
-from sdmad.backbones.weights import Reading
+from sdmad.backbones.tokenizer_files import check_steps
 from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 SENTENCEPIECE = "spiece.model"
 TOKENIZERS = (("tokenizer.json",), (SENTENCEPIECE,))
@@ -181,7 +182,8 @@ def _read_tokenizer(folder: Path) -> tuple[Any, bool]:
         return _read_sentencepiece(folder), True
     path = folder / "tokenizer_config.json"
     settings = read_json(path) if path.is_file() else {}
-    with quiet(), Reading("tokenizer.json is no readable tokenizer file"):
+    with quiet(), bounded("tokenizer.json is no readable tokenizer file", ModelError):
+        check_steps(folder / "tokenizer.json")
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         end, number = tokenizer.eos_token, tokenizer.eos_token_id
         if settings.get("add_eos_token") and number not in tokenizer("a")["input_ids"]:
@@ -199,7 +201,7 @@ def _read_sentencepiece(folder: Path) -> Any:
             "installed: pip install sentencepiece protobuf. Or add the tokenizer.json of the same "
             "model."
         )
-    with quiet(), Reading(f"{SENTENCEPIECE} is no readable tokenizer file"):
+    with quiet(), bounded(f"{SENTENCEPIECE} is no readable tokenizer file", ModelError):
         from transformers import SiglipTokenizer
 
         return SiglipTokenizer.from_pretrained(folder, local_files_only=True)
@@ -220,7 +222,7 @@ def _check_tokenizer(tokenizer: Any, text: Any) -> None:
         )
     if tokenizer.pad_token_id is None or tokenizer.eos_token_id is None:
         raise ModelError("tokenizer_config.json names no pad_token or no eos_token")
-    with Reading("the tokenizer is not usable"):
+    with bounded("the tokenizer is not usable", ModelError):
         *ids, last = tokenizer("a")["input_ids"]
     if last != tokenizer.eos_token_id or {tokenizer.bos_token_id, last} & set(ids):
         raise ModelError(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import Any
+from pathlib import Path
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from sdmad.errors import ModelError, SDMADError
+from sdmad.backbones.files import check_room, weight_files
+from sdmad.errors import ModelError
+from sdmad.inputs import bounded
 
 # What the readers of configurations, weights and tokenizers raise on damaged files.
 DAMAGED = (
@@ -26,45 +27,6 @@ DAMAGED = (
     SafetensorError,
     StrictDataclassError,
 )
-PANIC = "PanicException"  # what a mistake inside a Rust library becomes; no Exception
-
-
-class Reading(AbstractContextManager[None]):
-    """Turn what a reader raises on a damaged file into a ModelError of one line.
-
-    The tokenizers library raises plain ``Exception``, which no ``except`` could tell from a mistake
-    of ours; here the exact type is compared.
-
-    >>> with Reading("tokenizer.json is not readable"):
-    ...     raise Exception("no variant of enum Normalizer")
-    Traceback (most recent call last):
-    ...
-    sdmad.errors.ModelError: tokenizer.json is not readable (no variant of enum Normalizer)
-
-    Args:
-        complaint: what to say before the reader's own words.
-
-    Raises:
-        ModelError: for damage; any other error passes.
-    """
-
-    def __init__(self, complaint: str) -> None:
-        self.complaint = complaint
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Complain about damage, let everything else pass."""
-        if kind is None or issubclass(kind, SDMADError):
-            return
-        if kind is Exception or kind.__name__ == PANIC or issubclass(kind, DAMAGED):
-            reason = " ".join(str(error).split()) or kind.__name__
-            if kind is not Exception and not issubclass(kind, OSError | SafetensorError):
-                reason = f"{kind.__name__}: {reason}"
-            raise ModelError(f"{self.complaint} ({reason[:300]})") from error
 
 
 def hash_weights(model: torch.nn.Module) -> str:
@@ -72,7 +34,7 @@ def hash_weights(model: torch.nn.Module) -> str:
     return hash_tensors(model.state_dict())
 
 
-def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+def hash_tensors(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over tensors, by name, shape, type and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
@@ -82,13 +44,44 @@ def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_weights(model: torch.nn.Module, report: dict[str, Any]) -> None:
-    """Refuse weights that do not fill the model exactly, or hold what is no number."""
-    mismatched = {name: (found, expected) for name, found, expected in report["mismatched_keys"]}
-    _complain(report["missing_keys"], mismatched, report["unexpected_keys"])
-    broken = [name for name, tensor in model.named_parameters() if not tensor.isfinite().all()]
-    if broken:
-        raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
+def read_tensors(folder: Path, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """Exactly the tensors that a model needs, float32, by their names in the checkpoint.
+
+    Args:
+        folder: that :func:`~sdmad.backbones.files.check_files` has passed; what lies in which of
+            its shards is read from the shards, whatever an index says.
+        wanted: shape of each tensor by its name.
+
+    Raises:
+        ModelError: if one is missing, too much, there twice, of another shape, or holds what is no
+            number.
+    """
+    files = weight_files(folder)
+    count = sum(torch.Size(shape).numel() for shape in wanted.values())
+    found: dict[str, Tensor] = {}
+    unexpected = []
+    for path in files:
+        with (
+            bounded(f"{path} is no readable safetensors file", ModelError),
+            safe_open(path, "pt") as stored,
+        ):
+            check_room(folder, count, files)
+            for name in stored.keys():  # noqa: SIM118  # it is no mapping
+                if name in found:
+                    raise ModelError(f"{folder}: {name} stands in two files")
+                if name in wanted:
+                    found[name] = stored.get_tensor(name).to(torch.float32, copy=True)
+                else:
+                    unexpected.append(name)
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    try:
+        complain_of_misfits(wanted, shapes, unexpected)
+        broken = [name for name in wanted if not found[name].isfinite().all()]
+        if broken:
+            raise ModelError(f"the weights hold NaN or infinite values, first in {broken[0]}")
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
+    return found
 
 
 def complain_of_misfits(

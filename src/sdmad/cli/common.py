@@ -15,6 +15,7 @@ import typer
 
 from sdmad.choices import PhantomModality, Precision
 from sdmad.errors import InputError, SDMADError
+from sdmad.text import readable
 
 if TYPE_CHECKING:
     from sdmad.data.images import ImageError
@@ -129,8 +130,9 @@ Decision = Annotated[
     typer.Option(
         "--decision",
         callback=_checked_decision,
-        autocompletion=_offer("paper", "mean", "fpr:"),
-        help="When a category is found: paper (Eq. 8), mean, or fpr:0.05 with --normals.",
+        autocompletion=_offer("paper", "mean", "odds", "support", "likely:", "fpr:"),
+        help="When a category is found: odds, support, likely:0.5 with --prevalence, fpr:0.05 with "
+        "--normals, paper (Eq. 8) or mean.",
     ),
 ]
 Normals = Annotated[
@@ -155,8 +157,18 @@ StatedPrevalence = Annotated[
     str | None,
     typer.Option(
         "--prevalence",
-        help="Adds probabilities. How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where "
-        "a table is judged, table.",
+        help="How common findings are: 0.05, Mass=0.02,Effusion=0.1, or, where a table is judged, "
+        "table. Adds probabilities; --decision likely:CHANCE decides by them.",
+    ),
+]
+
+ErrorRate = Annotated[
+    float | None,
+    typer.Option(
+        "--error-rate",
+        min=0.0,
+        max=1.0,
+        help="Adds answers: yes, no, or unsure where neither keeps this rate of errors.",
     ),
 ]
 
@@ -170,18 +182,23 @@ Modality = Annotated[PhantomModality, typer.Argument(help="Of the phantoms.")]
 
 def say(text: str) -> None:
     """Tell the person something, on the standard error stream."""
-    typer.echo(text, err=True)
+    typer.echo(readable(text), err=True)
+
+
+def put(text: str, end: str = "\n") -> None:
+    """Give a result, on the standard output, to the letter."""
+    sys.stdout.write(f"{text}{end}")
 
 
 def complain(text: str) -> None:
     """Report a mistake in one line."""
-    typer.echo(typer.style("error: ", fg="red", bold=True) + text, err=True)
+    typer.echo(typer.style("error: ", fg="red", bold=True) + readable(text), err=True)
 
 
 def notes(lines: Iterable[str]) -> None:
     """Report what is worth knowing."""
     for line in lines:
-        typer.echo(typer.style("note: ", fg="yellow") + line, err=True)
+        typer.echo(typer.style("note: ", fg="yellow") + readable(line), err=True)
 
 
 def show(tables: Iterable[Table]) -> None:
@@ -244,7 +261,7 @@ def run_study(run: Callable[[], Iterable[Path]]) -> None:
         files = run()
     say(f"finished in {time.monotonic() - start:.0f} s")
     for file in files:
-        typer.echo(str(file))
+        put(str(file))
 
 
 class Unreadable:

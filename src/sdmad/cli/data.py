@@ -17,6 +17,7 @@ from sdmad.cli.common import (
     Root,
     data_source,
     notes,
+    put,
     readable_warnings,
     show,
 )
@@ -80,10 +81,10 @@ def _tell(report: Report, as_json: bool, out: Path | None) -> None:
     pages = [table.markdown() for table in tables]
     text = json_text(report.content()) + "\n" if as_json else "\n".join(pages)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
         return
     write_text(out, text)
-    typer.echo(f"{out}: {_verdict(report)}")
+    put(f"{out}: {_verdict(report)}")
 
 
 def _findings(report: Report) -> Table:

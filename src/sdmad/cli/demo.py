@@ -5,9 +5,18 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import typer
-
-from sdmad.cli.common import Force, Modality, Out, Seed, Shots, notes, readable_warnings, say, show
+from sdmad.cli.common import (
+    Force,
+    Modality,
+    Out,
+    Seed,
+    Shots,
+    notes,
+    put,
+    readable_warnings,
+    say,
+    show,
+)
 
 
 def command(
@@ -28,6 +37,6 @@ def command(
     start = time.monotonic()
     with readable_warnings():
         demo = run_demo(modality, out, shots, seed, force, say)
+    show(demo.tables)
     notes(demo.notes)
-    show([demo.table])
-    typer.echo(f"finished in {time.monotonic() - start:.0f} s\nreport: {out / 'report.html'}")
+    put(f"finished in {time.monotonic() - start:.0f} s\nreport: {out / 'report.html'}")

@@ -10,6 +10,7 @@ from sdmad.choices import Baselines
 from sdmad.cli.common import (
     Decision,
     Device,
+    ErrorRate,
     Force,
     Labels,
     Model,
@@ -20,6 +21,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Unreadable,
     notes,
+    put,
     readable_warnings,
     show,
 )
@@ -39,6 +41,7 @@ def command(
         typer.Option("--baselines", help="Simpler systems on the same images and shots beside it."),
     ] = "all",
     prevalence: StatedPrevalence = None,
+    error_rate: ErrorRate = None,
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
@@ -58,17 +61,17 @@ def command(
 
     check_output(out, force, (model, labels, normals, backbone))
     with readable_warnings():
-        detector = load_with_decision(model, decision, normals, backbone, device, precision)
+        stated = None if prevalence is None else parse_prevalence(prevalence)
+        detector = load_with_decision(model, decision, normals, backbone, device, precision, stated)
         table = read_label_table(labels, detector.categories)
         unreadable = Unreadable()
-        stated = None if prevalence is None else parse_prevalence(prevalence)
         evaluated = evaluate_model(
-            detector, table, unreadable, resamples, baselines == "all", stated
+            detector, table, unreadable, resamples, baselines == "all", stated, error_rate
         )
         tables = evaluated.tables()
         with output_directory(out, force) as work:
             write_evaluation(evaluated, work, tables, f"SD-MAD on {labels.name}")
     notes([*table.notes, *evaluated.notes])
     show(tables)
-    typer.echo(f"report: {out / 'report.html'}")
+    put(f"report: {out / 'report.html'}")
     unreadable.exit_if_any(len(table))

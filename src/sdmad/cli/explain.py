@@ -16,7 +16,9 @@ from sdmad.cli.common import (
     Model,
     ModelBackbone,
     Normals,
+    StatedPrevalence,
     TowerPrecision,
+    put,
     readable_warnings,
     say,
     show,
@@ -28,6 +30,7 @@ def command(
     image: Annotated[Path, typer.Argument(help="One image.")],
     maps: Maps = None,
     as_json: Json = False,
+    prevalence: StatedPrevalence = None,
     decision: Decision = None,
     normals: Normals = None,
     backbone: ModelBackbone = None,
@@ -45,6 +48,7 @@ def command(
 
     from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.address import file_of
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.detector.maps import check_gives_maps
     from sdmad.output import check_output, json_text
     from sdmad.reporting.explanations import explanation_table, write_overlays
@@ -52,14 +56,21 @@ def command(
     if maps is not None:
         check_output(maps, force, [model, file_of(image), normals, backbone])
     with readable_warnings():
-        detector = load_with_decision(model, decision, normals, backbone, device, precision)
+        stated = None if prevalence is None else parse_prevalence(prevalence)
+        detector = load_with_decision(model, decision, normals, backbone, device, precision, stated)
+        likely = None if stated is None else detector.at_prevalence(stated)
         if maps is not None:
             check_gives_maps(detector.backbone_)
-        explanation = detector.explain(image)
+        scored = detector.score_images([image])
+    (explanation,) = detector.explanations(scored)
+    probabilities = () if likely is None else tuple(likely(scored)[0].tolist())
     if maps is not None:
         written = write_overlays(detector, image, explanation, maps, force)
         say(f"{maps}: {', '.join(written)}")
     if as_json:
-        typer.echo(json_text(dataclasses.asdict(explanation)))
+        told = dataclasses.asdict(explanation)
+        if probabilities:
+            told["probabilities"] = dict(zip(detector.categories, probabilities, strict=True))
+        put(json_text(told))
     else:
-        show([explanation_table(explanation, image.name)])
+        show([explanation_table(explanation, image.name, probabilities)])

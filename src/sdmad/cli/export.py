@@ -15,6 +15,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     Normals,
     Out,
+    StatedPrevalence,
     notes,
     readable_warnings,
     say,
@@ -46,6 +47,7 @@ def command(
     ] = "here",
     decision: Decision = None,
     normals: Normals = None,
+    prevalence: StatedPrevalence = None,
     backbone: ModelBackbone = None,
     force: Force = False,
 ) -> None:
@@ -54,6 +56,7 @@ def command(
     Example: `sdmad export model --format openvino --precision bfloat16 --out graph`
     """
     from sdmad.cli.steps.loading import load_with_decision
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.exporting import check_request, export_model
     from sdmad.output import check_output
 
@@ -61,7 +64,8 @@ def command(
     check_output(out, force, inputs=(model, calibration, normals))
     with readable_warnings():
         say(f"reading {model}")
-        detector = load_with_decision(model, decision, normals, backbone, "cpu")
+        stated = None if prevalence is None else parse_prevalence(prevalence)
+        detector = load_with_decision(model, decision, normals, backbone, "cpu", prevalence=stated)
         written = export_model(detector, out, layout, precision, calibration, force, target, say)
     notes(written.notes)
     for kind, found in (("random", written.check.random), ("given", written.check.given)):

@@ -23,6 +23,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Window,
     notes,
+    put,
     readable_warnings,
     say,
 )
@@ -91,4 +92,4 @@ def command(
         said = ", ".join(f"{name} {count}" for name, count in counts.items())
         say(f"patients behind the shots: {said}")
     say(f"fitted on {len(fitted.support.indices)} images in {fitted.seconds:.1f} s")
-    typer.echo(f"model: {out}\nsupport set: {listing}")
+    put(f"model: {out}\nsupport set: {listing}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 import traceback
 from typing import Annotated
@@ -27,6 +28,7 @@ from sdmad.cli import (
 from sdmad.cli.common import FAULT, INTERRUPTED, STATUSES, USER_ERROR, complain
 from sdmad.cli.hints import Command
 from sdmad.errors import SDMADError
+from sdmad.text import AS_BYTES
 
 app = typer.Typer(
     name="sdmad",
@@ -68,9 +70,9 @@ def options(
 
 def run() -> None:
     """Run the command line; a user's mistake ends in one readable line and status 2."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream, errors in ((sys.stdout, AS_BYTES), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name may hold any bytes
+            stream.reconfigure(errors=errors)  # a file name may hold any bytes
     try:
         app(prog_name="sdmad")
     except SDMADError as error:
@@ -83,6 +85,11 @@ def run() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(FAULT)
+    except OSError as error:  # a name that no file can have, a full disk, too many open files
+        logging.getLogger("sdmad").debug("refused by the system", exc_info=error)
+        name = error.filename if isinstance(error.filename, str) else "the system refuses"
+        complain(f"{name}: {error.strerror or error}")
+        sys.exit(USER_ERROR)
     except Exception:
         traceback.print_exc()
         complain("this is a fault of sdmad; please report it with these lines")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sdmad.choices import PhantomStyle
-from sdmad.cli.common import Force, Modality, Out, Seed
+from sdmad.cli.common import Force, Modality, Out, Seed, put
 
 
 def command(
@@ -27,4 +27,4 @@ def command(
     from sdmad.phantoms.files import write_phantoms
 
     written = write_phantoms(load_modality(modality), out, images, seed, style, size, force)
-    typer.echo(f"{written}")
+    put(f"{written}")

@@ -11,6 +11,7 @@ import typer
 from sdmad.cli.common import (
     Decision,
     Device,
+    ErrorRate,
     FileOut,
     Force,
     Json,
@@ -21,6 +22,7 @@ from sdmad.cli.common import (
     TowerPrecision,
     Unreadable,
     notes,
+    put,
     readable_warnings,
 )
 
@@ -37,6 +39,7 @@ def command(
     maps: Maps = None,
     as_json: Json = False,
     prevalence: StatedPrevalence = None,
+    error_rate: ErrorRate = None,
     decision: Decision = None,
     normals: Normals = None,
     backbone: ModelBackbone = None,
@@ -51,7 +54,7 @@ def command(
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
-    from sdmad.data.images import list_images
+    from sdmad.data.listing import list_images
     from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.files import is_export
     from sdmad.export.runtime import ExportedModel
@@ -67,6 +70,7 @@ def command(
         check_output_file(out, force)
     if maps is not None:
         _check_folder(maps, force, [model, *paths, normals, backbone])
+    stated = None if prevalence is None else parse_prevalence(prevalence)
     with readable_warnings():
         if is_export(model):
             _check_fixed(decision, normals, backbone, device, precision)
@@ -75,21 +79,24 @@ def command(
         else:
             from sdmad.cli.steps.loading import load_with_decision
 
-            detector = load_with_decision(model, decision, normals, backbone, device, precision)
+            detector = load_with_decision(
+                model, decision, normals, backbone, device, precision, stated
+            )
             if maps is not None:
                 _check_backbone(detector)
-        likely = None
-        if prevalence is not None:
-            likely = detector.at_prevalence(parse_prevalence(prevalence))
+        likely = None if stated is None else detector.at_prevalence(stated)
+        answer = None if error_rate is None else detector.answering(error_rate)
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
     probabilities = None if likely is None else likely(scored)
-    rows = Predictions(detector, files, scored, set(unreadable.positions), probabilities)
+    answers = None if answer is None else answer(scored)
+    skipped = set(unreadable.positions)
+    rows = Predictions(detector, files, scored, skipped, probabilities, answers)
     notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
     else:
         write_text(out, text)
     if maps is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sdmad.cli import signs_check, signs_diff, signs_generate, signs_stress
-from sdmad.cli.common import Bank, show
+from sdmad.cli.common import Bank, put, show
 from sdmad.cli.hints import Command
 
 app = typer.Typer(no_args_is_help=True, help="Write, show, check, stress and compare sign banks.")
@@ -35,4 +35,4 @@ def show_bank(bank: Bank) -> None:
     title = f"{content.name}: {content.modality}, {len(content.categories)} categories"
     show([Table(title, ("Category", "Sign", "From"), rows)])
     for page, number in numbers.items():
-        typer.echo(f"{number} {page}")
+        put(f"{number} {page}")

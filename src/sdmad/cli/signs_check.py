@@ -15,6 +15,7 @@ from sdmad.cli.common import (
     LabelsOption,
     Unreadable,
     notes,
+    put,
     readable_warnings,
     show,
 )
@@ -89,7 +90,7 @@ def _show_complaints(bank: SignBank, complaints: list[Complaint]) -> None:
 
     count = len(bank.sentences)
     if not complaints:
-        typer.echo(f"{bank.name}: {count} signs, nothing to complain of")
+        put(f"{bank.name}: {count} signs, nothing to complain of")
         return
     rows = tuple((c.kind, c.category, c.sentence, c.message) for c in complaints)
     title = f"{bank.name}: {len(complaints)} remarks on {count} signs"
@@ -103,4 +104,4 @@ def _draw(measures: SignMeasures, picture: Path) -> None:
     bank = measures.bank
     owners = [bank.names[k] for k in bank.category_index]
     write_bytes(picture, sign_matrix(measures.cosine, bank.sentences, owners, measures.keep))
-    typer.echo(f"picture: {picture}")
+    put(f"picture: {picture}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdmad.cli.common import say, show
+from sdmad.cli.common import put, say, show
 
 if TYPE_CHECKING:
     from sdmad.detector.model_signs import ModelSigns
@@ -37,7 +37,7 @@ def command(
     old = model.bank if model else SignBank.load(before)
     changes = diff_banks(old, SignBank.load(after))
     if not changes:
-        typer.echo(f"{before} and {after}: the same categories and sentences")
+        put(f"{before} and {after}: the same categories and sentences")
         return
     header = ("What", "Category", "Before", "After", *(("In the model",) if model else ()))
     rows = tuple(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdmad.choices import EMBEDDED
-from sdmad.cli.common import BackboneName, Force, notes, readable_warnings, say
+from sdmad.cli.common import BackboneName, Force, notes, put, readable_warnings, say
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -74,5 +74,5 @@ def command(
     generated = generation.generate_bank(request, interviewer, out.stem, say)
     write_text(out, generated.bank.to_yaml())
     notes(generated.notes)
-    typer.echo(f"bank: {out}")
+    put(f"bank: {out}")
     say(f"read it, then look at what the backbone makes of it: sdmad signs check {out}")

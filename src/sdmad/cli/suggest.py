@@ -16,6 +16,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     TowerPrecision,
     Unreadable,
+    put,
     readable_warnings,
     say,
 )
@@ -40,7 +41,7 @@ def command(
     Example: `sdmad suggest model unlabelled/ --budget 20 --out label-me.csv`
     """
     from sdmad.cli.steps.loading import load_with_decision
-    from sdmad.data.images import list_images
+    from sdmad.data.listing import list_images
     from sdmad.detector.suggesting import suggest
     from sdmad.output import check_output_file, csv_text, write_text
 
@@ -66,7 +67,7 @@ def command(
     )
     text = csv_text(header, rows)
     if out is None:
-        typer.echo(text, nl=False)
+        put(text, end="")
     else:
         write_text(out, text)
         say(f"fill in the column labels of {out}: names separated by |, normal where nothing is")

@@ -18,10 +18,21 @@ def parse_address(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
     ((PosixPath('scan.nii.gz'), 80), (PosixPath('chest.png'), None))
     """
     text = os.fspath(path)
-    found = _SLICE.search(text)
-    if found is None or found.start() == 0 or _exists(Path(text)):
+    file, mark = split_slice(text)
+    if not mark or is_there(Path(text)):
         return Path(text), None
-    return Path(text[: found.start()]), int(found.group(1))
+    return Path(file), int(mark[1:])
+
+
+def split_slice(text: str) -> tuple[str, str]:
+    """Split the text of an address before the mark of its slice, whatever files there are.
+
+    >>> split_slice("scan.nii.gz#80"), split_slice("chest.png"), split_slice("#1")
+    (('scan.nii.gz', '#80'), ('chest.png', ''), ('#1', ''))
+    """
+    found = _SLICE.search(text)
+    start = found.start() if found else 0
+    return (text[:start], text[start:]) if start else (text, "")
 
 
 def slice_address(file: str | os.PathLike[str], index: int) -> Path:
@@ -38,8 +49,17 @@ def file_of(path: str | os.PathLike[str]) -> Path:
     return parse_address(path)[0]
 
 
-def _exists(path: Path) -> bool:
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of this name; no, of a name that none can have."""
     try:
         return path.exists()
     except (OSError, ValueError):  # too long a name, or a null byte in it
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a regular file of this name; no, of a name that none can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
         return False

@@ -1,6 +1,5 @@
 """Drawing the support set: n images a category and n normal ones, from many patients."""
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from sdmad.choices import DrawOrder
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
+from sdmad.inputs import read_json
 from sdmad.output import write_json
 
 NORMAL = "normal"
@@ -20,6 +20,8 @@ PLENTY = 10
 """Patients a shot from which on a category has plenty: a tenth of them may leave the evaluation."""
 
 FORMAT = "sdmad support set 1"
+MAX_SUPPORT = 50_000_000
+"""Bytes of a support set."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class SupportSet:
         Args:
             table: the table that the set was drawn from.
         """
-        if table.patients is None:
+        if table.patients is None or not any(table.patients):
             return None
         keys = table.patient_keys()
         return {name: len({keys[i] for i in rows}) for name, rows in self.served.items()}
@@ -110,8 +112,9 @@ def draw_support(
     if not any(rows for name, rows in served.items() if name != NORMAL):
         raise InputError(
             f"{table.path}: no category has an image that can be drawn; "
-            "a category needs a labelled image in the train or val rows, and at least two "
-            "patients where the same images are drawn from and evaluated"
+            "a category needs a labelled image in the train or val rows, and images of at least "
+            "two patients (two images, where patients are unknown) where the same images are drawn "
+            "from and evaluated"
         )
     return SupportSet(
         tuple(sorted(draw.chosen)), served, int(shots), int(seed), tuple(draw.notes())
@@ -123,7 +126,7 @@ class _Draw:
 
     def __init__(self, table: LabelTable, shots: int, seed: int, order: DrawOrder) -> None:
         self.shots, self.spread = shots, order == "round-robin"
-        self.patients_known = table.patients is not None
+        self.patients_known = table.patients is not None and any(table.patients)
         self.keys = table.patient_keys()
         self.pool, evaluation, self._notes = table.pools()
         self.members: dict[str, NDArray[np.bool_]] = {
@@ -202,8 +205,9 @@ class _Draw:
         for name, member in self.members.items():
             got, there = len(self.served(name)), int((member & self.pool).sum())
             if got < self.shots:
+                whole = "patients" if self.patients_known else "images"
                 why = (
-                    "half of its patients are kept for the evaluation"
+                    f"half of its {whole} are kept for the evaluation"
                     if there > got
                     else f"it has {there} in all"
                 )
@@ -244,13 +248,8 @@ def read_support(path: str | os.PathLike[str], table: LabelTable) -> SupportSet:
         InputError: if the file is damaged, names an image or a category that the table does not
             have, or an image that the table does not label so.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a support set in JSON ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json(Path(path), MAX_SUPPORT)
+    if content.get("format") != FORMAT:
         raise InputError(f'{path}: not a support set: it must hold "format": "{FORMAT}"')
     shots, seed, served = (content.get(key) for key in ("shots", "seed", "served"))
     notes = content.get("notes", [])

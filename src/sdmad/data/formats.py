@@ -46,16 +46,6 @@ def recognise(path: Path) -> Format:
     return "picture"
 
 
-def has_dicom_prefix(path: Path) -> bool:
-    """Whether a file has ``DICM`` at byte 128; False if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            file.seek(128)
-            return file.read(4) == b"DICM"
-    except OSError:
-        return False
-
-
 def is_nifti(head: bytes) -> bool:
     """Whether the bytes start with a NIfTI-1 or NIfTI-2 header, of one file or of a pair."""
     size = head[:4]

@@ -5,7 +5,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdmad.data.address import file_of, parse_address
-from sdmad.data.formats import Format, has_dicom_prefix, recognise
+from sdmad.data.formats import Format, recognise
 from sdmad.data.intensity import check_floats, check_shown
 from sdmad.data.plane import MAX_PIXELS as MAX_PIXELS
 from sdmad.data.plane import ImageError as ImageError
 from sdmad.data.plane import Plane, check_size, choose_slice
 from sdmad.data.windows import Window, check_window, eight_bit, full_range, shaded
-from sdmad.errors import InputError
 
 ImageSource = str | os.PathLike[str] | Image.Image | NDArray[np.generic]
 """What counts as an image: a path or address (``scan.nii.gz#80``), a Pillow image or an array
@@ -33,13 +32,6 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 
 VOLUMES = ("DICOM", "NIfTI", "fastMRI HDF5")
 """Formats of this package's own readers."""
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"}
-    | {".dcm", ".dicom", ".nii", ".nii.gz", ".h5", ".hdf5"}
-)
-"""File-name endings (lower case) that `list_images` takes for images in a folder."""
 
 _DECODER_ERRORS = (
     OSError,
@@ -183,78 +175,6 @@ def content_hash(source: ImageSource) -> str:
             f"an image must be a path, a Pillow image or a NumPy array, got {type(source).__name__}"
         )
     return digest.hexdigest()
-
-
-def list_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List image files from files and folders.
-
-    Folders are searched with their subfolders; there only files with an image's suffix count, and
-    DICOM files whose name has none or ends in a number, as scanners write them. Hidden files and
-    folders are skipped, and a folder reached twice through links is read once. Files and slices
-    (``scan.nii.gz#80``) that are named directly are kept whatever their suffix.
-
-    Args:
-        paths: files, addresses and folders.
-
-    Returns:
-        Paths in the order given, each folder's files sorted by path, no path twice.
-
-    Raises:
-        InputError: if a path does not exist, a folder cannot be listed or holds no image.
-    """
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = _images_below(path)
-            if not inside:
-                raise InputError(
-                    f"{path}: no image in this folder (endings: {', '.join(sorted(SUFFIXES))})"
-                )
-            found.update(dict.fromkeys(inside))
-        elif file_of(path).exists():
-            found[path] = None
-        else:
-            raise InputError(f"{path}: no such file or folder")
-    return list(found)
-
-
-def walk(
-    root: Path, on_error: Callable[[OSError], None] | None = None
-) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder below a root with its files, sorted; hidden ones are left out.
-
-    Links are followed; a folder that is reached twice is given once.
-
-    Args:
-        root: where to begin.
-        on_error: called where a folder cannot be listed; without it that folder is left out.
-    """
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(root, followlinks=True, onerror=on_error):
-        status = Path(place).stat()
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(place), sorted(name for name in files if not name.startswith("."))
-
-
-def _images_below(folder: Path) -> list[Path]:
-    def stop(error: OSError) -> None:
-        raise InputError(f"{error.filename}: cannot list this folder ({error.strerror})") from error
-
-    found = (Path(place, name) for place, names in walk(folder, stop) for name in names)
-    return sorted(filter(_is_image_name, found), key=lambda file: file.parts)
-
-
-def _is_image_name(path: Path) -> bool:
-    if path.name.lower().endswith(tuple(SUFFIXES)):
-        return True
-    bare = path.suffix == "" or path.suffix[1:].isdigit()  # "IM0001", "1.2.840.113619"
-    return bare and path.name.upper() != "DICOMDIR" and has_dicom_prefix(path)
 
 
 def _kind(path: Path) -> Format:

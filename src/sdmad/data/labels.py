@@ -1,6 +1,7 @@
 """The two forms of labels in a table: one column a category, or one column of names."""
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from sdmad.errors import InputError
 LABEL_COLUMNS = ("labels", "findinglabels", "label")
 NORMAL_NAMES = frozenset({"normal", "nofinding", "none", "healthy"})
 SEPARATOR = "|"
-_TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, "nan": np.nan, "": np.nan}
+_TRUTH = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
+_UNKNOWN = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "null"})
+_DECIMAL_COMMA = re.compile(r"\d+,\d+")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,11 @@ def canonical_name(name: str) -> str:
     True
     """
     return re.sub(r"[\s_-]+", "", name).casefold()
+
+
+def is_unknown(cell: str) -> bool:
+    """Whether a cell says nothing, as other programs write it: empty, NA, n/a, nan, null."""
+    return cell.casefold() in _UNKNOWN
 
 
 def read_labels(
@@ -97,7 +105,8 @@ def _read_names(
     wanted: tuple[str, ...] | None,
 ) -> Labels:
     """One column of names separated by `|`; an empty cell is unknown throughout."""
-    cells = [_split_names(path, row, column, header) for row in body]
+    own = {canonical_name(name) for name in wanted or ()}
+    cells = [_split_names(path, row, column, header, own) for row in body]
     categories = _names_found(path, cells) if wanted is None else wanted
     position = {canonical_name(name): k for k, name in enumerate(categories)}
     values = np.full((len(body), len(categories)), np.nan)
@@ -124,8 +133,12 @@ def _read_names(
     return Labels(values, categories, normal, notes, f"column {header[column]}")
 
 
-def _split_names(path: Path, row: CsvRow, column: int, header: Sequence[str]) -> list[str]:
+def _split_names(
+    path: Path, row: CsvRow, column: int, header: Sequence[str], wanted: Collection[str]
+) -> list[str]:
     cell = row.cells[column]
+    if is_unknown(cell) and canonical_name(cell) not in wanted:
+        return []
     names = [name.strip() for name in cell.split(SEPARATOR) if name.strip()]
     if cell and not names:
         raise InputError(f"{path}, row {row.line}, column {header[column]}: no name in {cell!r}")
@@ -233,9 +246,13 @@ def _normal(
 
 def _truth(cell: str) -> float | None:
     """Read 1, 0 (in any spelling of the number), true, false, yes, no or nothing."""
+    if is_unknown(cell):
+        return math.nan
     word = cell.casefold()
     if word in _TRUTH:
-        return float(_TRUTH[word])
+        return _TRUTH[word]
+    if _DECIMAL_COMMA.fullmatch(word):
+        word = word.replace(",", ".")
     try:
         number = float(word)
     except ValueError:

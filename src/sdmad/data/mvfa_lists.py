@@ -10,6 +10,7 @@ from pathlib import Path
 from sdmad.data.fewshot import NORMAL, SupportSet
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
+from sdmad.inputs import read_text
 
 VALID_SPLITS = frozenset({"val", "valid", "validation"})
 _LINE = re.compile(r"([na])-(\d+):(?:\s|$)")
@@ -61,14 +62,7 @@ def read_mvfa_support(
 
 def _read_lines(path: Path, number: int) -> dict[str, tuple[int, list[str]]]:
     """The line and the names of both sides."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise InputError(f"{path}: larger than 1 MiB; not a few-shot list of MVFA")
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a few-shot list of MVFA ({error})") from error
+    text = read_text(path, _MOST_BYTES)
     found: dict[str, tuple[int, list[str]]] = {}
     for line, content in enumerate(text.splitlines(), start=1):
         if not content.strip():

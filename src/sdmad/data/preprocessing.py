@@ -1,6 +1,5 @@
 """Images to the tensor that a backbone takes; travels with every saved model."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,12 @@ from sdmad.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MAX_SIDE = 4096
+"""Side of a square, in pixels; the largest published tower reads 512."""
+
+LEAST_STD = 1e-4
+LARGEST = 1e4
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,17 @@ class Preprocessing:
     window: Window = "auto"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise InputError(f"preprocessing: size must be a positive integer, got {self.size!r}")
+        if type(self.size) is not int or not 1 <= self.size <= MAX_SIDE:
+            raise InputError(
+                f"preprocessing: size must be a whole number from 1 to {MAX_SIDE}, "
+                f"got {self.size!r}"
+            )
         object.__setattr__(self, "mean", _triple("mean", self.mean))
         object.__setattr__(self, "std", _triple("std", self.std))
-        if min(self.std) <= 0:
-            raise InputError(f"preprocessing: std must be positive, got {list(self.std)}")
+        if min(self.std) < LEAST_STD:
+            raise InputError(
+                f"preprocessing: std must be at least {LEAST_STD:g}, got {list(self.std)}"
+            )
         if not isinstance(self.normalise_border, bool):
             raise InputError(
                 "preprocessing: normalise_border must be true or false, "
@@ -140,8 +150,14 @@ class Preprocessing:
 
 
 def _triple(name: str, value: object) -> tuple[float, float, float]:
-    if isinstance(value, list | tuple) and len(value) == 3:
-        numbers = [float(v) for v in value if isinstance(v, int | float)]
-        if len(numbers) == 3 and all(map(math.isfinite, numbers)):
-            return (numbers[0], numbers[1], numbers[2])
-    raise InputError(f"preprocessing: {name} must be three finite numbers, got {value!r}")
+    if isinstance(value, list | tuple) and len(value) == 3 and all(map(_is_usable, value)):
+        return (float(value[0]), float(value[1]), float(value[2]))
+    raise InputError(
+        f"preprocessing: {name} must be three finite numbers up to {LARGEST:g}, got {value!r}"
+    )
+
+
+def _is_usable(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= LARGEST

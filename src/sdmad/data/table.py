@@ -11,13 +11,20 @@ from numpy.typing import NDArray
 
 from sdmad.data.address import file_of
 from sdmad.data.csvfile import CsvRow, read_csv
-from sdmad.data.labels import Labels, canonical_name, read_labels
+from sdmad.data.finding import FileFinder, Folders, why_missing
+from sdmad.data.labels import Labels, canonical_name, is_unknown, read_labels
 from sdmad.errors import InputError
 
-FILE_COLUMNS = ("file", "imageindex", "image", "path", "filename")
+FILE_COLUMNS = (
+    *("file", "imageindex", "image", "path", "filename", "imagepath", "filepath", "imagefile"),
+    *("imagename", "imgpath", "img", "imageid"),
+)
 PATIENT_COLUMNS = ("patient", "patientid")
 SPLIT_COLUMN = "split"
 POOL_SPLITS = frozenset({"train", "training", "val", "valid", "validation"})
+MOST_ROWS = 5
+"""Rows that a note names at most."""
+
 EVALUATION_SPLITS = frozenset({"test", "testing"})
 
 
@@ -60,7 +67,8 @@ class LabelTable:
 
     def missing(self) -> tuple[int, ...]:
         """Return the indices of the images whose file does not exist."""
-        return tuple(i for i, file in enumerate(self.files) if not file_of(file).is_file())
+        folders = Folders()
+        return tuple(i for i, file in enumerate(self.files) if not folders.has(file_of(file)))
 
     def ordered(self, categories: Sequence[str]) -> "LabelTable":
         """Return the table with its categories named and ordered as in a sign bank.
@@ -173,12 +181,16 @@ def read_label_table(
 ) -> LabelTable:
     """Read a CSV file of images and labels.
 
-    Columns: `file` (also `Image Index`, `image`, `path`, `filename`; relative to the CSV's
-    folder), optional `patient` (`patient_id`, `Patient ID`) and `split`, then either one column a
-    category (1, 0, empty for unknown; also true/false, yes/no) or one `labels` column (`Finding
-    Labels`, `label`) with names separated by `|`, empty for unknown. In both, names match whatever
-    their case, spaces, underscores and hyphens. `normal`, `No Finding`, `none` and `healthy` are
-    the normal class. Where a `labels` column stands beside category columns, it alone is read.
+    Columns: `file` (also `Image Index`, `image`, `path`, `filename`, `image_path`, `image_id` and
+    their like; relative to the CSV's folder), optional `patient` (`patient_id`, `Patient ID`) and
+    `split`, then either one column a category (1, 0, empty for unknown; also true/false, yes/no
+    and `1,0`) or one `labels` column (`Finding Labels`, `label`) with names separated by `|`,
+    empty for unknown. In both, names match whatever their case, spaces, underscores and hyphens.
+    `normal`, `No Finding`, `none` and `healthy` are the normal class; `NA`, `n/a`, `nan` and `null`
+    are empty. Where a `labels` column stands beside category columns, it alone is read.
+
+    A file that is not there to the letter is found where only backslashes, the case or a missing
+    suffix are in the way; a note says so. Another note counts the files that are missing.
 
     Args:
         path: the CSV file; separated by commas, semicolons or tabs, in UTF-8.
@@ -193,12 +205,7 @@ def read_label_table(
         InputError: if the table cannot be used; names the file, the row and the column.
     """
     table = parse_label_table(path, categories)
-    if not any(file_of(file).is_file() for file in table.files):
-        raise InputError(
-            f"{table.path}: none of the {len(table)} files exists; looked for {table.files[0]}. "
-            f"File names are relative to the table's folder, {table.path.parent}"
-        )
-    return table
+    return replace(table, notes=(*table.notes, *_missing_note(table)))
 
 
 def parse_label_table(
@@ -223,7 +230,7 @@ def parse_label_table(
     file_column = _find_column(path, header, names, FILE_COLUMNS)
     if file_column is None:
         raise InputError(
-            f"{path}: no column named file (or Image Index, image, path, filename); "
+            f"{path}: no column named file (or Image Index, image, path, filename, image_id); "
             f"the first line must name the columns, found: {', '.join(header)}"
         )
     patient_column = _find_column(path, header, names, PATIENT_COLUMNS, only=True)
@@ -231,7 +238,8 @@ def parse_label_table(
     reserved = {*FILE_COLUMNS, *PATIENT_COLUMNS, SPLIT_COLUMN}
     labels = read_labels(path, header, body, reserved, categories)
     _check_known(path, labels)
-    locate = locate or _beside(path)
+    finder = FileFinder(path.parent)
+    locate = locate or finder
     table = LabelTable(
         path=path,
         files=tuple(locate(_file_name(path, row, file_column, header)) for row in body),
@@ -241,7 +249,7 @@ def parse_label_table(
         normal=labels.normal,
         patients=_column(body, patient_column),
         splits=_lower(_column(body, split_column)),
-        notes=labels.notes,
+        notes=(*labels.notes, *finder.notes),
     )
     return _without_repeats(table)
 
@@ -249,6 +257,26 @@ def parse_label_table(
 def absolute_path(path: str | os.PathLike[str]) -> Path:
     """Make a path absolute and free of `..`, without following links."""
     return Path(os.path.normpath(Path.cwd() / path))
+
+
+def _missing_note(table: LabelTable) -> tuple[str, ...]:
+    """Says how many files are missing; refuses a table without a single one."""
+    missing, folder = table.missing(), table.path.parent
+    if not missing:
+        return ()
+    if len(missing) == len(table):
+        first = table.files[0]
+        raise InputError(
+            f"{table.path}: none of the {len(table)} files exists; looked for {first}"
+            f"{why_missing(first, folder)}. File names are relative to the table's folder, {folder}"
+        )
+    rows = _listed([table.rows[i] for i in missing])
+    return (f"{len(missing)} of the {len(table)} files are missing (row {rows})",)
+
+
+def _listed(rows: Sequence[int]) -> str:
+    """The first of some rows."""
+    return ", ".join(map(str, rows[:MOST_ROWS])) + (", ..." if len(rows) > MOST_ROWS else "")
 
 
 def _find_column(
@@ -269,12 +297,6 @@ def _find_column(
     return position
 
 
-def _beside(path: Path) -> Callable[[str], Path]:
-    """Addresses relative to a table's folder."""
-    folder = path.parent
-    return lambda name: Path(os.path.normpath(folder / name))
-
-
 def _file_name(path: Path, row: CsvRow, column: int, header: Sequence[str]) -> str:
     cell = row.cells[column]
     if not cell:
@@ -283,7 +305,9 @@ def _file_name(path: Path, row: CsvRow, column: int, header: Sequence[str]) -> s
 
 
 def _column(body: Sequence[CsvRow], column: int | None) -> tuple[str, ...] | None:
-    return None if column is None else tuple(row.cells[column] for row in body)
+    if column is None:
+        return None
+    return tuple("" if is_unknown(row.cells[column]) else row.cells[column] for row in body)
 
 
 def _lower(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -307,8 +331,7 @@ def _without_repeats(table: LabelTable) -> LabelTable:
             )
     if not dropped:
         return table
-    shown = ", ".join(map(str, dropped[:5])) + (", ..." if len(dropped) > 5 else "")
-    note = f"{len(dropped)} repeated rows dropped (row {shown})"
+    note = f"{len(dropped)} repeated rows dropped (row {_listed(dropped)})"
     return replace(table.subset(keep), notes=(*table.notes, note))
 
 

@@ -32,6 +32,9 @@ PERCENTILES = (0.5, 99.5)
 BLOCK = 1 << 20
 """Pixels that are converted at a time, so that memory stays near that of the image."""
 
+LARGEST = 1e12
+"""No file's own units come near it."""
+
 _CHOICES = "auto, full, percentiles or center,width such as 40,400"
 
 
@@ -48,7 +51,8 @@ def check_window(value: object) -> Window:
     if isinstance(value, str) and value in NAMES:
         return value
     if isinstance(value, tuple | list) and len(value) == 2:
-        numbers = [float(v) for v in value if isinstance(v, int | float) and v is not True]
+        usable = (v for v in value if isinstance(v, int | float) and v is not True)
+        numbers = [float(v) for v in usable if abs(v) <= LARGEST]
         if len(numbers) == 2 and all(map(math.isfinite, numbers)):
             center, width = numbers
             if width < 1:

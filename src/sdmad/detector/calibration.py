@@ -8,6 +8,7 @@ exchanged for the stated one (Saerens et al. 2002).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -44,6 +45,13 @@ class Calibration:
     shift: float
     prevalence: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        numbers = (self.slope, self.shift, *self.prevalence)
+        if not all(isinstance(n, float) and math.isfinite(n) for n in numbers) or self.slope <= 0:
+            raise InputError("calibration: slope and shift must be finite, the slope positive")
+        if not all(0 < share < 1 for share in self.prevalence):
+            raise InputError("calibration: prevalences must lie between 0 and 1")
+
     @classmethod
     def fit(cls, odds: NDArray[np.float64], labels: NDArray[np.float64]) -> Self:
         """Find slope and shift where labels are most likely, under the priors.
@@ -52,21 +60,11 @@ class Calibration:
             odds: of images that the fit behind them did not see, ``(n, K)``.
             labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
         """
-        from scipy.optimize import minimize
-
+        slope, shift, _ = fit_line(odds, labels)
         known = ~np.isnan(labels)
-        score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
-
-        def loss(line: NDArray[np.float64]) -> float:
-            doubt = ((line / SPREAD) ** 2).sum() / 2
-            margin = sign * (np.exp(line[0]) * score + line[1])
-            return float(np.logaddexp(0, -margin).sum() + doubt)
-
-        logarithm, shift = minimize(loss, np.zeros(2)).x
-        slope = float(np.exp(logarithm))
         likely = np.where(known, 1 / (1 + np.exp(-(slope * odds + shift))), 0).sum(axis=0)
         shares = (likely + 0.5 * EDGE) / (known.sum(axis=0) + EDGE)
-        return cls(slope, float(shift), tuple(shares.tolist()))
+        return cls(slope, shift, tuple(shares.tolist()))
 
     def probabilities(
         self, odds: NDArray[np.float64], prevalence: NDArray[np.float64]
@@ -82,6 +80,18 @@ class Calibration:
         found: NDArray[np.float64] = 1 / (1 + np.exp(-(self.slope * odds + self.shift + moved)))
         return found
 
+    def odds_at(self, chance: float, prevalence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The log odds ``(K,)`` that stand for a probability.
+
+        Args:
+            chance: the probability, in (0, 1).
+            prevalence: stated, of each category, ``(K,)``.
+        """
+        here, there = np.asarray(self.prevalence), prevalence
+        moved = np.log(there / (1 - there)) - np.log(here / (1 - here))
+        wanted: NDArray[np.float64] = np.log(chance / (1 - chance)) - self.shift - moved
+        return wanted / self.slope
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
@@ -96,8 +106,31 @@ class Calibration:
         try:
             shares = tuple(float(value) for value in values["prevalence"])
             return cls(float(values["slope"]), float(values["shift"]), shares)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"calibration: {error}") from error
+        except (KeyError, TypeError, OverflowError) as error:
+            raise InputError(f"calibration: {error}") from error
+
+
+def fit_line(odds: NDArray[np.float64], labels: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Slope and shift under which labels are likeliest, and the logarithm of how likely.
+
+    The priors count in it.
+
+    Args:
+        odds: of images that the fit behind them did not see, ``(n, K)``.
+        labels: 1, 0 or NaN, ``(n, K)``; unknown ones count neither way.
+    """
+    from scipy.optimize import minimize
+
+    known = ~np.isnan(labels)
+    score, sign = odds[known], np.where(labels[known] == 1, 1.0, -1.0)
+
+    def loss(line: NDArray[np.float64]) -> float:
+        doubt = ((line / SPREAD) ** 2).sum() / 2
+        margin = sign * (np.exp(line[0]) * score + line[1])
+        return float(np.logaddexp(0, -margin).sum() + doubt)
+
+    found = minimize(loss, np.zeros(2))
+    return float(np.exp(found.x[0])), float(found.x[1]), -float(found.fun)
 
 
 def stated(prevalence: Prevalence, categories: Sequence[str]) -> NDArray[np.float64]:

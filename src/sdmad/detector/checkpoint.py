@@ -17,7 +17,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -26,35 +25,39 @@ from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.known import Overrides
 from sdmad.choices import Precision
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import SDMADConfig
-from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import reads_patches
-from sdmad.detector.head import ImageEvidence, SignHead
+from sdmad.detector.head import SignHead
 from sdmad.detector.manifest import altered, check_file, file_hash, read_json, read_manifest
-from sdmad.detector.patients import PatientHashes
 from sdmad.detector.precision import choose_device, choose_precision, placed
-from sdmad.detector.probe import LinearProbe
 from sdmad.detector.state import FittedState
-from sdmad.detector.training import EpochLog, SignTexts, build_adapters
-from sdmad.errors import ModelError
+from sdmad.detector.stored import (
+    MAX_TENSORS,
+    Room,
+    StoredConfig,
+    StoredSupport,
+    check_adapters,
+    read_training,
+)
+from sdmad.detector.training import SignTexts, adapter_shapes, build_adapters
+from sdmad.errors import ModelError, SDMADError
+from sdmad.inputs import bounded, check_regular
 from sdmad.output import output_directory, write_json, write_text
 from sdmad.signs import SignBank
 
 FORMAT = 2
 MANIFEST = "manifest.json"
+TENSORS = "adapters.safetensors"
 FILES = (
     "config.json",
     "bank.yaml",
-    "adapters.safetensors",
+    TENSORS,
     "preprocessing.json",
     "support.json",
     "training.json",
 )
-BEFORE = {"sign_view": "image"}
-"""What models meant that were saved before there was such a setting."""
-
 IMAGE, TEXT, HEAD, EVIDENCE, FAMILIAR = "image.", "text.", "scorer.", "evidence.", "familiar."
+HELD_OUT = "held_out."
 
 
 def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
@@ -62,7 +65,7 @@ def write_state(state: FittedState, folder: Path, force: bool = False) -> None:
     backbone = state.backbone
     with output_directory(folder, force) as work:
         plain = {name: t.detach().cpu().contiguous() for name, t in _tensors(state).items()}
-        (work / "adapters.safetensors").write_bytes(save(plain))
+        (work / TENSORS).write_bytes(save(plain))
         write_json(
             work / "config.json",
             {
@@ -116,6 +119,9 @@ def _tensors(state: FittedState) -> dict[str, Tensor]:
     if head.calibration is not None:
         line = [head.calibration.slope, head.calibration.shift, *head.calibration.prevalence]
         tensors["calibration"] = torch.tensor(line, dtype=torch.float64)
+    if head.held_out is not None:
+        for name, values in vars(head.held_out).items():
+            tensors[f"{HELD_OUT}{name}"] = torch.from_numpy(values)
     if head.thresholds is not None:
         tensors["thresholds"] = torch.from_numpy(head.thresholds)
     return tensors
@@ -132,21 +138,17 @@ def read_state(
             f"{folder}: written in format {config.get('format')!r} by sdmad "
             f"{config.get('sdmad')!r}; this is sdmad {__version__}, which reads format {FORMAT}"
         )
-    try:
-        settings = SDMADConfig.from_dict({**BEFORE, **config["settings"]})
+    with bounded(f"{folder}: not a usable model directory", ModelError, SDMADError):
+        stored = StoredConfig.of(config)
         preprocessing = Preprocessing.from_dict(read_json(folder / "preprocessing.json"))
-        bank = SignBank.load(folder / "bank.yaml")
-        bank = replace(bank, name=str(config["bank"]))
-        name, seed = str(config["backbone"]), int(config["seed"])
-        overrides = Overrides(**config.get("backbone_overrides", {}))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: not a usable model directory ({error})") from error
-    source = backbone if backbone is not None else name
-    base = _load_base(folder, source, preprocessing.size, overrides)
-    _check_base(folder, base, name, expected, config.get("activation", ""))
+        bank = replace(SignBank.load(folder / "bank.yaml"), name=stored.bank)
+    source = backbone if backbone is not None else stored.backbone
+    base = _load_base(folder, source, preprocessing.size, stored.overrides)
+    _check_base(folder, base, stored.backbone, expected, stored.activation)
     where = choose_device(device)
     base = placed(base.with_preprocessing(preprocessing), where, choose_precision(precision, where))
-    return _restore(folder, bank, base, settings, seed)
+    with bounded(f"{folder}: its files do not fit together", ModelError, SDMADError):
+        return _restore(folder, bank, base, stored)
 
 
 def _check_base(folder: Path, base: Backbone, name: str, expected: str, activation: str) -> None:
@@ -178,59 +180,43 @@ def _load_base(
         ) from error
 
 
-def _restore(
-    folder: Path, bank: SignBank, backbone: Backbone, config: SDMADConfig, seed: int
-) -> FittedState:
-    path = folder / "adapters.safetensors"
-    try:
-        # A copy lies at an aligned address, as after training; elsewhere last bits may differ.
-        loaded = load_file(path, device=str(backbone.device))
-        tensors = {name: tensor.clone() for name, tensor in loaded.items()}
-        adapted = any(name.startswith(IMAGE) for name in tensors)
-        # sdmad 0.1 saved untrained adapters of a fit without epochs, and scored with them.
-        built = config.replace(epochs=max(config.epochs, int(adapted)))
-        image, text = build_adapters(backbone, built, seed)
-        image.adapters.load_state_dict(_part(tensors, IMAGE))
-        text.adapters.load_state_dict(_part(tensors, TEXT))
-        support = read_json(folder / "support.json")
-        training = read_json(folder / "training.json")
-        return FittedState(
-            bank,
-            backbone,
-            config,
-            seed,
-            image,
-            SignTexts(bank, backbone, text),
-            _head(bank, config, tensors, reads_patches(backbone, config)),
-            tuple(EpochLog(epoch["loss"], epoch["sign_cosine"]) for epoch in training["epochs"]),
-            tuple(training["notes"]),
-            tuple(support["images_sha256"]),
-            PatientHashes(support["patients"]["salt"], tuple(support["patients"]["hashes"])),
-            tuple(support["threshold_images_sha256"]),
-        )
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: its files do not fit together ({error})") from error
+def _restore(folder: Path, bank: SignBank, backbone: Backbone, stored: StoredConfig) -> FittedState:
+    path, config = folder / TENSORS, stored.settings
+    # A copy lies at an aligned address, as after training; elsewhere last bits may differ.
+    loaded = load_file(path, device=str(backbone.device))
+    tensors = {name: tensor.clone() for name, tensor in loaded.items()}
+    adapted = any(name.startswith(IMAGE) for name in tensors)
+    # sdmad 0.1 saved untrained adapters of a fit without epochs, and scored with them.
+    built = config.replace(epochs=max(config.epochs, int(adapted)))
+    for prefix, wanted in zip((IMAGE, TEXT), adapter_shapes(backbone, built), strict=True):
+        check_adapters(_part(tensors, prefix), wanted)
+    head = _head(bank, config, tensors, backbone)
+    support = StoredSupport.of(read_json(folder / "support.json"))
+    log, notes = read_training(read_json(folder / "training.json"))
+    image, text = build_adapters(backbone, built, stored.seed)
+    image.adapters.load_state_dict(_part(tensors, IMAGE))
+    text.adapters.load_state_dict(_part(tensors, TEXT))
+    texts = SignTexts(bank, backbone, text)
+    fit = (bank, backbone, config, stored.seed, image, texts, head, log, notes)
+    return FittedState(*fit, support.images, support.patients, support.thresholds)
 
 
 def _head(
-    bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor], by_patch: bool
+    bank: SignBank, config: SDMADConfig, tensors: dict[str, Tensor], backbone: Backbone
 ) -> SignHead:
-    signs, anchor, keep = (tensors[HEAD + name] for name in ("signs", "anchor", "keep"))
+    room = Room.of(bank, backbone)
+    signs, anchor, keep = room.text(_part(tensors, HEAD))
     category = torch.tensor(bank.category_index, device=signs.device)
-    if signs.shape != (len(category), len(anchor)) or keep.shape != category.shape:
-        raise ValueError(f"bank.yaml has {len(category)} signs, the tensors {len(signs)}")
-    evidence = None
-    if config.image_evidence != "none":
-        part = _part(tensors, EVIDENCE)
-        probe = LinearProbe(part["weights"], part["bias"], part["learnt"])
-        evidence = ImageEvidence(probe, *part["scales"].tolist())
-    thresholds = tensors.get("thresholds")
-    known = None if thresholds is None else thresholds.cpu().numpy()
+    heard = config.image_evidence != "none"
+    evidence = room.probe(_part(tensors, EVIDENCE)) if heard else None
     part = _part(tensors, FAMILIAR)
-    familiar = Familiarity(part["centre"], float(part["least"])) if part else None
-    line = tensors["calibration"].tolist() if "calibration" in tensors else None
-    calibration = None if line is None else Calibration(line[0], line[1], tuple(line[2:]))
-    beside = (evidence, known, by_patch, familiar, calibration)
+    familiar = room.familiarity(part) if part else None
+    known = room.thresholds(tensors).cpu().numpy() if "thresholds" in tensors else None
+    calibration = room.calibration(tensors) if "calibration" in tensors else None
+    part = _part(tensors, HELD_OUT)
+    held_out = room.held_out(part) if part else None
+    by_patch = reads_patches(backbone, config)
+    beside = (evidence, known, by_patch, familiar, calibration, held_out)
     return SignHead(signs, anchor, category, keep, config, *beside)
 
 
@@ -255,6 +241,7 @@ def verify(folder: Path) -> str:
     base = manifest.get("base_weights_sha256")
     if not isinstance(base, str):
         raise altered(folder / MANIFEST)
+    check_regular(folder / TENSORS, MAX_TENSORS, ModelError)
     for name in FILES:
         check_file(folder / MANIFEST, files, name, "fit again")
     return base

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from functools import wraps
 from typing import Any, Literal, get_args
 
 from sdmad.errors import InputError
@@ -14,7 +15,20 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
 
-DECISIONS = ("paper", "mean", "odds")
+MAX_BLOCKS = 512
+"""Blocks with an adapter; the deepest published tower has 48 blocks."""
+
+FITTED: Literal["fitted"] = "fitted"
+"""A prior weight that the support set tells."""
+
+BY_SIGNS = ("paper", "mean")
+"""Rules that hold the signs to the normal anchor; all others hold the score to a threshold."""
+
+DECISIONS = (*BY_SIGNS, "odds", "support")
+LOG_ODDS = ("odds", "support", "likely")
+"""Rules that need log odds."""
+
+RATES = ("fpr", "likely")
 SELECTIONS = get_args(Selection)
 INFERENCE_SETTINGS = ("selection", "pooling", "decision", "evidence_weight")
 """Settings that a fitted detector can be judged under without another training."""
@@ -42,29 +56,49 @@ RANGES = {
 
 
 def parse_decision(rule: str) -> tuple[str, float | None]:
-    """Split a decision rule into its kind and, for ``fpr:RATE``, the false-positive rate.
+    """Split a decision rule into its kind and the number of ``fpr:RATE`` or ``likely:CHANCE``.
 
     >>> parse_decision("mean"), parse_decision("fpr:0.05")
     (('mean', None), ('fpr', 0.05))
 
     Raises:
-        InputError: if it is none of ``paper``, ``mean``, ``odds`` and ``fpr:RATE`` with RATE in
-            (0, 1).
+        InputError: if it is none of ``paper``, ``mean``, ``odds``, ``support``, ``fpr:RATE`` and
+            ``likely:CHANCE`` with a number in (0, 1).
     """
-    if rule in DECISIONS:
+    if isinstance(rule, str) and rule in DECISIONS:
         return rule, None
-    kind, _, value = rule.partition(":")
+    kind, _, value = rule.partition(":") if isinstance(rule, str) else ("", "", "")
     try:
         rate = float(value)
     except ValueError:
         rate = math.nan
-    if kind == "fpr" and 0 < rate < 1:
+    if kind in RATES and 0 < rate < 1:
         return kind, rate
     raise InputError(
-        f"decision rule must be paper, mean, odds or fpr:RATE (fpr:0.05), got {rule!r}"
+        "decision rule must be paper, mean, odds, support, fpr:RATE (fpr:0.05) or likely:CHANCE "
+        f"(likely:0.5), got {rule!r}"
     )
 
 
+def _with_checked_names(kind: Any) -> Any:
+    """Let a dataclass refuse a name that it does not have, and say which was meant."""
+    make = kind.__init__
+    known = [field.name for field in fields(kind)]
+
+    @wraps(make)
+    def checked(self: Any, *values: Any, **named: Any) -> None:
+        unknown = sorted(set(named) - set(known))
+        if unknown:
+            near = get_close_matches(unknown[0], known, 1)
+            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
+        make(self, *values, **named)
+
+    kind.__init__ = checked
+    return kind
+
+
+@_with_checked_names
 @dataclass(frozen=True, repr=False)
 class SDMADConfig:
     """How SD-MAD is trained and how it decides.
@@ -87,8 +121,10 @@ class SDMADConfig:
         selection: which signs are used: paper (Eq. 6) or none, all of them (paper).
         pooling: how a category's kept signs make its score: max (Eq. 7) or mean (max).
         decision: paper (Eq. 8: the smallest kept cosine exceeds the anchor's), mean (their mean
-            exceeds it), odds (the log odds of cross-modal evidence exceed 0) or fpr:RATE, which
-            takes thresholds from normal images (paper).
+            exceeds it), odds (the log odds of cross-modal evidence exceed 0), support (they exceed
+            the threshold of the largest F1 over support images that no fit saw), likely:CHANCE (the
+            probability at a stated prevalence exceeds it) or fpr:RATE, which takes thresholds from
+            normal images (paper).
         sign_view: whose cosine with a sign counts in a category's score: image, the class token's;
             patch, that of the patch most like the sign; or auto, patch where pretraining taught the
             backbone's patches what signs look like (image).
@@ -97,8 +133,9 @@ class SDMADConfig:
             sentences whose log odds start from the signs' score (none).
         evidence_weight: of the evidence ``probe`` against the signs, both standardised (no value).
         text_weight: of cross-modal evidence: of all sentences beside the images (no value).
-        prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds (no
-            value).
+        prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds, a
+            number; or fitted: that under which images that a fit did not see are likeliest, for
+            words may say much of one kind of image and little of another (no value).
         penalty: of cross-modal evidence: of the squared weights (no value).
     """
 
@@ -119,7 +156,7 @@ class SDMADConfig:
     evidence_weight: float = 1.0
     sign_view: View = "auto"
     text_weight: float = 1.0
-    prior_weight: float = 1.0
+    prior_weight: float | Literal["fitted"] = 1.0
     penalty: float = 30.0
 
     def __post_init__(self) -> None:
@@ -128,13 +165,16 @@ class SDMADConfig:
                 raise InputError(
                     f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}"
                 )
-        if parse_decision(self.decision)[0] == "odds" and self.image_evidence != "cross-modal":
+        kind = parse_decision(self.decision)[0]
+        if kind in LOG_ODDS and self.image_evidence != "cross-modal":
             raise InputError(
-                "the decision rule odds needs log odds: image_evidence must be cross-modal, got "
+                f"the decision rule {kind} needs log odds: image_evidence must be cross-modal, got "
                 f"{self.image_evidence!r}; give decision='mean' too"
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
+            if name == "prior_weight" and value == FITTED:
+                continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and low <= value <= high):
                 raise InputError(f"{name} must lie in [{low:g}, {high:g}], got {value!r}")
@@ -182,7 +222,8 @@ class SDMADConfig:
 
     def signs_alone(self) -> SDMADConfig:
         """The same settings for whole images' signs without image evidence."""
-        rule = "mean" if self.decision == "odds" else self.decision
+        by_odds = parse_decision(self.decision)[0] in LOG_ODDS
+        rule = "mean" if by_odds else self.decision
         return self.replace(image_evidence="none", sign_view="image", decision=rule)
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,19 +237,13 @@ class SDMADConfig:
         Raises:
             InputError: if a name is unknown or a value out of range.
         """
-        known = [field.name for field in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        if unknown:
-            near = get_close_matches(unknown[0], known, 1)
-            guess = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
-            raise InputError(f"unknown setting {unknown[0]!r}{guess}")
         return cls(**values)
 
 
 def _check_blocks(name: str, blocks: Any) -> None:
     fine = (
         isinstance(blocks, (list, tuple))
-        and len(blocks) > 0
+        and 0 < len(blocks) <= MAX_BLOCKS
         and all(isinstance(b, int) and not isinstance(b, bool) and b >= 1 for b in blocks)
         and list(blocks) == sorted(set(blocks))
     )

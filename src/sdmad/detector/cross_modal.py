@@ -28,22 +28,23 @@ from torch import Tensor
 from sdmad.detector.probe import LinearProbe
 
 Matrix = NDArray[np.float64]
+NOT_LEARNT = -1.0
+"""Log odds of a category that nothing speaks for: not found."""
+
 SAME = 1 - 1e-6
 """Cosine from which two sentences are one."""
 
 
 @dataclass(frozen=True)
 class CrossModalSettings:
-    """How images, sentences and the zero-shot score are weighed.
+    """How images and sentences are weighed.
 
     Attributes:
         text: omega, of all sentences together beside the images.
-        prior: a, of the standardised sign score in the log odds.
         penalty: lambda, of the squared weights.
     """
 
     text: float
-    prior: float
     penalty: float
 
 
@@ -52,10 +53,11 @@ def fit_cross_modal(
     labels: Matrix,
     texts: tuple[Tensor, Tensor, Tensor],
     start: Matrix,
+    priors: Sequence[float],
     settings: CrossModalSettings,
     parts: Sequence[int],
-) -> LinearProbe:
-    """Fit on the support set and the bank.
+) -> list[LinearProbe]:
+    """Fit on the support set and the bank, once for each weight of the prior.
 
     Args:
         features: embeddings ``(n, D)`` of the images, and evidence ``(n, E)`` or None.
@@ -63,41 +65,46 @@ def fit_cross_modal(
         texts: embeddings ``(S, D)`` of the signs, the category of each ``(S,)``, and the normal
             anchor ``(D,)``, a sentence of no category.
         start: standardised sign scores, ``(n, K)``.
+        priors: a, of the standardised sign score in the log odds, P of them;
+            :mod:`sdmad.detector.cross_fitting` finds one.
         settings: the weights.
         parts: sizes of the parts that the evidence is made of, E in all.
 
     Returns:
-        A probe on ``[embedding | evidence]``, ``(K, D + E)``; the sign score's share of the log
-        odds is not in it. A category is learnt where images and weighted sentences have both signs.
+        P probes on ``[embedding | evidence]``, ``(K, D + E)``; the sign score's share of the log
+        odds is not in them. A category is learnt where images and weighted sentences have both
+        signs.
     """
     images, sentences, centre, gain = _samples(features, texts, parts)
     claims = _claims(*texts[:2], labels.shape[1])
     if settings.text == 0:
         sentences, claims = sentences[:0], claims[:0]
-    weights, bias = np.zeros((labels.shape[1], images.shape[1])), np.zeros(labels.shape[1])
-    learnt = np.zeros(labels.shape[1], bool)
-    for k in range(labels.shape[1]):
-        known = ~np.isnan(labels[:, k])
-        truth = np.concatenate([labels[known, k] == 1, claims[:, k]])
-        if truth.all() or not truth.any():
-            bias[k] = -1.0
-            continue
-        share = settings.text * max(known.sum(), 1) / max(len(sentences), 1)
-        fitted, constant = fit_logistic(
-            np.concatenate([images[known], sentences]),
-            truth,
-            np.concatenate([np.ones(known.sum()), np.full(len(sentences), share)]),
-            np.concatenate([settings.prior * start[known, k], np.zeros(len(sentences))]),
-            settings.penalty,
-        )
-        weights[k], learnt[k] = fitted * gain, True
-        bias[k] = constant - weights[k] @ centre
+    known = ~np.isnan(labels)
+    truth = np.concatenate([labels == 1, claims])
+    share = settings.text * np.maximum(known.sum(axis=0), 1) / max(len(sentences), 1)
+    often = np.concatenate([known, np.tile(share, (len(sentences), 1))])
+    positive, all_of_it = (often * truth).sum(axis=0), often.sum(axis=0)
+    learnt = (positive > 0) & (positive < all_of_it)
+    weights = np.zeros((len(priors), labels.shape[1], len(gain)))
+    bias = np.full((len(priors), labels.shape[1]), NOT_LEARNT)
+    if learnt.any():
+        samples, basis = _within_their_span(np.concatenate([images, sentences]))
+        silent = np.zeros((len(sentences), int(learnt.sum())))
+        offsets = [np.concatenate([prior * start[:, learnt], silent]) for prior in priors]
+        said, counts = (np.tile(each[:, learnt], len(priors)) for each in (truth, often))
+        fitted, constant = fit_logistic(samples, said, counts, np.hstack(offsets), settings.penalty)
+        shape = (len(priors), silent.shape[1])
+        weights[:, learnt] = ((basis @ fitted).T * gain).reshape(*shape, len(gain))
+        bias[:, learnt] = constant.reshape(shape) - weights[:, learnt] @ centre
     kind = features[0]
-    return LinearProbe(
-        torch.from_numpy(weights).to(kind),
-        torch.from_numpy(bias).to(kind),
-        torch.from_numpy(learnt).to(kind.device),
-    )
+    return [
+        LinearProbe(
+            torch.from_numpy(weights[p]).to(kind),
+            torch.from_numpy(bias[p]).to(kind),
+            torch.from_numpy(learnt).to(kind.device),
+        )
+        for p in range(len(priors))
+    ]
 
 
 def _samples(
@@ -125,6 +132,14 @@ def _samples(
     return centred * gain, sentences, centre, gain
 
 
+def _within_their_span(samples: Matrix) -> tuple[Matrix, Matrix]:
+    """Samples in a basis of what they span, where the weights lie, and the basis ``(d, r)``."""
+    if samples.shape[0] >= samples.shape[1]:
+        return samples, np.eye(samples.shape[1])
+    basis, triangle = np.linalg.qr(samples.T)
+    return triangle.T, basis
+
+
 def _claims(signs: Tensor, category: Tensor, categories: int) -> NDArray[np.bool_]:
     """Which sentence speaks of which category, ``(S + 1, K)``; the last, the anchor, of none.
 
@@ -147,30 +162,34 @@ def _array(tensor: Tensor) -> Matrix:
 
 def fit_logistic(
     samples: Matrix, truth: NDArray[np.bool_], often: Matrix, offset: Matrix, penalty: float
-) -> tuple[Matrix, float]:
-    """Weighted logistic regression with an offset: weights ``(d,)`` and the constant.
+) -> tuple[Matrix, Matrix]:
+    """Weighted logistic regressions on the same samples: weights ``(d, B)``, constants ``(B,)``.
+
+    They are one convex problem whose parts do not meet, and are solved at once.
 
     Args:
         samples: shape ``(m, d)``.
-        truth: shape ``(m,)``, both values occurring.
-        often: how often each sample counts, ``(m,)``.
-        offset: added to each sample's log odds, ``(m,)``.
-        penalty: of the squared weights, halved; the constant is free.
+        truth: shape ``(m, B)``, both values occurring where samples count.
+        often: how often each sample counts, ``(m, B)``.
+        offset: added to each sample's log odds, ``(m, B)``.
+        penalty: of the squared weights, halved; the constants are free.
     """
-    basis, inside = None, samples
-    if samples.shape[1] > samples.shape[0]:  # the weights lie in the samples' span
-        basis, triangle = np.linalg.qr(samples.T)
-        inside = triangle.T
+    size, count = samples.shape[1], truth.shape[1]
     sign = np.where(truth, 1.0, -1.0)
 
-    def loss(point: Matrix) -> tuple[float, Matrix]:
-        margin = sign * (offset + inside @ point[:-1] + point[-1])
+    def loss(flat: Matrix) -> tuple[float, Matrix]:
+        point = flat.reshape(size + 1, count)
+        weights = point[:-1]
+        margin = sign * (offset + samples @ weights + point[-1])
         slope = -often * sign * expit(-margin)
-        value = often @ np.logaddexp(0, -margin) + penalty / 2 * point[:-1] @ point[:-1]
-        return float(value), np.append(inside.T @ slope + penalty * point[:-1], slope.sum())
+        value = (often * np.logaddexp(0, -margin)).sum() + penalty / 2 * (weights**2).sum()
+        down = np.concatenate([samples.T @ slope + penalty * weights, slope.sum(axis=0)[None]])
+        return float(value), down.ravel()
 
-    rate = (often @ truth) / often.sum()
-    first = np.append(np.zeros(inside.shape[1]), np.log(rate / (1 - rate)))
-    settings: dict[str, Any] = {"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-8}
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", options=settings).x
-    return found[:-1] if basis is None else basis @ found[:-1], float(found[-1])
+    rate = (often * truth).sum(axis=0) / often.sum(axis=0)
+    first = np.concatenate([np.zeros((size, count)), np.log(rate / (1 - rate))[None]])
+    settings: dict[str, Any] = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-13, "gtol": 1e-7}
+    settings["maxcor"] = 20
+    found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=settings).x
+    point = found.reshape(size + 1, count)
+    return point[:-1], point[-1]

@@ -28,6 +28,8 @@ class CategoryFinding:
         category: its name.
         score: larger is more likely.
         found: the decision.
+        threshold: the score above which it is found; None of a rule that holds signs to
+            the anchor.
         deciding_sign: the kept sign with the largest cosine (Eq. 7).
         signs: all its signs, the most similar first.
     """
@@ -35,6 +37,7 @@ class CategoryFinding:
     category: str
     score: float
     found: bool
+    threshold: float | None
     deciding_sign: SignFinding
     signs: tuple[SignFinding, ...]
 
@@ -56,17 +59,25 @@ class Explanation:
     unfamiliar: bool = False
 
 
-def explanations(bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores) -> list[Explanation]:
+def explanations(
+    bank: SignBank,
+    keep: NDArray[np.bool_],
+    scored: ImageScores,
+    limits: NDArray[np.float64] | None,
+) -> list[Explanation]:
     """Explanations of images that were scored.
 
     Args:
         bank: the signs, S of them.
         keep: those that selection kept, ``(S,)``.
         scored: n images' scores.
+        limits: the score above which each category is found, ``(K,)``; None of a rule that holds
+            signs to the anchor.
     """
+    above = [None] * len(bank.names) if limits is None else limits.tolist()
     return [
         Explanation(
-            tuple(_category(bank, keep, scored, row, k) for k in range(len(bank.names))),
+            tuple(_category(bank, keep, scored, row, k, above[k]) for k in range(len(above))),
             float(scored.anchor_similarity[row]),
             float(scored.abnormality[row]),
             bool(scored.unfamiliar[row]),
@@ -76,7 +87,12 @@ def explanations(bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores) -
 
 
 def _category(
-    bank: SignBank, keep: NDArray[np.bool_], scored: ImageScores, row: int, k: int
+    bank: SignBank,
+    keep: NDArray[np.bool_],
+    scored: ImageScores,
+    row: int,
+    k: int,
+    threshold: float | None,
 ) -> CategoryFinding:
     mine = np.flatnonzero(np.array(bank.category_index) == k)
     found = [
@@ -88,6 +104,7 @@ def _category(
         bank.names[k],
         float(scored.scores[row, k]),
         bool(scored.decisions[row, k]),
+        threshold,
         next(sign for sign in signs if sign.kept),
         signs,
     )

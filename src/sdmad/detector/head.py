@@ -19,9 +19,10 @@ from torch.nn.functional import softplus
 
 from sdmad.backbones import Backbone
 from sdmad.detector.calibration import Calibration
-from sdmad.detector.config import SDMADConfig, parse_decision
+from sdmad.detector.config import BY_SIGNS, SDMADConfig, parse_decision
 from sdmad.detector.familiarity import Familiarity
 from sdmad.detector.features import ImageFeatures, Wanted
+from sdmad.detector.held_out import HeldOut
 from sdmad.detector.probe import LinearProbe
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError
@@ -34,6 +35,14 @@ NO_PRIOR = 1e-9
 
 ROUNDING = 1e-9
 """What a product of a rate and a count may be off."""
+
+NEEDED = {
+    "fpr": "the decision rule fpr needs thresholds: call fit_thresholds with normal images (on the "
+    "command line --normals FOLDER)",
+    "likely": "the decision rule likely needs to know how common findings are: call "
+    "decide_at(prevalence) (on the command line --prevalence)",
+}
+"""What a rule lacks whose thresholds are not there."""
 
 LEAST_DEVIATION = 0.02
 """Floor of the signs' deviation: collapsed ones, all at one cosine, must not be blown up."""
@@ -112,10 +121,13 @@ class SignHead:
         keep: signs that selection kept, ``(S,)``, boolean.
         config: says how signs are pooled, how a decision is made, what image evidence weighs.
         evidence: image evidence; None where the signs speak alone.
-        thresholds: a threshold a category for the rule ``fpr``, float64 ``(K,)``; None without.
+        thresholds: a threshold a category for the rules ``fpr`` and ``likely``, float64 ``(K,)``;
+            None without.
         by_patch: whether the most similar patch's cosine with a sign counts, not the image's.
         familiarity: tells images unlike the support set; None where the evidence is not read.
         calibration: from log odds to probabilities; None where scores are none.
+        held_out: what fits said of support images that they did not see; None where adapters have
+            seen them all.
     """
 
     signs: Tensor
@@ -128,6 +140,7 @@ class SignHead:
     by_patch: bool = False
     familiarity: Familiarity | None = None
     calibration: Calibration | None = None
+    held_out: HeldOut | None = None
 
     @classmethod
     def build(
@@ -155,8 +168,11 @@ class SignHead:
         labels: NDArray[np.float64],
         parts: Sequence[int] = (),
         patients: Sequence[object] = (),
+        prior: float = 1.0,
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
+
+        :func:`sdmad.detector.cross_fitting.fit_head` finds the prior's weight too.
 
         Args:
             features: of n images, as the head will be given them, with the evidence.
@@ -164,38 +180,56 @@ class SignHead:
             parts: sizes of the parts that the evidence is made of; none where it tells no more than
                 the embeddings.
             patients: id of each image's patient; empty where unknown.
+            prior: weight of the signs' score in cross-modal log odds.
         """
         if self.config.image_evidence == "none":
             return self
         assert features.evidence is not None
         familiar = replace(self, familiarity=Familiarity.fit(features.evidence, patients))
         if self.config.image_evidence == "cross-modal":
-            return familiar._with_cross_modal(features, labels, parts)
+            return familiar.with_priors(features, labels, parts, [prior])[0]
         probe = LinearProbe.fit(features.evidence, labels, parts=parts)
         odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
         return replace(familiar, evidence=ImageEvidence(probe, *scales))
 
-    def _with_cross_modal(
-        self, features: ImageFeatures, labels: NDArray[np.float64], parts: Sequence[int]
-    ) -> Self:
+    def with_priors(
+        self,
+        features: ImageFeatures,
+        labels: NDArray[np.float64],
+        parts: Sequence[int],
+        priors: Sequence[float],
+    ) -> list[Self]:
+        """Heads with cross-modal evidence, one for each weight of the signs' score in it.
+
+        Args:
+            features: as :meth:`with_evidence`.
+            labels: likewise.
+            parts: likewise.
+            priors: the weights.
+        """
         from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal
 
         config, signs = self.config, self.sign_scores(features)
         centre, scale = signs.mean(dim=0), pooled_deviation(signs)
-        probe = fit_cross_modal(
+        probes = fit_cross_modal(
             (features.embedding, features.evidence if parts else None),
             labels,
             (self.signs, self.category, self.anchor),
             ((signs - centre) / scale).double().cpu().numpy(),
-            CrossModalSettings(config.text_weight, config.prior_weight, config.penalty),
+            priors,
+            CrossModalSettings(config.text_weight, config.penalty),
             parts,
         )
-        sign_scale = scale / max(config.prior_weight, NO_PRIOR)
-        # Of a category that could not be learnt the bias is all that the probe says, and counts.
-        heard = torch.ones_like(probe.learnt)
-        whole = replace(probe, bias=probe.bias - centre / sign_scale, learnt=heard)
-        return replace(self, evidence=ImageEvidence(whole, sign_scale, 1.0))
+        heads = []
+        for prior, probe in zip(priors, probes, strict=True):
+            sign_scale = scale / max(prior, NO_PRIOR)
+            # Of a category that could not be learnt the bias is all that the probe says, and
+            # counts.
+            heard = torch.ones_like(probe.learnt)
+            whole = replace(probe, bias=probe.bias - centre / sign_scale, learnt=heard)
+            heads.append(replace(self, evidence=ImageEvidence(whole, sign_scale, 1.0)))
+        return heads
 
     def with_config(self, bank: SignBank, config: SDMADConfig) -> Self:
         """The same embeddings and evidence under other settings; thresholds go with the old ones.
@@ -212,6 +246,7 @@ class SignHead:
             evidence=self.evidence,
             familiarity=self.familiarity,
             calibration=self.calibration,
+            held_out=self.held_out,
             thresholds=kept,
         )
 
@@ -277,9 +312,11 @@ class SignHead:
                 abnormal = (scores - anchor.unsqueeze(1) / scale).amax(dim=1)
             else:
                 abnormal = softplus(scores).sum(dim=1)  # of any category, were they independent
-        kind = parse_decision(self.config.decision)[0]
-        limit = self._thresholds().to(scores.device) if kind == "fpr" else 0.0
-        decisions = scores.double() > limit if kind in ("fpr", "odds") else margins > 0
+        limits = self.limits()
+        if limits is None:
+            decisions = margins > 0
+        else:
+            decisions = scores.double() > torch.from_numpy(limits).to(scores.device)
         return ImageScores.of(
             scores, decisions, abnormal, similarity, anchor, self._unfamiliar(features)
         )
@@ -295,13 +332,27 @@ class SignHead:
         signs = (self.signs, self.category, self.keep, self.anchor)
         return decision_margins(embeddings, *signs, rule)
 
-    def _thresholds(self) -> Tensor:
+    def limits(self) -> NDArray[np.float64] | None:
+        """The score above which each category is found, ``(K,)``; None of a rule of signs alone.
+
+        Raises:
+            InputError: if the rule needs thresholds and there are none.
+        """
+        kind = parse_decision(self.config.decision)[0]
+        if kind in BY_SIGNS:
+            return None
+        if kind == "odds":
+            return np.zeros(int(self.category.max()) + 1)
+        if kind == "support":
+            if self.held_out is None:
+                raise InputError(
+                    "the decision rule support needs scores of support images that no fit saw: "
+                    "cross-modal evidence on frozen embeddings, images of two patients at least"
+                )
+            return self.held_out.thresholds()
         if self.thresholds is None:
-            raise InputError(
-                "the decision rule fpr needs thresholds: call fit_thresholds with normal images "
-                "(on the command line --normals FOLDER)"
-            )
-        return torch.from_numpy(self.thresholds)
+            raise InputError(NEEDED[kind])
+        return self.thresholds
 
 
 def pooled_deviation(values: Tensor) -> float:

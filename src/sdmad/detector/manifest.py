@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
+from sdmad import inputs
 from sdmad.errors import ModelError
+from sdmad.inputs import check_regular
 
 MAX_JSON = 50_000_000
 
@@ -18,6 +19,7 @@ def file_hash(path: Path) -> str:
     Raises:
         ModelError: if it cannot be read.
     """
+    check_regular(path, None, ModelError)
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -31,15 +33,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ModelError: if it is not readable, too large, or holds no object.
     """
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ModelError(f"{path}: too large to be a model's file")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: not readable JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: holds no JSON object")
-    return content
+    return inputs.read_json(path, MAX_JSON, ModelError)
 
 
 def read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:

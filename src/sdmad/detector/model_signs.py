@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from sdmad.detector.checkpoint import HEAD, verify
-from sdmad.errors import ModelError
+from sdmad.detector.checkpoint import HEAD, TENSORS, verify
+from sdmad.detector.stored import marks
+from sdmad.errors import ModelError, SDMADError
+from sdmad.inputs import bounded
 from sdmad.signs import SignBank
 
 
@@ -42,14 +44,8 @@ def read_model_signs(folder: Path) -> ModelSigns:
         ModelError: if the directory is incomplete or was altered.
     """
     verify(folder)
-    try:
+    with bounded(f"{folder}: its files do not fit together", ModelError, SDMADError):
         bank = SignBank.load(folder / "bank.yaml")
-        with safe_open(folder / "adapters.safetensors", framework="pt") as tensors:
-            keep = tuple(bool(mark) for mark in tensors.get_tensor(f"{HEAD}keep").flatten())
-    except (SafetensorError, ValueError, OSError) as error:
-        raise ModelError(f"{folder}: its files do not fit together ({error})") from error
-    if len(keep) != len(bank.sentences):
-        raise ModelError(
-            f"{folder}: bank.yaml has {len(bank.sentences)} signs, the tensors {len(keep)}"
-        )
-    return ModelSigns(bank, keep)
+        with safe_open(folder / TENSORS, framework="pt") as tensors:
+            keep = tensors.get_tensor(f"{HEAD}keep")
+        return ModelSigns(bank, tuple(marks(keep, "keep", len(bank.sentences)).tolist()))

@@ -22,9 +22,8 @@ from sdmad.data.images import content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.windows import Window, parse_window
 from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import SDMADConfig
-from sdmad.detector.cross_fitting import out_of_fold
+from sdmad.detector.cross_fitting import fit_head
 from sdmad.detector.features import Wanted, reads_patches
 from sdmad.detector.head import SignHead
 from sdmad.detector.maps import gives_maps
@@ -38,6 +37,7 @@ from sdmad.method.selection import emptied_categories
 from sdmad.signs import SignBank
 
 MANY_UNFAMILIAR = 0.2  # share of the support set
+LITTLE_TRUST = 0.5  # weight of the signs' score below which a person is told
 FEATURE_BATCH = 32
 NESTED = "config__"
 
@@ -133,12 +133,8 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         by_patch = reads_patches(backbone, config)
         known = support.features(FEATURE_BATCH, Wanted(evidence=True, patches=by_patch))
         bare = SignHead.build(text, bank, config, by_patch)
-        given = (training.labels, backbone.image.evidence_parts)
-        head = bare.with_evidence(known, *given, training.patients)
-        if config.image_evidence == "cross-modal" and config.epochs == 0:
-            odds = out_of_fold(bare, known, *given, training.patients)
-            if odds is not None:
-                head = replace(head, calibration=Calibration.fit(odds, training.labels))
+        parts = backbone.image.evidence_parts
+        head, prior = fit_head(bare, known, training.labels, parts, training.patients)
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
             bank,
@@ -149,7 +145,11 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
             texts,
             head,
             tuple(log),
-            (*_notes(bank, training.labels, emptied), *_unfamiliar(backbone, known.evidence)),
+            (
+                *_notes(bank, training.labels, emptied),
+                *_doubted(prior),
+                *_unfamiliar(backbone, known.evidence),
+            ),
             tuple(sorted({content_hash(one) for one in training.images})),
             PatientHashes.of(training.patients),
         )
@@ -268,6 +268,16 @@ def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) 
             "is kept"
         )
     return tuple(notes)
+
+
+def _doubted(prior: float) -> tuple[str, ...]:
+    """Told where the support images contradict the signs' words."""
+    if prior >= LITTLE_TRUST:
+        return ()
+    return (
+        f"on these images the signs in words tell little: they weigh {prior:.2f} (1 is usual), and "
+        "what was learnt from the images carries; other words may help (sdmad signs check)",
+    )
 
 
 def _unfamiliar(backbone: Backbone, evidence: Tensor | None) -> tuple[str, ...]:

@@ -18,12 +18,13 @@ from sdmad.choices import Precision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Detector, TrainingSet, as_image_list, resize_map
-from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
+from sdmad.detector.calibration import Likelihood, Prevalence, likelihood, stated
 from sdmad.detector.checkpoint import read_state, write_state
 from sdmad.detector.config import INFERENCE_SETTINGS, SDMADConfig, parse_decision
 from sdmad.detector.features import ImageFeatures, finish
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.head import SignHead, thresholds_at
+from sdmad.detector.held_out import Answers, answering
 from sdmad.detector.maps import PatchMaps, gives_maps, maps_of_image, patch_maps
 from sdmad.detector.patients import PatientHashes
 from sdmad.detector.scores import ImageScores
@@ -232,7 +233,7 @@ class SignDetector(Detector):
 
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
-        return explanations(self.bank_, self.kept_signs, scored)
+        return explanations(self.bank_, self.kept_signs, scored, self.head_.limits())
 
     def at_prevalence(self, prevalence: Prevalence) -> Likelihood:
         """What makes probabilities ``(n, K)`` of the scores of n images.
@@ -246,6 +247,18 @@ class SignDetector(Detector):
                 value out of range.
         """
         return likelihood(self.head_.calibration, self.categories, prevalence)
+
+    def answering(self, rate: float) -> Answers:
+        """What answers yes, no or unsure of the scores of n images, at an error rate.
+
+        Args:
+            rate: of wrong answers among images with a finding, and among images without.
+
+        Raises:
+            InputError: if the detector's scores were not held out, or there are too few patients
+                for the rate.
+        """
+        return answering(self.head_.held_out, self.categories, rate)
 
     def predict_proba(
         self,
@@ -349,6 +362,27 @@ class SignDetector(Detector):
         if settings.image_evidence != "none" and settings != self.config_:
             return None
         return self.with_inference(**changes)
+
+    def decide_at(self, prevalence: Prevalence) -> Self:
+        """Set a threshold a category where the probability is that of the rule ``likely``.
+
+        Args:
+            prevalence: as :meth:`at_prevalence`.
+
+        Raises:
+            InputError: if the rule is another, or :meth:`at_prevalence` refuses.
+        """
+        state = self._fitted()
+        kind, chance = parse_decision(state.config.decision)
+        if kind != "likely" or chance is None:
+            raise InputError(
+                f"a prevalence decides under the rule likely:CHANCE, not {state.config.decision}"
+            )
+        self.at_prevalence(prevalence)
+        assert state.head.calibration is not None
+        limits = state.head.calibration.odds_at(chance, stated(prevalence, self.categories))
+        self.state_ = replace(state, head=replace(state.head, thresholds=limits))
+        return self
 
     def fit_thresholds(self, normals: Sequence[ImageSource]) -> Self:
         """Set a threshold a category at the false-positive rate of the ``fpr`` rule.

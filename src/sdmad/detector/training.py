@@ -90,7 +90,32 @@ def build_adapters(
     """
     if config.epochs == 0:
         return AdaptedTower(backbone.image, {}), AdaptedTower(backbone.text, {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        image, text = _adapted(backbone, config)
+    return image.to(backbone.device), text.to(backbone.device)
 
+
+def adapter_shapes(
+    backbone: Backbone, config: SDMADConfig
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, ...]]]:
+    """Shapes of the weights that :func:`build_adapters` makes on both towers, without their memory.
+
+    Raises:
+        InputError: if a block does not exist.
+    """
+    if config.epochs == 0:
+        return {}, {}
+    with torch.device("meta"):
+        image, text = _adapted(backbone, config)
+    return _shapes(image), _shapes(text)
+
+
+def _shapes(tower: AdaptedTower) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(t.shape) for name, t in tower.adapters.state_dict().items()}
+
+
+def _adapted(backbone: Backbone, config: SDMADConfig) -> tuple[AdaptedTower, AdaptedTower]:
     def adapt(tower: Tower, blocks: tuple[int, ...]) -> AdaptedTower:
         widths = dict(enumerate(tower.widths, 1))
         adapters = {  # a block that does not exist is refused by AdaptedTower
@@ -101,18 +126,11 @@ def build_adapters(
         }
         return AdaptedTower(tower, adapters)
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        try:
-            image = adapt(
-                backbone.image, config.image_blocks or adapted_blocks(backbone.image.depth)
-            )
-            text = adapt(backbone.text, config.text_blocks or (backbone.text.depth,))
-        except ValueError as error:
-            raise InputError(
-                f"adapters do not fit the backbone {backbone.name}: {error}"
-            ) from error
-    return image.to(backbone.device), text.to(backbone.device)
+    try:
+        image = adapt(backbone.image, config.image_blocks or adapted_blocks(backbone.image.depth))
+        return image, adapt(backbone.text, config.text_blocks or (backbone.text.depth,))
+    except ValueError as error:
+        raise InputError(f"adapters do not fit the backbone {backbone.name}: {error}") from error
 
 
 class SupportImages:

@@ -59,7 +59,7 @@ def evaluation_intervals(
         InputError: if ``resamples`` is negative.
     """
     systems, patients = _prepared([[scored]])
-    found = _spreads(systems, patients, resamples, seed, "resampling patients")[0]
+    found = _spreads(systems, patients, resamples, seed, "resampling")[0]
     categories = found["mean_auroc"]
     return EvaluationIntervals(
         {name: found[name].interval() for name in SUMMARY_METRICS},

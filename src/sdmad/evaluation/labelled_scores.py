@@ -52,8 +52,17 @@ class LabelledScores:
     @property
     def unknown_patients(self) -> int:
         """Images whose patient is unknown: each counts as a patient of its own."""
-        rows = enumerate(self.patients)  # a NumPy number and a tuple would be compared by element
-        return sum(isinstance(who, tuple) and who == _own_id(row) for row, who in rows)
+        return self.people(np.ones(len(self.patients), dtype=np.bool_))[1]
+
+    def people(self, chosen: BoolArray) -> tuple[int, int]:
+        """Of how many patients some images are, and how many are of unknown patients.
+
+        Args:
+            chosen: which images, ``(n,)``.
+        """
+        rows = np.flatnonzero(chosen).tolist()
+        known = [self.patients[row] for row in rows if not _is_own_id(self.patients[row], row)]
+        return len(set(known)), len(rows) - len(known)
 
     @property
     def abnormal(self) -> FloatArray:
@@ -111,6 +120,22 @@ def labelled_scores(
     )
 
 
+def people_told(patients: int, unknown: int) -> str:
+    """Whom images are of, in words: an image of an unknown patient is told as an image.
+
+    >>> people_told(2, 0), people_told(0, 1), people_told(1, 5)
+    ('2 patients', '1 image of an unknown patient', '1 patient and 5 images of unknown patients')
+    """
+    told = [f"{patients} patient{'s' if patients != 1 else ''}"] if patients or not unknown else []
+    if unknown:
+        told.append(
+            "1 image of an unknown patient"
+            if unknown == 1
+            else f"{unknown} images of unknown patients"
+        )
+    return " and ".join(told)
+
+
 def _is_missing(patient: Hashable) -> bool:
     return patient is None or patient == "" or patient != patient
 
@@ -118,3 +143,7 @@ def _is_missing(patient: Hashable) -> bool:
 def _own_id(row: int) -> tuple[str, int]:
     """An id that no table can hold, so that it never meets a real one."""
     return ("image", row)
+
+
+def _is_own_id(patient: Hashable, row: int) -> bool:
+    return isinstance(patient, tuple) and patient == _own_id(row)  # NumPy compares by element

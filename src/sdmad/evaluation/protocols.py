@@ -19,7 +19,12 @@ from sdmad.errors import InputError
 from sdmad.evaluation import metrics
 from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
 from sdmad.evaluation.intervals import evaluation_intervals
-from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores, labelled_scores
+from sdmad.evaluation.labelled_scores import (
+    SUMMARY_METRICS,
+    LabelledScores,
+    labelled_scores,
+    people_told,
+)
 from sdmad.evaluation.limits import FEW, Interval
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS, trivial_predictor
 
@@ -90,8 +95,8 @@ class Evaluation:
         images: number of images.
         normal_images: images declared normal, the negatives of protocol 1.
         abnormal_images: images with a positive label, the positives of protocol 1.
-        patients: number of patients; an image whose patient is unknown is one.
-        unknown_patients: images whose patient is unknown.
+        patients: number of known patients.
+        unknown_patients: images whose patient is unknown; each is resampled by itself.
         resamples: number of bootstrap resamples behind the intervals.
         notes: what a reader has to know about the numbers.
         delong: 95% interval of the image AUROC after DeLong; None where it is not defined or a
@@ -116,6 +121,11 @@ class Evaluation:
     notes: tuple[str, ...] = ()
     delong: Interval | None = None
     unknown_patients: int = 0
+
+    @property
+    def people(self) -> str:
+        """Whom the images are of, in words."""
+        return people_told(self.patients, self.unknown_patients)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for ``metrics.json``; NaN becomes None."""
@@ -224,7 +234,7 @@ def evaluate_scored(
         images=len(scored.labels),
         normal_images=int((abnormal == 0).sum()),
         abnormal_images=int((abnormal == 1).sum()),
-        patients=intervals.patients,
+        patients=intervals.patients - scored.unknown_patients,
         resamples=intervals.resamples,
         notes=_notes(scored, results, intervals.patients, resamples),
         delong=_defined(delong.image) if delong else None,
@@ -267,7 +277,7 @@ def _category_results(
     results = {}
     for k, name in enumerate(names):
         positives, negatives = (int((labels[:, k] == side).sum()) for side in (1, 0))
-        ill = {scored.patients[i] for i in np.flatnonzero(labels[:, k] == 1)}
+        ill = scored.people(labels[:, k] == 1)
         results[name] = CategoryResult(
             auroc=float(auroc[k]),
             interval=intervals[k],
@@ -277,7 +287,7 @@ def _category_results(
             f1=float(f1[k]),
             sensitivity=float(found[k]),
             specificity=float(left[k]),
-            note=_category_note(positives, negatives, len(ill)),
+            note=_category_note(positives, negatives, *ill),
             delong=_defined(delong[k]) if delong else None,
         )
     return results
@@ -287,7 +297,7 @@ def _defined(found: DeLongAUROC) -> Interval | None:
     return None if isnan(found.low) else (found.low, found.high)
 
 
-def _category_note(positives: int, negatives: int, positive_patients: int) -> str:
+def _category_note(positives: int, negatives: int, patients: int, unknown: int) -> str:
     minimum = metrics.MINIMUM_FOR_AUROC
     short = [
         f"{count} {side if count == 1 else side + 's'}"
@@ -296,9 +306,9 @@ def _category_note(positives: int, negatives: int, positive_patients: int) -> st
     ]
     if short:
         return f"no AUROC: {' and '.join(short)}, at least {minimum} of each are needed"
-    if positive_patients < FEW:
-        people = "patient" if positive_patients == 1 else "patients"
-        return f"positives from {positive_patients} {people} only: the interval is one for few"
+    if patients + unknown < FEW:
+        people = people_told(patients, unknown)
+        return f"positives from {people} only: few to go by"
     return ""
 
 
@@ -333,7 +343,9 @@ def _notes(
             "patients have several."
         )
     if resamples and patients < 2:
-        notes.append("No intervals: all images are of one patient.")
+        notes.append(
+            f"No intervals: there is nothing but {people_told(patients - unknown, unknown)}."
+        )
     return tuple(notes)
 
 

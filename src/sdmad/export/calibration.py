@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.images import content_hash, list_images
+from sdmad.data.images import content_hash
+from sdmad.data.listing import list_images
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.data.table import read_label_table
 from sdmad.detector.sign_detector import SignDetector

@@ -144,6 +144,7 @@ def describe(
     detector: SignDetector, runtime: str, precision: str, target: ExportTarget = "here"
 ) -> Description:
     """What an export of a detector says of itself."""
+    limits = detector.head_.limits()
     return Description(
         runtime,
         precision,
@@ -153,6 +154,8 @@ def describe(
         detector.config_.decision,
         weight_bits(precision, target),
         detector.head_.calibration,
+        detector.head_.held_out,
+        None if limits is None else tuple(limits.tolist()),
     )
 
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ from typing import Any, get_args
 from sdmad.choices import ExportTarget, GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.calibration import Calibration
+from sdmad.detector.held_out import HeldOut
 from sdmad.detector.manifest import check_file, read_json, read_manifest
 from sdmad.errors import InputError, ModelError
 from sdmad.signs import SignBank
@@ -46,6 +48,9 @@ class Description:
         weight_bits: of int8, 7 where any processor adds the products right and 8 where one with
             VNNI is needed (see :mod:`sdmad.export.machine`); None for other precisions.
         calibration: from scores to probabilities; None where they are no log odds.
+        held_out: what fits said of support images that they did not see; None where there is none.
+        limits: the score above which each category is found, K of them; None of a rule that holds
+            signs to the anchor, and of older exports.
     """
 
     runtime: str
@@ -56,6 +61,8 @@ class Description:
     decision: str
     weight_bits: int | None = None
     calibration: Calibration | None = None
+    held_out: HeldOut | None = None
+    limits: tuple[float, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the bank's sentences."""
@@ -68,6 +75,8 @@ class Description:
             "keep": list(self.keep),
             "decision": self.decision,
             "calibration": None if self.calibration is None else self.calibration.to_dict(),
+            "held_out": None if self.held_out is None else self.held_out.to_dict(),
+            "limits": None if self.limits is None else list(self.limits),
             "preprocessing": self.preprocessing.to_dict(),
         }
 
@@ -111,6 +120,8 @@ def _described(folder: Path, config: dict[str, Any]) -> Description:
             str(config["decision"]),
             _weight_bits(config),
             _calibration(config, len(bank.names)),
+            _held_out(config, len(bank.names)),
+            _limits(config, len(bank.names)),
         )
     except (InputError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: its files do not fit together ({error})") from error
@@ -124,6 +135,27 @@ def _calibration(config: dict[str, Any], categories: int) -> Calibration | None:
     found = Calibration.from_dict(values)
     if len(found.prevalence) != categories:
         raise ValueError(f"a calibration of {len(found.prevalence)} categories for {categories}")
+    return found
+
+
+def _held_out(config: dict[str, Any], categories: int) -> HeldOut | None:
+    """Older exports have none."""
+    values = config.get("held_out")
+    if values is None:
+        return None
+    found = HeldOut.from_dict(values)
+    if found.scores.shape[1] != categories:
+        raise ValueError(f"scores of {found.scores.shape[1]} categories for {categories}")
+    return found
+
+
+def _limits(config: dict[str, Any], categories: int) -> tuple[float, ...] | None:
+    values = config.get("limits")
+    if values is None:
+        return None
+    found = tuple(float(value) for value in values)
+    if len(found) != categories or not all(map(math.isfinite, found)):
+        raise ValueError(f"thresholds {found} of {categories} categories")
     return found
 
 

@@ -16,11 +16,9 @@ from torch.nn.functional import normalize, pad
 
 from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import ImageTransformer
-from sdmad.detector.config import parse_decision
 from sdmad.detector.features import Wanted
 from sdmad.detector.head import SignHead
 from sdmad.detector.sign_detector import SignDetector
-from sdmad.errors import InputError
 from sdmad.method.adapters import ShiftAdapter
 
 EMBEDDING_ALONE = Wanted()
@@ -196,8 +194,9 @@ class Scoring(nn.Module):
             bias = torch.cat([bias, evidence.probe.bias * weight])
         self.matrix = nn.Buffer(torch.cat(parts).float())
         self.bias = nn.Buffer(bias.float())
-        self.thresholds = nn.Buffer(_thresholds(detector))
-        self.by_score = parse_decision(config.decision)[0] in ("fpr", "odds")
+        limits = detector.head_.limits()
+        self.by_score = limits is not None
+        self.limits = nn.Buffer(torch.tensor([] if limits is None else limits.tolist()))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """Features of :class:`ImageGraph` to :data:`OUTPUTS`."""
@@ -221,7 +220,7 @@ class Scoring(nn.Module):
         margins = decided - anchor
         if self.mixture:
             margins = margins / self.sign_scale + odds
-        decisions = scores > self.thresholds if self.by_score else margins > 0
+        decisions = scores > self.limits if self.by_score else margins > 0
         return scores, decisions, abnormality, similarity, anchor[:, 0], unfamiliar
 
     def _familiar_row(self, head: SignHead, known: int) -> Tensor:
@@ -242,17 +241,6 @@ def _patches(detector: SignDetector) -> int:
     assert isinstance(tower, ImageTransformer) or not detector.head_.by_patch
     side = detector.preprocessing.size // getattr(tower, "stride", 1)
     return side * side
-
-
-def _thresholds(detector: SignDetector) -> Tensor:
-    if parse_decision(detector.config_.decision)[0] != "fpr":
-        return torch.zeros(len(detector.categories))
-    if detector.thresholds_ is None:
-        raise InputError(
-            f"the decision rule {detector.config_.decision} needs thresholds from normal images: "
-            "give --normals FOLDER"
-        )
-    return torch.from_numpy(detector.thresholds_).float()
 
 
 def adapted_image(detector: SignDetector, dtype: torch.dtype = torch.float32) -> ImageGraph:

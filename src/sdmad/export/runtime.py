@@ -17,6 +17,7 @@ from sdmad.data.images import ImageSource
 from sdmad.detector.batches import Lanes, OnError, lanes_on, score_in_batches
 from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
+from sdmad.detector.held_out import Answers, answering
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, ModelError
 from sdmad.export import machine
@@ -125,9 +126,15 @@ class ExportedModel:
         """As :meth:`sdmad.detector.sign_detector.SignDetector.at_prevalence`."""
         return likelihood(self.description.calibration, self.categories, prevalence)
 
+    def answering(self, rate: float) -> Answers:
+        """As :meth:`sdmad.detector.sign_detector.SignDetector.answering`."""
+        return answering(self.description.held_out, self.categories, rate)
+
     def explanations(self, scored: ImageScores) -> list[Explanation]:
         """Explanations of images that were scored already."""
-        return explanations(self.description.bank, np.array(self.description.keep), scored)
+        told = self.description
+        limits = None if told.limits is None else np.array(told.limits)
+        return explanations(told.bank, np.array(told.keep), scored, limits)
 
 
 def graph_inputs(

@@ -23,8 +23,7 @@ from sdmad.errors import InputError
 from sdmad.evaluation.intervals import PairedDifference, paired_difference
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
 from sdmad.evaluation.protocols import Evaluation, evaluate_scored
-from sdmad.reporting.draw_tables import METRICS, difference_cell
-from sdmad.reporting.tables import METRIC_TITLES
+from sdmad.reporting.draw_tables import difference_cell, gap_table
 from sdmad.table import Table
 
 ZERO_SHOT, PROBE, MODEL = "zero-shot signs", "linear probe", "this model"
@@ -46,16 +45,8 @@ class Beside:
 
     def table(self) -> Table:
         """One row a system: how much better the model is, in points."""
-        rows = tuple(
-            (name, *(difference_cell(found[metric]) for metric in METRICS))
-            for name, found in self.differences.items()
-        )
-        header = ("This model less", *(METRIC_TITLES[metric] for metric in METRICS))
-        caption = "Points of percent, 95% interval over patients, paired. Where it holds 0, the "
-        caption += "figures do not tell the two apart."
-        return Table(
-            "Did it pay? Simpler systems on the same images and shots", header, rows, caption
-        )
+        title = "Did it pay? Simpler systems on the same images and shots"
+        return gap_table(title, "This model less", self.differences)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -11,9 +11,13 @@ from sdmad.evaluation.intervals import DrawSummary, PairedDifference
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.evaluation.metrics import category_auroc, mean_of_defined
 from sdmad.evaluation.trivial import trivial_predictor
+from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.table import MISSING, Table
 
 METRICS = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy", "macro_f1")
+TOLD = ("mean_auroc", "subset_accuracy", "macro_f1")
+"""Metrics that a sentence is made of."""
+
 TRIVIAL = {"none": "predict nothing", "all": "predict everything", "prevalence": "prevalence"}
 
 
@@ -47,6 +51,59 @@ def difference_cell(gap: PairedDifference) -> str:
     if np.isnan(gap.low):
         return text
     return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
+
+
+Gaps = Mapping[str, Mapping[str, PairedDifference]]
+"""One system's metrics less each other's, by the other's name."""
+
+
+def gap_table(title: str, corner: str, differences: Gaps) -> Table:
+    """One row a system: how much better another one is than it.
+
+    Args:
+        title: heading of the table.
+        corner: the system that is compared with the rows', in words: ``"This model less"``.
+        differences: paired.
+    """
+    rows = tuple(
+        (name, *(difference_cell(found[metric]) for metric in METRICS))
+        for name, found in differences.items()
+    )
+    header = (corner, *(METRIC_TITLES[metric] for metric in METRICS))
+    caption = "Points of percent, 95% interval, paired. Where it holds 0, the "
+    caption += "figures do not tell the two apart."
+    return Table(title, header, rows, caption)
+
+
+def standing(system: str, differences: Gaps) -> str:
+    """What paired differences say, in one plain sentence.
+
+    >>> gap = PairedDifference(0.1, 0.05, 0.15)
+    >>> standing("ours", {"a": dict.fromkeys(TOLD, gap), "b": dict.fromkeys(TOLD, gap)})
+    'ours is ahead of every other row by mean AUROC, subset accuracy and macro F1 (paired, 95%)'
+
+    Args:
+        system: what the differences are of.
+        differences: paired, with intervals.
+    """
+    told = []
+    for metric in TOLD:
+        gaps = {name: found[metric] for name, found in differences.items()}
+        behind = [name for name, gap in gaps.items() if gap.high < 0]
+        even = [name for name, gap in gaps.items() if not (gap.low > 0 or gap.high < 0)]
+        parts = [f"BEHIND {', '.join(behind)}"] if behind else []
+        parts += [f"not told apart from {', '.join(even)}"] if even else []
+        told.append("; ".join(parts) or "ahead of every other row")
+    names = [_in_a_sentence(METRIC_TITLES[metric]) for metric in TOLD]
+    if len(set(told)) == 1:
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"{system} is {told[0]} by {listed} (paired, 95%)"
+    each = "; ".join(f"by {name} {what}" for name, what in zip(names, told, strict=True))
+    return f"{system} is, paired and at 95%: {each}"
+
+
+def _in_a_sentence(title: str) -> str:
+    return title[0].lower() + title[1:]
 
 
 def category_means(

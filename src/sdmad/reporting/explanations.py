@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,34 +16,55 @@ from sdmad.detector.sign_detector import SignDetector
 from sdmad.output import output_directory, write_bytes
 from sdmad.reporting.map_files import safe_name
 from sdmad.reporting.map_plot import Overlay, overlay_plot
-from sdmad.table import Table
+from sdmad.table import Table, percent
 
 
-def explanation_table(explanation: Explanation, name: str) -> Table:
+def explanation_table(
+    explanation: Explanation, name: str, probabilities: Sequence[float] = ()
+) -> Table:
     """One row a sign: found categories first, their signs by similarity.
+
+    What decides stands beside the score: its threshold or, of a rule that holds signs to the normal
+    anchor, how far each sign lies above this.
 
     Args:
         explanation: what to show.
         name: what the image is called.
+        probabilities: of each category, in their order; none where no prevalence was stated.
     """
+    categories = explanation.categories
+    by_signs = any(entry.threshold is None for entry in categories)
+    likely = dict(zip((entry.category for entry in categories), probabilities, strict=False))
     rows = []
-    for entry in sorted(explanation.categories, key=lambda c: (not c.found, -c.score)):
+    for entry in sorted(categories, key=lambda c: (not c.found, -c.score)):
+        limit = [] if entry.threshold is None else [f"{entry.threshold:.3f}"]
+        chance = [percent(likely[entry.category])] if likely else []
         for sign in entry.signs:
-            above = sign.similarity - explanation.anchor_similarity
+            above = f"{sign.similarity - explanation.anchor_similarity:+.3f}"
             rows.append(
                 (
                     entry.category,
                     "found" if entry.found else "-",
                     f"{entry.score:.3f}",
+                    *limit,
+                    *chance,
                     sign.sentence,
                     f"{sign.similarity:.3f}",
-                    f"{above:+.3f}",
+                    *([above] if by_signs else []),
                     "decided" if sign is entry.deciding_sign else "" if sign.kept else "discarded",
                 )
             )
+    anchor = f" against the normal anchor ({explanation.anchor_similarity:.3f})"
     return Table(
-        title=f"{name}: signs against the normal anchor ({explanation.anchor_similarity:.3f})",
-        header=("Category", "Decision", "Score", "Sign", "Cosine", "Above anchor", ""),
+        title=f"{name}: signs{anchor if by_signs else ''}",
+        header=(
+            *("Category", "Decision", "Score"),
+            *([] if by_signs else ["Threshold"]),
+            *(["Probability"] if likely else []),
+            *("Sign", "Cosine"),
+            *(["Above anchor"] if by_signs else []),
+            "",
+        ),
         rows=tuple(rows),
         caption=(
             "UNLIKE the images that the model was fitted on: what it says has no ground. "

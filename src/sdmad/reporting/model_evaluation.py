@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,12 @@ from sdmad.data.table import LabelTable
 from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
+from sdmad.detector.config import parse_decision
 from sdmad.detector.findings import Explanation
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
+from sdmad.evaluation.answers import AnswerRates, answer_rates
 from sdmad.evaluation.protocols import Evaluation, evaluate
 from sdmad.evaluation.reliability import Reliability, reliability
 from sdmad.output import write_csv, write_json, write_text
@@ -36,7 +38,7 @@ from sdmad.reporting.report import (
     SignRow,
     write_report,
 )
-from sdmad.reporting.tables import protocol_tables, reliability_table
+from sdmad.reporting.tables import answers_table, protocol_tables, reliability_table
 from sdmad.table import Table
 
 HEATMAP_IMAGES = 200
@@ -57,6 +59,8 @@ class ModelEvaluation:
         notes: what was left out, and why.
         beside: simpler systems on the same images; None where none was asked for.
         reliability: how far probabilities hold; None where no prevalence was stated.
+        answers: the error rate that was asked for and how answers came out, by what the images
+            have in common; None where none was.
     """
 
     detector: SignDetector
@@ -67,10 +71,14 @@ class ModelEvaluation:
     notes: tuple[str, ...]
     beside: Beside | None = None
     reliability: Reliability | None = None
+    answers: tuple[float, dict[str, AnswerRates]] | None = None
 
     def tables(self) -> tuple[Table, ...]:
         """The protocols, with the systems beside the model, what it is ahead of them, and more."""
-        held = () if self.reliability is None else (reliability_table(self.reliability),)
+        held: tuple[Table, ...] = (
+            () if self.reliability is None else (reliability_table(self.reliability),)
+        )
+        held += () if self.answers is None else (answers_table(*self.answers),)
         if self.beside is None:
             return (*protocol_tables(self.evaluation), *held)
         systems = {MODEL: self.evaluation, **self.beside.evaluations}
@@ -127,6 +135,7 @@ def evaluate_model(
     resamples: int = 1000,
     baselines: bool = False,
     prevalence: Prevalence | None = None,
+    error_rate: float | None = None,
 ) -> ModelEvaluation:
     """Score the rows that may be judged and compute the three protocols.
 
@@ -137,14 +146,21 @@ def evaluate_model(
         resamples: of the bootstrap over patients.
         baselines: whether to judge simpler systems on the same images and shots.
         prevalence: stated, to judge probabilities too; :data:`OF_THE_TABLE` takes the judged
-            images' own.
+            images' own, which also set the thresholds of the rule ``likely``.
+        error_rate: at which answers are judged too.
 
     Raises:
-        InputError: if nothing is left to judge on, or the model gives no probabilities.
+        InputError: if nothing is left to judge on, or the model gives no probabilities or no
+            answers at this rate.
     """
+    answer = None if error_rate is None else detector.answering(error_rate)
     if prevalence is not None:  # refused before any work
         detector.at_prevalence(0.5 if prevalence == OF_THE_TABLE else prevalence)
     rows, notes = rows_to_evaluate(detector, table)
+    if prevalence == OF_THE_TABLE:
+        prevalence = prevalence_of(rows)
+        if parse_decision(detector.config_.decision)[0] == "likely":
+            detector.decide_at(prevalence)
     skipped: list[int] = []
 
     def skip(position: int, error: ImageError) -> None:
@@ -163,6 +179,9 @@ def evaluate_model(
     evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
     if prevalence is not None:
         evaluated = replace(evaluated, reliability=_held(evaluated, prevalence, resamples))
+    if answer is not None and error_rate is not None:
+        sides = _answered(answer(scores), rows, resamples)
+        evaluated = replace(evaluated, answers=(error_rate, sides))
     if not baselines:
         return evaluated
     beside = compare_beside(detector, table, rows, scores, resamples)
@@ -172,10 +191,20 @@ def evaluate_model(
 def _held(evaluated: ModelEvaluation, prevalence: Prevalence, resamples: int) -> Reliability:
     """Hold a model's probabilities to the labels."""
     detector, rows = evaluated.detector, evaluated.table
-    if prevalence == OF_THE_TABLE:
-        prevalence = prevalence_of(rows)
     likely = detector.at_prevalence(prevalence)(evaluated.scores)
     return reliability(likely, rows.labels, rows.patient_keys(), resamples)
+
+
+def _answered(
+    answers: NDArray[np.int8], rows: LabelTable, resamples: int
+) -> dict[str, AnswerRates]:
+    """How answers came out, of all categories together."""
+    sides = {"images with the finding": True, "images without": False}
+    keys = rows.patient_keys()
+    return {
+        name: answer_rates(answers, rows.labels, keys, present, resamples)
+        for name, present in sides.items()
+    }
 
 
 def prevalence_of(rows: LabelTable) -> dict[str, float]:
@@ -373,6 +402,10 @@ def write_evaluation(
         metrics["baselines"] = evaluated.beside.to_dict()
     if evaluated.reliability is not None:
         metrics["probabilities"] = evaluated.reliability.to_dict()
+    if evaluated.answers is not None:
+        rate, sides = evaluated.answers
+        told = {name: asdict(one) for name, one in sides.items()}
+        metrics["answers"] = {"error_rate": rate, **told}
     metrics["notes"] = [*metrics["notes"], *evaluated.notes]
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "tables.md", "\n".join(table.markdown() for table in shown))

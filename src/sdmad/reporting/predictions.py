@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.detector.findings import CategoryFinding, Explanation
+from sdmad.detector.held_out import WORDS
 from sdmad.detector.scores import ImageScores
 from sdmad.output import csv_text, json_text
 
@@ -31,11 +32,13 @@ class Prediction:
         file: the image.
         explanation: scores, decisions and signs.
         probabilities: of each category; empty where no prevalence was stated.
+        answers: yes, no or unsure of each category; empty where no error rate was stated.
     """
 
     file: Path
     explanation: Explanation
     probabilities: tuple[float, ...] = ()
+    answers: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[CategoryFinding, ...]:
@@ -54,6 +57,7 @@ class Predictions(Sequence[Prediction]):
         scored: n images' scores.
         skipped: positions of unreadable images, which have no row.
         probabilities: of each category, ``(n, K)``; None where no prevalence was stated.
+        answers: of :mod:`sdmad.detector.held_out`, ``(n, K)``; None where no error rate was stated.
     """
 
     def __init__(
@@ -63,9 +67,10 @@ class Predictions(Sequence[Prediction]):
         scored: ImageScores,
         skipped: set[int],
         probabilities: NDArray[np.float64] | None = None,
+        answers: NDArray[np.int8] | None = None,
     ) -> None:
         self.detector, self.files, self.scored = detector, files, scored
-        self.probabilities = probabilities
+        self.probabilities, self.answers = probabilities, answers
         self.places = [i for i in range(len(files)) if i not in skipped]
 
     def __len__(self) -> int:
@@ -84,7 +89,8 @@ class Predictions(Sequence[Prediction]):
         place = self.places[index]
         (explanation,) = self.detector.explanations(self.scored.rows(np.array([place])))
         likely = () if self.probabilities is None else tuple(self.probabilities[place].tolist())
-        return Prediction(self.files[place], explanation, likely)
+        said = () if self.answers is None else tuple(WORDS[a] for a in self.answers[place].tolist())
+        return Prediction(self.files[place], explanation, likely, said)
 
 
 def unfamiliar_note(rows: Predictions) -> tuple[str, ...]:
@@ -102,14 +108,16 @@ def unfamiliar_note(rows: Predictions) -> tuple[str, ...]:
 def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
     """CSV: file, abnormality, whether unfamiliar, findings with their top signs; then a category's.
 
-    Of each category the score, the decision and, where a prevalence was stated, the probability.
+    Of each category the score, the threshold above which it is found (none of a rule that holds
+    signs to the normal anchor), the decision and, where asked for, the probability and the answer.
 
     Cells that a spreadsheet would take for a formula are guarded.
     """
     header = ["file", "abnormality", "unfamiliar", "findings", "top_signs"]
-    header += [f"score:{c}" for c in categories] + [f"found:{c}" for c in categories]
-    if rows and rows[0].probabilities:
-        header += [f"probability:{c}" for c in categories]
+    kinds = ["score", "threshold", "found"]
+    kinds += ["probability"] if rows and rows[0].probabilities else []
+    kinds += ["answer"] if rows and rows[0].answers else []
+    header += [f"{kind}:{c}" for kind in kinds for c in categories]
 
     def line(row: Prediction) -> list[object]:
         entries = row.explanation.categories
@@ -120,8 +128,10 @@ def rows_as_csv(categories: Sequence[str], rows: Sequence[Prediction]) -> str:
             "|".join(f.category for f in row.findings),
             "|".join(f.deciding_sign.sentence for f in row.findings),
             *(round(e.score, 6) for e in entries),
+            *("" if e.threshold is None else round(e.threshold, 6) for e in entries),
             *(int(e.found) for e in entries),
             *(round(p, 6) for p in row.probabilities),
+            *row.answers,
         ]
 
     return csv_text(header, map(line, rows))
@@ -140,10 +150,12 @@ def rows_as_json_lines(categories: Sequence[str], rows: Sequence[Prediction]) ->
             "categories": {
                 e.category: {
                     "score": e.score,
+                    "threshold": e.threshold,
                     "found": e.found,
                     "top_sign": e.deciding_sign.sentence,
                     "similarity": e.deciding_sign.similarity,
                     **({"probability": row.probabilities[k]} if row.probabilities else {}),
+                    **({"answer": row.answers[k]} if row.answers else {}),
                 }
                 for k, e in enumerate(row.explanation.categories)
             },

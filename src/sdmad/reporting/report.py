@@ -27,6 +27,7 @@ from sdmad.reporting.plots import (
 )
 from sdmad.reporting.tables import METRIC_TITLES, percent_interval
 from sdmad.table import Table, percent
+from sdmad.text import without_surrogates
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES: dict[ImageFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
@@ -201,7 +202,7 @@ def write_report(data: ReportData, path: Path) -> None:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    write_text(path, render_report(data))
+    write_text(path, without_surrogates(render_report(data)))
 
 
 def render_report(data: ReportData) -> str:
@@ -303,11 +304,10 @@ def plain_summary(evaluation: Evaluation) -> tuple[str, ...]:
         Sentences; a metric that is not defined is passed over.
     """
     one = evaluation
-    unknown = one.unknown_patients == one.images
-    whose = "unknown patients" if unknown else _count(one.patients, "patient")
+    of_all = one.patients > 0 and one.unknown_patients == 0
+    images = f"{_count(one.images, 'image')} of {one.people}" if of_all else one.people
     sentences = [
-        f"{_count(one.images, 'image')} of {whose} were judged for "
-        f"{_count(len(one.categories), 'category', 'categories')}."
+        f"{images} were judged for {_count(len(one.categories), 'category', 'categories')}."
     ]
     if not isnan(one.mean_auroc):
         sentences.append(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from math import isnan
 
 from sdmad.errors import InputError
+from sdmad.evaluation.answers import AnswerRates
 from sdmad.evaluation.protocols import DECISION_METRICS, CategoryResult, Evaluation, Interval
 from sdmad.evaluation.reliability import Reliability
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS
@@ -121,6 +122,22 @@ def reliability_table(found: Reliability) -> Table:
     return Table("Are the probabilities right?", header, rows, caption)
 
 
+def answers_table(rate: float, sides: Mapping[str, AnswerRates]) -> Table:
+    """Answers at an error rate: how often they are wrong, and how often they are none.
+
+    Args:
+        rate: that was asked for.
+        sides: what came out, by what the images have in common.
+    """
+    rows = tuple(
+        (name, str(one.count), percent_interval(one.wrong, one.interval), percent(one.unsure))
+        for name, one in sides.items()
+    )
+    header = ("", "Answers", "Wrong", "Unsure")
+    title = f"Answers at an error rate of {rate:g}"
+    return Table(title, header, rows, "In brackets 95% by bootstrap over patients.")
+
+
 def _check_comparable(systems: Mapping[str, Evaluation]) -> None:
     if not systems:
         raise InputError("protocol tables: no system given")
@@ -148,9 +165,8 @@ def _any(systems: Mapping[str, Evaluation]) -> Evaluation:
 def _intervals_caption(evaluation: Evaluation) -> str:
     if not evaluation.resamples:
         return ""
-    alone = evaluation.unknown_patients == evaluation.images
-    over = f"{evaluation.patients} {'images (patients unknown)' if alone else 'patients'}"
-    return f"In brackets: 95% interval, bootstrap over {over}, {evaluation.resamples} resamples."
+    over = f"{evaluation.people}, {evaluation.resamples} resamples"
+    return f"In brackets: 95% interval, bootstrap over {over}."
 
 
 def _cells(evaluation: Evaluation, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sdmad.data.labels import NORMAL_NAMES, canonical_name
 from sdmad.errors import InputError
+from sdmad.inputs import read_text
 from sdmad.signs.provenance import Provenance, one_line
 
 MAX_BYTES = 2_000_000
@@ -171,12 +172,7 @@ class SignBank:
                     f"no sign bank {name!r}: neither a file nor one of the packaged banks "
                     f"({', '.join(list_banks())})"
                 )
-            if path.stat().st_size > MAX_BYTES:
-                raise InputError(f"{path}: larger than {MAX_BYTES:,} bytes, not a sign bank")
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = error.object.count(b"\n", 0, error.start) + 1
-            raise InputError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
+            text = read_text(path, MAX_BYTES)
         except (OSError, RuntimeError) as error:  # RuntimeError: ~user of an unknown user
             raise InputError(f"sign bank {name[:200]!r} cannot be read ({error})") from error
         return cls.parse(text, path.stem, str(path))

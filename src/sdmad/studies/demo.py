@@ -10,11 +10,12 @@ from sdmad.backbones import load_backbone
 from sdmad.choices import EMBEDDED
 from sdmad.data.fewshot import write_support
 from sdmad.detector.sdmad import SDMAD
+from sdmad.evaluation.intervals import paired_difference
 from sdmad.evaluation.protocols import evaluate_scored
 from sdmad.output import output_directory
 from sdmad.phantoms.cases import load_modality
 from sdmad.phantoms.files import PhantomData, write_phantoms
-from sdmad.reporting.draw_tables import shown_name
+from sdmad.reporting.draw_tables import gap_table, shown_name, standing
 from sdmad.reporting.model_evaluation import evaluate_scores, shown_rows, write_evaluation
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
@@ -29,9 +30,9 @@ RECOMMENDED, BARE = "sd-mad", "clip-signs"
 
 @dataclass(frozen=True)
 class Demo:
-    """The demo's table and remarks."""
+    """The demo's tables and remarks."""
 
-    table: Table
+    tables: tuple[Table, ...]
     notes: tuple[str, ...]
 
 
@@ -65,15 +66,23 @@ def run_demo(
             detectors[one.variant.key] = one.detector
             told += [f"{one.variant.system.title}: {note}" for note in one.notes]
         judged = score_together(detectors, draw.files, backbone, "judging")
+        labelled = {shown_name(name): draw.labelled(one.scores) for name, one in judged.items()}
         evaluations = {
-            shown_name(name): evaluate_scored(draw.labelled(one.scores), bank.names, RESAMPLES)
-            for name, one in judged.items()
+            name: evaluate_scored(one, bank.names, RESAMPLES) for name, one in labelled.items()
         }
+        mine = shown_name(RECOMMENDED)
+        differences = {
+            name: paired_difference(labelled[mine], one, RESAMPLES)
+            for name, one in labelled.items()
+            if name != mine
+        }
+        told.append(standing(mine, differences))
         detector = detectors[RECOMMENDED]
         assert isinstance(detector, SDMAD)
         detector.save(work / "model")
         summary = summary_table(evaluations, f"{kind.title}, {shots} shots a category")
-        tables = (summary, *protocol_tables(evaluations))
+        paired = gap_table("What that is worth", f"{mine} less", differences)
+        tables = (summary, paired, *protocol_tables(evaluations))
         rows = table.subset(draw.rows.tolist())
         before = judged[BARE].scores.similarity[shown_rows(rows)]
         scores = judged[RECOMMENDED].scores
@@ -83,4 +92,4 @@ def run_demo(
     unseen = ", ".join(kind.unseen_categories())
     if unseen:
         told.append(f"categories that rest on signs never seen in pretraining: {unseen}")
-    return Demo(summary, tuple(told))
+    return Demo((summary, paired), tuple(told))

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sdmad.baselines.registry import Auxiliary
-from sdmad.data.address import file_of
+from sdmad.data.address import file_of, is_file
 from sdmad.data.sets import open_data_set
 from sdmad.data.sets.base import DataSet
 from sdmad.data.table import LabelTable
@@ -67,7 +67,7 @@ class Material:
         """
         found = hashlib.sha256(self.table.digest().encode() + self.table.normal.tobytes())
         files = (file_of(file) for file in self.table.files)
-        sizes = [file.stat().st_size if file.is_file() else None for file in files]
+        sizes = [file.stat().st_size if is_file(file) else None for file in files]
         found.update(repr(sizes).encode())
         return found.hexdigest()
 

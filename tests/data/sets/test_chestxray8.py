@@ -145,7 +145,7 @@ def test_images_that_lack_are_noted(root):
             "00000002_000.png\n",
             r"Data_Entry_2017.csv, row 4: 00000002_001.png is neither .* \(1 such images\)",
         ),
-        ("test_list.txt", b"\xff\xfe\x00", "test_list.txt: cannot be read as a list of names"),
+        ("test_list.txt", b"\xff\xfe\x00", "test_list.txt, line 1: not UTF-8 text"),
         (
             "Data_Entry_2017.csv",
             "\n".join([HEADER, ROWS[0].replace("Effusion", "Effusoin")]),

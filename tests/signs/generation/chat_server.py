@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -29,6 +30,9 @@ class Handler(BaseHTTPRequestHandler):
         reply(self, request)
 
     def do_GET(self) -> None:
+        if self.server.listing is not None:
+            self.server.listing(self, {})
+            return
         models = {"object": "list", "data": [{"id": name} for name in self.server.models]}
         send_json(self, 200, models)
 
@@ -58,6 +62,7 @@ class ChatServer(ThreadingHTTPServer):
     script: list[Reply] = field(default_factory=list)
     requests: list[Received] = field(default_factory=list)
     models: tuple[str, ...] = ("small:8b", "large:70b")
+    listing: Reply | None = None
 
     def __post_init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -156,6 +161,52 @@ def hangs(seconds: float) -> Reply:
     def reply(handler: Handler, _: dict[str, Any]) -> None:
         time.sleep(seconds)
         handler.close_connection = True
+
+    return reply
+
+
+def drips(
+    piece: bytes, status: int = 200, kind: str = "text/event-stream", **headers: str
+) -> Reply:
+    """The same piece again and again, until the client hangs up."""
+
+    def reply(handler: Handler, _: dict[str, Any]) -> None:
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(piece)
+                time.sleep(0.002)
+        handler.close_connection = True
+
+    return reply
+
+
+def drips_headers(handler: Handler, _: dict[str, Any]) -> None:
+    """A head that never ends."""
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            handler.wfile.write(b"X")
+            time.sleep(0.01)
+    handler.close_connection = True
+
+
+def sends(status: int, body: bytes, **headers: str) -> Reply:
+    """An answer of any kind."""
+
+    def reply(handler: Handler, _: dict[str, Any]) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            handler.wfile.write(body)
 
     return reply
 

@@ -1,19 +1,25 @@
+import gzip
 import time
 
 import pytest
 
 from sdmad.errors import InputError
-from sdmad.signs.generation import ChatClient, LanguageModelError, api_key_from
+from sdmad.signs.generation import ChatClient, LanguageModelError, api_key_from, bounds
+from sdmad.signs.generation import client as client_module
 from sdmad.signs.generation.client import LONGEST_WAIT, MAX_ANSWER, MAX_TRIES
 from tests.signs.generation.chat_server import (
+    ChatServer,
     breaks_off,
     chunk,
+    drips,
+    drips_headers,
     ends_early,
     fails,
     hangs,
     refuses,
     rejects_schema,
     says,
+    sends,
     stream,
 )
 
@@ -169,6 +175,126 @@ def test_an_endless_answer_is_stopped(server, client):
     server.script = [lambda handler, _: stream(handler, piece, piece, piece)]
     with pytest.raises(LanguageModelError, match="did not end"):
         ask(client())
+
+
+EMPTY = chunk({})
+SLOW = {
+    "comments": drips(b": keep-alive\n\n"),
+    "empty lines": drips(b"\n"),
+    "empty choices": drips(b'data: {"choices": []}\n\n'),
+    "empty deltas": drips(EMPTY),
+    "a line without an end": drips(b"x"),
+    "an error": drips(b"x", status=500, kind="text/plain"),
+    "a rejection": drips(b" ", status=400, kind="application/json"),
+    "a redirection": drips(b"x", status=307, Location="/v1/elsewhere"),
+    "headers": drips_headers,
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_an_answer_of_any_kind_has_a_deadline(server, client, waits, kind):
+    server.script = [SLOW[kind]]
+    with pytest.raises(LanguageModelError, match=r"did not end within 0 s.*Run again"):
+        ask(client(whole_timeout=0.3))
+    assert waits == []
+    assert len(server.requests) == 1
+
+
+def test_a_list_of_models_has_a_deadline(server, client, monkeypatch):
+    monkeypatch.setattr(client_module, "NAMES_TIMEOUT", 0.3)
+    server.script = [fails(404, "no such model")]
+    server.listing = drips(b" ", kind="application/json")
+    with pytest.raises(LanguageModelError, match="mend --model or --base-url"):
+        ask(client())
+
+
+@pytest.mark.parametrize("body", [b'{"data": 3}', b'{"data": [3]}', b"[" * 100_000, b"", b"\xff"])
+def test_a_list_of_models_that_is_none_is_left_out(server, client, body):
+    server.script = [fails(404, "no such model")]
+    server.listing = sends(200, body, Content_Type="application/json")
+    with pytest.raises(LanguageModelError, match="mend --model or --base-url"):
+        ask(client())
+
+
+FAST = {
+    "comments": drips(b": keep-alive\n\n" * 1000),
+    "a line without an end": drips(b"x" * 10_000),
+    "empty choices": drips(b'data: {"choices": []}\n\n' * 1000),
+    "an error": drips(b"x" * 10_000, status=500, kind="text/plain"),
+    "a redirection": drips(b"x" * 10_000, status=307, Location="/v1/elsewhere"),
+    "no stream": drips(b" " * 10_000, kind="application/json"),
+}
+
+
+@pytest.mark.parametrize("kind", FAST)
+def test_an_answer_of_any_kind_has_a_size(server, client, waits, kind, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_STREAM", 300_000)
+    monkeypatch.setattr(bounds, "MAX_EVENT", 100_000)
+    monkeypatch.setattr(bounds, "MAX_BODY", 200_000)
+    server.script = [FAST[kind]]
+    with pytest.raises(LanguageModelError, match=r"sent more than [123]\d\d,\d\d\d bytes"):
+        ask(client())
+    assert waits == []
+
+
+def test_a_long_answer_of_short_events_is_within_the_size(server, client, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_EVENT", 1000)
+    pieces = [chunk({"content": "word "}) for _ in range(2000)]
+    server.script = [lambda handler, _: stream(handler, *pieces, chunk({}, "stop"))]
+    assert ask(client()) == "word " * 2000
+
+
+def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(server, client):
+    bomb = gzip.compress(b": \n" * 1_000_000)
+    kinds = {"Content_Encoding": "gzip", "Content_Type": "text/event-stream"}
+    for status in (200, 500):
+        server.script = [sends(status, bomb, **kinds)]
+        with pytest.raises(LanguageModelError, match="compresses its answer"):
+            ask(client())
+        assert server.requests[-1].headers["accept-encoding"] == "identity"
+
+
+def test_another_origin_is_told_nothing(server, client, waits):
+    with ChatServer() as other:
+        place = f"{other.url}/chat/completions"
+        for status in (302, 307):
+            server.script = [sends(status, b"", Location=place)]
+            with pytest.raises(LanguageModelError, match="redirects to http://127") as caught:
+                ask(client(api_key=KEY))
+            assert place in str(caught.value)
+        assert other.requests == []
+    assert waits == []
+
+
+def test_a_redirection_within_the_origin_is_followed(server, client):
+    server.script = [sends(307, b"", Location="/v2/chat/completions"), says("an answer")]
+    assert ask(client()) == "an answer"
+    assert [got.path for got in server.requests] == ["/v1/chat/completions", "/v2/chat/completions"]
+
+
+DEEP = b"[" * 50_000 + b"]" * 50_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        sends(200, b"data: " + DEEP + b"\n\n", Content_Type="text/event-stream"),
+        sends(200, b'data: {"error": ' + DEEP + b"}\n\n", Content_Type="text/event-stream"),
+        sends(400, b'{"error": ' + DEEP + b"}", Content_Type="application/json"),
+        sends(500, DEEP, Content_Type="application/json"),
+    ],
+)
+def test_deep_nesting_is_told(server, client, reply):
+    server.script = [reply] * MAX_TRIES
+    with pytest.raises(LanguageModelError, match=r"nested too deeply|rejects|fails|protocol"):
+        ask(client())
+
+
+@pytest.mark.parametrize("choices", ['"abc"', '{"a": 1}', "5", "[5]", '[{"delta": 3}]', "[[]]"])
+def test_choices_of_another_form_are_left_out(server, client, choices):
+    odd = f'data: {{"choices": {choices}}}\n\n'.encode()
+    server.script = [lambda handler, _: stream(handler, odd, chunk({"content": "fine"}, "stop"))]
+    assert ask(client()) == "fine"
 
 
 def test_what_is_no_protocol_is_told(server, client):

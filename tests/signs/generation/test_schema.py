@@ -37,6 +37,11 @@ def test_the_schema_allows_sentences_and_known_categories_only():
         "Here you are:\n```json\n{}\n```\nAnything else?",
         '<think>Is it {"sentences": [1]}? No.</think>\n{}',
         'First {{"a": 1}}, then {}',
+        'Is it {"sentences": ["a draft of it"]}? No.</think>{}',
+        '<think>One.</think>{"sentences": ["a draft of it"]}</think>\n{}',
+        '[THINK]{"sentences": ["a draft of it"]}[/THINK]{}',
+        '<|channel|>analysis<|message|>["a draft of it"]<|channel|>final<|message|>{}',
+        '<Reasoning>["a draft of it"]</Reasoning> {}',
     ],
 )
 def test_the_object_is_found_wherever_it_stands(style, frame):
@@ -51,9 +56,36 @@ def test_the_object_is_found_wherever_it_stands(style, frame):
 @pytest.mark.parametrize(
     "text",
     [
+        '["a bright band", "a thick rim"]',
+        'Here: ```json\n["a bright band", "a thick rim"]\n```',
+        '[{"text": "a bright band"}, "a thick rim"]',
+        '{"sentences": ["a bright band", "a thick rim"]}',
+        'As in [1] and [2, 3]: ["a bright band", "a thick rim"]',
+    ],
+)
+def test_a_bare_list_and_bare_strings_are_sentences(style, text):
+    reading = read_answer(text, QUESTION, style)
+    assert texts(reading) == ["a bright band", "a thick rim"]
+    assert reading.complaints == ()
+
+
+def test_a_bare_sentence_is_shared_with_nothing(style):
+    reading = read_answer('["a bright band"]', QUESTION, style)
+    assert reading.candidates == (Candidate("a bright band"),)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "",
         "no",
         "[]",
+        "[1, 2]",
+        '["a bright band", 3]',
+        '<think>{"sentences": ["a draft of it"]}',
+        '{"sentences": ["a draft of it"]}</think>',
+        '[{"text": "a rim", "shared_with": ["Bar code"], "te',
+        pytest.param("[" * 100_000, id="deep list"),
         '{"signs": []}',
         '{"sentences": 3}',
         '{"sentences": [',
@@ -67,7 +99,7 @@ def test_what_is_no_answer_is_complained_of(style, text):
 
 
 def test_items_of_another_form_are_complained_of(style):
-    items = ["a bright band", {"text": 3}, {"sentence": "a"}, None, {"text": "a thick rim"}]
+    items = [["a bright band"], {"text": 3}, {"sentence": "a"}, None, {"text": "a thick rim"}]
     reading = read_answer(json.dumps({"sentences": items}), QUESTION, style)
     assert texts(reading) == ["a thick rim"]
     assert len(reading.complaints) == 4

@@ -71,7 +71,7 @@ def test_a_folder_without_prompts_is_told(tmp_path):
     with pytest.raises(InputError, match=r"no prompts there; it may hold system\.md, signs\.md"):
         PromptTemplates.load(tmp_path)
     (tmp_path / "system.md").write_bytes(b"\xff")
-    with pytest.raises(InputError, match=r"system\.md: not UTF-8"):
+    with pytest.raises(InputError, match=r"system\.md, line 1: not UTF-8"):
         PromptTemplates.load(tmp_path)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sdmad.choices import EMBEDDED, DrawOrder, Precision, Preset
 from sdmad.cli.steps.loading import check_normals
 from sdmad.data.fewshot import SupportSet, draw_support, read_support, write_support
-from sdmad.data.images import list_images
+from sdmad.data.listing import list_images
 from sdmad.data.table import LabelTable, read_label_table
 from sdmad.data.windows import parse_window
 from sdmad.detector.config import SDMADConfig

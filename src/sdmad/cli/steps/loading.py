@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sdmad.choices import Precision
-from sdmad.data.images import list_images
+from sdmad.data.listing import list_images
+from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import SDMADConfig, parse_decision
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -18,6 +19,7 @@ def load_with_decision(
     backbone: str | None = None,
     device: str = "auto",
     precision: Precision = "float32",
+    prevalence: Prevalence | None = None,
 ) -> SignDetector:
     """Load a detector and, perhaps, change how it decides.
 
@@ -28,9 +30,10 @@ def load_with_decision(
         backbone: where the base weights are on this machine.
         device: auto, cpu or cuda.
         precision: of the towers: float32, bfloat16 or auto.
+        prevalence: stated, for the ``likely`` rule; that of a table is not known here yet.
 
     Raises:
-        SDMADError: if the model cannot be loaded or the rule lacks its normal images.
+        SDMADError: if the model cannot be loaded or the rule lacks its normal images or prevalence.
     """
     detector = SignDetector.load(model, backbone, device, precision)
     if decision is not None:
@@ -40,6 +43,11 @@ def load_with_decision(
         detector.fit_thresholds(list_images([normals]))
     elif detector.thresholds_ is None:
         check_normals(detector.config_, None)
+    if parse_decision(detector.config_.decision)[0] == "likely":
+        if prevalence is not None and prevalence != OF_THE_TABLE:
+            detector.decide_at(prevalence)
+        elif detector.thresholds_ is None and prevalence is None:
+            raise InputError(f"--decision {detector.config_.decision} goes with --prevalence")
     return detector
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sdmad.data.images import SUFFIXES, walk
 from sdmad.data.integrity.problems import Problem, Verdict, below, listed, passed
 from sdmad.data.integrity.scan import Scan, inspect
+from sdmad.data.listing import is_image, walk
 from sdmad.data.sets.base import PICTURE_ENDINGS, DataSet, list_pictures
 from sdmad.data.sets.chestxray8 import ChestXray8
 from sdmad.data.sets.fastmri_plus import FastMRIPlus
@@ -76,7 +76,7 @@ def _pictures(data: ChestXray8 | TableData) -> Iterator[Path]:
         return
     for folder, files in walk(data.root):
         if MASKS not in folder.relative_to(data.root).parts:
-            yield from (folder / n for n in files if n.lower().endswith(tuple(SUFFIXES)))
+            yield from filter(is_image, (folder / name for name in files))
 
 
 def _odd_files(data: DataSet) -> Iterator[Path]:

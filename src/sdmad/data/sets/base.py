@@ -15,16 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdmad.data.address import file_of
+from sdmad.data.address import file_of, is_file
 from sdmad.data.headers import read_header
 from sdmad.data.images import FORMATS, read_image
 from sdmad.data.plane import MAX_PIXELS, check_size
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
+from sdmad.inputs import read_text
 
 Mask = NDArray[np.bool_]
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 """File-name endings (lower case) of the images in the data sets' folders."""
+
+
+MAX_LIST = 1 << 26
+"""Bytes of a list of names."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class DataSet(ABC):
             InputError: if a table, a list or a folder is missing or contradicts another.
         """
         table = self._read()
-        if not any(file_of(file).is_file() for file in table.files):
+        if not any(is_file(file_of(file)) for file in table.files):
             raise InputError(
                 f"{table.path}: none of its {len(table)} images is there; "
                 f"looked for {table.files[0]}"
@@ -213,10 +218,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         InputError: if the file cannot be read or is no UTF-8 text.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of names ({error})") from error
+    text = read_text(path, MAX_LIST)
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield number, line.strip()

@@ -16,8 +16,8 @@ import numpy as np
 from sdmad.data.address import file_of, slice_address
 from sdmad.data.csvfile import CsvRow, read_csv
 from sdmad.data.headers import read_header, volume_patient
-from sdmad.data.images import walk
 from sdmad.data.labels import canonical_name
+from sdmad.data.listing import walk
 from sdmad.data.sets.base import Box, DataSet, Mask, box_mask, first_there, read_lines
 from sdmad.data.table import LabelTable
 from sdmad.errors import InputError

@@ -10,11 +10,18 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sdmad.errors import InputError
-from sdmad.signs.generation.failures import LanguageModelError, RequestError, explain, hide
+from sdmad.signs.generation.bounds import hooks, within
+from sdmad.signs.generation.failures import (
+    MOST_LISTED,
+    LanguageModelError,
+    RequestError,
+    explain,
+    hide,
+)
 from sdmad.signs.generation.templates import Message
 from sdmad.signs.provenance import MAX_MODEL, one_line
 
@@ -27,6 +34,14 @@ MAX_ANSWER = 200_000
 CONNECT_TIMEOUT = 10.0
 ANSWER_TIMEOUT = 300.0
 """Seconds to wait for the next piece of an answer; a local model may have to be loaded first."""
+
+WHOLE_TIMEOUT = 1800.0
+"""Seconds for an answer as a whole."""
+
+NAMES_TIMEOUT = 20.0
+"""Seconds for the list of a server's models."""
+
+Result = TypeVar("Result")
 
 KEYLESS = "none"
 SHORTEST_SECRET = 8
@@ -42,6 +57,7 @@ class ChatClient:
         api_key: the key, or None for a server that needs none.
         temperature: 0 for the model's likeliest answer.
         timeout: seconds to wait for the next piece of an answer.
+        whole_timeout: seconds to wait for its end.
         sleep: waits so many seconds.
 
     Raises:
@@ -55,6 +71,7 @@ class ChatClient:
         api_key: str | None = None,
         temperature: float = 0.0,
         timeout: float = ANSWER_TIMEOUT,
+        whole_timeout: float = WHOLE_TIMEOUT,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.model = one_line(model, "the model's name", MAX_MODEL)
@@ -64,6 +81,7 @@ class ChatClient:
         self.temperature = temperature
         self._key = _checked_key(api_key, "the API key") if api_key is not None else None
         self._timeout = timeout
+        self._whole_timeout = whole_timeout
         self._sleep = sleep
         self._plain = False
         self._connection: Any = None
@@ -84,7 +102,9 @@ class ChatClient:
 
         A server that refuses the JSON schema is asked again without it, now and later on. A busy
         server, one that fails and one that breaks off is asked again after a while: as long as it
-        asks for (``Retry-After``), up to two minutes.
+        asks for (``Retry-After``), up to two minutes. An answer of any kind has a deadline and a
+        size (:mod:`sdmad.signs.generation.bounds`); a redirection to another origin, which would
+        tell it the conversation, is not followed.
 
         Args:
             messages: the conversation so far.
@@ -126,9 +146,11 @@ class ChatClient:
     def _ask(self, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> str:
         """One request; whatever goes wrong is a :class:`RequestError`."""
         openai = _openai()
+        client = self._client(openai)
         extra = {"response_format": _response_format(schema)} if schema is not None else {}
-        try:
-            with self._client(openai).chat.completions.create(
+
+        def answer() -> str:
+            with client.chat.completions.create(
                 model=self.model,
                 messages=list(messages),
                 temperature=self.temperature,
@@ -136,8 +158,27 @@ class ChatClient:
                 **extra,
             ) as stream:
                 return _read(stream, self._key)
+
+        try:
+            return self._in_time(self._whole_timeout, answer)
         except (openai.OpenAIError, *_transport_errors(), ValueError) as error:
-            raise explain(error, self.model, self._key, self._names) from None
+            try:
+                failure = explain(error, self.model, self._key, self._names)
+            except RecursionError:
+                failure = RequestError.tangled()
+            raise failure from None
+        except RecursionError:
+            raise RequestError.tangled() from None
+
+    def _in_time(self, seconds: float, work: Callable[[], Result]) -> Result:
+        """Do something within its time; a connection that broke a bound is closed."""
+        try:
+            return within(seconds, work)
+        except RequestError:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            raise
 
     def _client(self, openai: Any) -> Any:
         if self._connection is None:
@@ -146,15 +187,23 @@ class ChatClient:
                 base_url=self.base_url,
                 timeout=openai.Timeout(self._timeout, connect=min(CONNECT_TIMEOUT, self._timeout)),
                 max_retries=0,
+                http_client=openai.DefaultHttpxClient(event_hooks=hooks(openai, self.base_url)),
             )
         return self._connection
 
     def _names(self) -> list[str]:
         """The models that the server offers, as far as it tells."""
         openai = _openai()
+        client = self._client(openai)
+
+        def names() -> list[str]:
+            listed = client.models.list().data
+            return [str(model.id)[:MAX_MODEL] for model in listed[:MOST_LISTED]]
+
+        known = (openai.OpenAIError, *_transport_errors(), ValueError, AttributeError, TypeError)
         try:
-            return [str(model.id) for model in self._client(openai).models.list().data]
-        except (openai.OpenAIError, *_transport_errors(), ValueError, AttributeError, TypeError):
+            return self._in_time(NAMES_TIMEOUT, names)
+        except (*known, LookupError, RecursionError, RequestError):
             return []
 
 
@@ -227,7 +276,7 @@ def _read(stream: Any, key: str | None) -> str:
     length, finish = 0, None
     for chunk in stream:
         choices = getattr(chunk, "choices", None)
-        if not choices:
+        if not isinstance(choices, list) or not choices:
             continue
         finish = getattr(choices[0], "finish_reason", None) or finish
         delta = getattr(choices[0], "delta", None)

@@ -15,6 +15,7 @@ from sdmad.errors import SDMADError
 
 MOST_QUOTED = 300
 MOST_NAMES = 10
+MOST_LISTED = 1000
 _REJECTED = (400, 422)
 _PASSING = (408, 409, 425, 429)
 _TOO_MUCH = ("context length", "context_length", "too many tokens", "maximum context", "n_ctx")
@@ -62,6 +63,43 @@ class RequestError(Exception):
         )
 
     @classmethod
+    def overdue(cls, seconds: float) -> RequestError:
+        """The answer as a whole took too long."""
+        return cls(
+            f"the answer did not end within {seconds:,.0f} s; the server keeps the line open, or "
+            "the model is too large for it. Run again: what was answered so far is kept"
+        )
+
+    @classmethod
+    def too_many_bytes(cls, limit: int) -> RequestError:
+        """The server sends without end."""
+        return cls(
+            f"the server sent more than {limit:,} bytes at once, which no answer is long; mend "
+            "--base-url"
+        )
+
+    @classmethod
+    def compressed(cls) -> RequestError:
+        """The server compresses, though it was asked not to."""
+        return cls(
+            "the server compresses its answer, though it was asked not to; turn this off, or mend "
+            "--base-url"
+        )
+
+    @classmethod
+    def sent_elsewhere(cls, address: str) -> RequestError:
+        """The server redirects to another origin, which was not asked for."""
+        return cls(
+            f"the server redirects to {_quoted(address, None)}, which is not followed; give the "
+            "address that you mean as --base-url"
+        )
+
+    @classmethod
+    def tangled(cls) -> RequestError:
+        """What the server sends is nested too deeply to be read."""
+        return cls("the answer is nested too deeply to be one; mend --base-url")
+
+    @classmethod
     def too_long(cls) -> RequestError:
         """The server stopped the answer at its limit of tokens."""
         return cls(
@@ -101,6 +139,9 @@ def explain(
         key: the API key, which is taken out of what the server says.
         names: lists the server's models; asked when it does not know the one wanted.
     """
+    own = next((link for link in _chain(error) if isinstance(link, RequestError)), None)
+    if own is not None:
+        return own
     status = getattr(error, "status_code", None)
     if isinstance(status, int):
         return _status_failure(
@@ -156,7 +197,7 @@ def retry_after(value: str | None, now: float) -> float | None:
         return float(value)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=datetime.UTC)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sdmad.data.labels import NORMAL_NAMES, canonical_name
 from sdmad.errors import InputError
+from sdmad.inputs import read_text
 
 MAX_NAME = 80
 MAX_CATEGORIES = 100
@@ -120,16 +121,8 @@ def read_categories(given: Sequence[str]) -> tuple[str, ...]:
     if len(given) != 1 or not _is_file(given[0]):
         return tuple(given)
     path = Path(given[0]).expanduser()
-    try:
-        if path.stat().st_size > MAX_FILE:
-            raise InputError(f"{path}: larger than {MAX_FILE:,} bytes, not a list of categories")
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; give one category a line") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     names = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(read_text(path, MAX_FILE).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:

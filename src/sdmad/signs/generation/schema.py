@@ -17,7 +17,11 @@ MAX_ITEMS = 200
 MAX_SHARED_WITH = 3
 MAX_COMPLAINTS = 20
 _MOST_STARTS = 50
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_TAGS = "think|thinking|thought|thoughts|reasoning"
+_THOUGHT_ENDS = re.compile(
+    rf"</(?:{_TAGS})>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
+_THOUGHT_BEGINS = re.compile(rf"<(?:{_TAGS})>|\[THINK\]", re.IGNORECASE)
 _NO_OBJECT = (
     'there is no JSON object with a list "sentences" in it; answer with that object and nothing '
     "else"
@@ -102,22 +106,48 @@ def read_answer(
 
 
 def _items(text: str) -> list[Any] | None:
-    """The list of the first JSON object that has one, wherever it stands in the text."""
-    text = _THOUGHT.sub("", text, count=1)
+    """The list of sentences in an answer, wherever it stands in the text.
+
+    It is that of the first JSON object with such a list, or a bare list that no object precedes.
+    """
+    text = _without_thoughts(text)
     decoder = json.JSONDecoder()
-    start = -1
+    brackets, at = "{[", 0
     for _ in range(_MOST_STARTS):
-        start = text.find("{", start + 1)
+        start = min((place for mark in brackets if (place := text.find(mark, at)) >= 0), default=-1)
         if start < 0:
             return None
         try:
-            found, _ = decoder.raw_decode(text, start)
+            found, at = decoder.raw_decode(text, start)
         except (ValueError, RecursionError):
-            continue
-        if isinstance(found, dict) and isinstance(found.get("sentences"), list):
-            items: list[Any] = found["sentences"]
-            return items
+            at = start + 1
+        else:
+            items = found.get("sentences") if isinstance(found, dict) else found
+            if isinstance(items, list) and (isinstance(found, dict) or _are_sentences(items)):
+                return items
+        if text[start] == "{":
+            brackets = "{"  # a list behind it may well be a part of it
     return None
+
+
+def _without_thoughts(text: str) -> str:
+    """What follows the last thought; a server may leave the tag out that opens it.
+
+    >>> _without_thoughts("a draft</think>the answer"), _without_thoughts("<think>a draft")
+    ('the answer', '')
+    """
+    answer = _THOUGHT_ENDS.split(text)[-1]
+    return _THOUGHT_BEGINS.split(answer)[0]
+
+
+def _are_sentences(items: list[Any]) -> bool:
+    return bool(items) and all(_text_of(item) is not None for item in items)
+
+
+def _text_of(item: Any) -> str | None:
+    """The sentence of an item, which is an object or the sentence itself."""
+    text = item.get("text") if isinstance(item, dict) else item
+    return text if isinstance(text, str) else None
 
 
 class _Judge:
@@ -140,12 +170,13 @@ class _Judge:
         """Accept one item, or note what is wrong with it; surplus items are left alone."""
         if len(self.found) >= self.missing:
             return
-        if not isinstance(item, dict) or not isinstance(item.get("text"), str):
+        sentence = _text_of(item)
+        if sentence is None:
             self.complaints.append('an item of "sentences" is no object with a "text"')
             return
-        text = tidy(item["text"])
+        text = tidy(sentence)
         problem = self.style.complaint(text) or self._problem(text)
-        shared = self._shared_with(item.get("shared_with"))
+        shared = self._shared_with(item.get("shared_with") if isinstance(item, dict) else None)
         if not problem and shared and self.shared >= self.question.most_shared:
             problem = "is one shared sign too many"
         if problem:

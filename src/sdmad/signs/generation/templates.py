@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sdmad.errors import InputError
+from sdmad.inputs import read_text
 from sdmad.signs.generation.request import Question
 from sdmad.signs.generation.schema import Candidate
 from sdmad.signs.generation.style import MAX_WORDS
@@ -67,7 +68,7 @@ class PromptTemplates:
             if not own:
                 known = ", ".join(f"{name}.md" for name in PLACES)
                 raise InputError(f"{folder}: no prompts there; it may hold {known}")
-            texts |= {name: _read(path) for name, path in own.items()}
+            texts |= {name: read_text(path, MAX_TEMPLATE) for name, path in own.items()}
             for name, path in own.items():
                 _check(texts[name], name, path)
         return cls(texts)
@@ -116,17 +117,6 @@ def _json(value: object) -> str:
 def _there(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_TEMPLATE:
-            raise InputError(f"{path}: larger than {MAX_TEMPLATE:,} bytes, not a prompt")
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; save it as UTF-8") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 

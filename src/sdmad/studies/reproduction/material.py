@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sdmad.data.address import file_of, slice_address
+from sdmad.data.address import file_of, is_file, slice_address
 from sdmad.data.labels import canonical_name
 from sdmad.data.sets.base import DataSet
 from sdmad.data.sets.chestxray8 import ChestXray8
@@ -114,7 +114,7 @@ def volume_slices(data: str, work: Path, say: Say) -> tuple[Path, ...]:
     there = [
         file
         for file, normal in zip(table.files, table.normal, strict=True)
-        if normal and file_of(file).is_file()
+        if normal and is_file(file_of(file))
     ]
     if not there:
         raise InputError(f"{data}: no normal image whose file is there")
