@@ -186,7 +186,7 @@ def pixels(pictures: Pictures, systems: int = 1) -> Draw:
     def draw(rng: Rng, seed: int) -> dict[str, Ends]:
         drawn = pictures.draw(rng, systems)
         if systems == 2:
-            return gaps(pixel_difference(*drawn, RESAMPLES, seed))
+            return gaps(pixel_difference(drawn[0], drawn[1], RESAMPLES, seed))
         return summaries(summarise_pixels(drawn[0], RESAMPLES, seed), truth)
 
     return draw
@@ -258,9 +258,9 @@ def cases() -> Iterator[Case]:
     yield Case(PIXELS, "40 patients, 3 draws", pixels(Pictures(40, 3, 0.3)), TIMES // 4)
     yield Case(PIXELS, "40 patients, difference", pixels(Pictures(40), 2), TIMES // 4)
     for patients, images in ((60, 1), (150, 1), (400, 1), (60, 3)):
-        columns = {f"bent {b:g}": Chances(patients, b, images) for b in (1.0, 1.2, 1.5, 2.0, 3.0)}
+        bent = {f"bent {b:g}": Chances(patients, b, images) for b in (1.0, 1.2, 1.5, 2.0, 3.0)}
         told = f"{patients} patients" + (f" of {images} images" if images > 1 else "")
-        yield Case(CALIBRATION, told, calibration(columns), TIMES // 2)
+        yield Case(CALIBRATION, told, calibration(bent), TIMES // 2)
 
 
 def simulate(case: Case, times: int) -> dict[str, Held]:
@@ -287,7 +287,7 @@ def rates() -> Table:
 
 
 def code() -> str:
-    """A hash of what makes the intervals, and of the simulation; figures of another are not used."""
+    """A hash of what makes intervals and of the simulation: figures of another are not used."""
     folder = Path(sdmad.evaluation.__file__).parent
     here = [Path(__file__), Path(__file__).with_name("coverage_worlds.py")]
     found = hashlib.sha256()
@@ -345,29 +345,31 @@ CAPTIONS = {
     CALIBRATION: "Columns: what true log odds are multiplied by in the probabilities; 1 is right.",
 }
 REASONS = {
-    ONE: "DeLong's variance is too small where few are misranked. The package's own AUROC intervals "
-    "count patients: they are wide where images of one patient differ, and where an AUROC is near "
-    "1 and scores are as regular as here.",
-    FEW: "Too often: Hanley and McNeil's variance is that of scores less regular than normal ones "
-    "of one deviation. Too seldom: two or three positives of another deviation than the negatives, "
-    "near AUROC .6; nothing in so few tells their deviation.",
-    MEAN: "Too often, for the same reason, and the more so the nearer to 1 all categories are.",
-    PAIRED: "Too often: with few misranked patients Student's t makes the difference wide.",
-    DRAWS: "Reaches that are added as squares cover a little more than both together must.",
+    ONE: "DeLong's variance is too small where few are misranked. The package's own interval of an "
+    "AUROC counts patients, not images, so it is wide where images of one patient differ; and near "
+    "1 it is wide where scores are as regular as here.",
+    FEW: "Too often: Hanley and McNeil's variance is that of scores less regular than these. Too "
+    "seldom: two or three positives whose scores are spread otherwise than the negatives', at an "
+    "AUROC near .6; so few tell nothing of their spread.",
+    MEAN: "Too often, for the same reason, the more so the nearer to 1 all categories are.",
+    DRAWS: "Reaches that are added as squares may cover a little more than both together must.",
+    PAIRED: "Where few patients are misranked, Student's t makes a difference wide.",
     PIXELS: "Few lesions tell little of their own variance.",
-    CALIBRATION: "The gaps' signs are not known where noise is as large as they are.",
+    CALIBRATION: "Where noise is as large as the gaps, their signs are not known.",
 }
+"""What is to be said of a group in which something lies outside."""
+
 HEAD = """# Do the intervals hold?
 Written by `make coverage`; do not edit by hand. How often, in percent, an interval at 95% holds the
-truth: data are drawn from a world whose truth is known, the package makes its interval, and so {times}
-times (some cases {half} or {quarter}; {resamples} resamples each). What is aimed at is {low:.0f} to
-{high:.0f}. By chance alone a figure is off by {error:.1f} ({half_error:.1f}, {quarter_error:.1f}),
-one deviation; "low" and "high" mark what lies outside by more than two.
+truth: data are drawn from a world whose truth is known, the package makes its interval, and so
+{times} times (some cases {half} or {quarter}; {resamples} resamples each). What is aimed at is
+{low:.0f} to {high:.0f}. By chance alone a figure is off by {error:.1f} ({half_error:.1f},
+{quarter_error:.1f}), one deviation; "low" and "high" mark what lies outside by more than two.
 
 How the intervals are made: [decisions and numbers](decisions.md). The interval of one draw speaks
 of new patients, not of another support set; only several draws tell of that.
 
-{count} figures: {inside} inside, {high_count} too high, {low_count} too low.
+{count} figures: {inside} within, {high_count} too high, {low_count} too low.
 
 """
 

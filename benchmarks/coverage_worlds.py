@@ -110,7 +110,7 @@ class World:
                 scores = separation * truth + noise
                 margin = self.distance + self.wander / 2 * moved
                 correct = margin + self._noise(rng, decision_noise) > 0
-                ill = truth.any(axis=1)
+                ill: NDArray[np.bool_] = np.asarray(truth.any(axis=1))
                 abnormality = self._abnormality(rng, separation, ill, score_noise[:, 0])
                 called = np.where(correct, truth == 1, truth == 0)
                 ids = rows.tolist()

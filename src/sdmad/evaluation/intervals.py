@@ -70,13 +70,12 @@ def evaluation_intervals(
 
 
 class Resampled(Protocol):
-    """What can be resampled: the output of one system on one draw.
+    """What can be resampled: the output of one system on one draw."""
 
-    Attributes:
-        bases: what each part of each metric rests on.
-    """
-
-    bases: Mapping[str, tuple[Basis, ...]]
+    @property
+    def bases(self) -> Mapping[str, tuple[Basis, ...]]:
+        """What each part of each metric rests on."""
+        ...
 
     def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> Mapping[str, FloatArray]:
         """The parts of every metric ``(m, R)``, of patients drawn as weights ``(P, R)`` say."""

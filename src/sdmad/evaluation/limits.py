@@ -146,4 +146,5 @@ def score_interval(value: float, worth: float, quantile: float = NORMAL) -> Inte
     centre = value + quantile**2 / (2 * worth)
     reach = quantile * sqrt(value * (1 - value) / worth + quantile**2 / (4 * worth**2))
     whole = 1 + quantile**2 / worth
-    return max(0.0, (centre - reach) / whole), min(1.0, (centre + reach) / whole)
+    low, high = (centre - reach) / whole, (centre + reach) / whole
+    return max(0.0, min(value, low)), min(1.0, max(value, high))  # which rounding may miss

@@ -1,11 +1,11 @@
 """How a metric varies with patients and with draws, and the reach of its interval.
 
 A metric is the mean of its parts, a figure a category or just one, over one or more draws of the
-support set. Each part has :mod:`limits <sdmad.evaluation.limits>` of its own; their distances from
-the figures are added up as the errors themselves are, by the correlations that resampling shows:
-MOVER, the method of variance estimates recovery (Zou and Donner, Statistics in Medicine 27, 2008).
-Draws come in the same way: Student's reach of the draws and that of the patients are added as
-squares. What patients and draws do together is in both, and is taken out of the second.
+support set. Its variance over patients comes of those of its parts
+(:mod:`sdmad.evaluation.limits`) and of the correlations that resampling shows. Over several draws
+Student's reach of the draws and the patients' are added as squares, each side for itself: MOVER,
+the method of variance estimates recovery (Zou and Donner, Statistics in Medicine 27, 2008). What
+patients and draws do together is in both, and is taken out of the second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sdmad.evaluation.checks import FloatArray
+from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.limits import Basis, Interval, Whole, student
 
 
@@ -62,11 +62,10 @@ class Spread:
         Returns:
             Lower and upper end, cut to 0 and 1; NaN where nothing was resampled.
         """
-        reaches = self._patients_reaches()
+        down, up = self._patients_reaches()
         if draws and self.draws_reach > 0:
-            own = self._patients_alone
-            reaches = (float(np.hypot(self.draws_reach, own * reach)) for reach in reaches)
-        down, up = reaches
+            own, moved = self._patients_alone, self.draws_reach
+            down, up = (float(np.hypot(moved, own * reach)) for reach in (down, up))
         return max(self.mean - down, 0.0), min(self.mean + up, 1.0)
 
     def difference_interval(self) -> Interval:
@@ -85,10 +84,15 @@ class Spread:
     def _resampled(self) -> bool:
         return self.values.shape[2] > 1 and not np.isnan(self.mean)
 
+    @property
+    def _there(self) -> BoolArray:
+        """Which parts have a value on any draw, ``(m,)``."""
+        return np.asarray((~np.isnan(self.points)).any(axis=1))
+
     @cached_property
     def _known(self) -> tuple[FloatArray, FloatArray, list[Basis]]:
         """Parts that have a value: the mean over the draws, by resamples ``(m, R)``, and bases."""
-        there = ~np.isnan(self.points).all(axis=1)
+        there = self._there
         bases = [basis for basis, kept in zip(self.bases, there, strict=True) if kept]
         return _mean(self.points[there], 1), _mean(self.values[there], 1), bases
 
@@ -112,8 +116,7 @@ class Spread:
     @cached_property
     def _gains(self) -> FloatArray:
         """Variance of the mean over draws over that of a single draw, of each known part."""
-        there = ~np.isnan(self.points).all(axis=1)
-        single = _mean(_variance(self.values[there]), 1)
+        single = _mean(_variance(self.values[self._there]), 1)
         sure = (single > 0) & ~np.isnan(self._variances)
         return np.where(sure, self._variances / np.where(sure, single, 1), 1.0)
 
