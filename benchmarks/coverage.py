@@ -289,9 +289,8 @@ def rates() -> Table:
 def code() -> str:
     """A hash of what makes intervals and of the simulation: figures of another are not used."""
     folder = Path(sdmad.evaluation.__file__).parent
-    here = [Path(__file__), Path(__file__).with_name("coverage_worlds.py")]
-    found = hashlib.sha256()
-    for file in sorted([*folder.glob("*.py"), *here]):
+    found = hashlib.sha256(f"{RESAMPLES}".encode())
+    for file in (*sorted(folder.glob("*.py")), Path(__file__).with_name("coverage_worlds.py")):
         found.update(file.read_bytes())
     return found.hexdigest()
 
@@ -302,11 +301,11 @@ def run(folder: Path) -> dict[tuple[str, str], dict[str, Held]]:
     for case in cases():
         path = folder / f"{case.seed:x}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if kept.get("code") != now:
+        if (kept.get("code"), kept.get("times")) != (now, case.times):
             start = time.monotonic()
             held = simulate(case, case.times)
             values = {name: [h.times, h.share, h.below, h.width] for name, h in held.items()}
-            kept = {"code": now, "held": values}
+            kept = {"code": now, "times": case.times, "held": values}
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, kept)
             told = ", ".join(f"{name} {one.cell}" for name, one in held.items())

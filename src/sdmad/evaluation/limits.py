@@ -116,7 +116,11 @@ class Whole:
 
 
 def hanley_mcneil(auroc: float, positives: int, negatives: int) -> float:
-    """The variance of an AUROC between 0 and 1 that scores of a usual kind would give it."""
+    """The variance of an AUROC between 0 and 1 that scores of a usual kind would give it.
+
+    One below .5 has that of the same scores turned round.
+    """
+    auroc = max(auroc, 1 - auroc)
     of_positives = auroc / (2 - auroc) - auroc**2
     of_negatives = 2 * auroc**2 / (1 + auroc) - auroc**2
     spread = auroc * (1 - auroc)
