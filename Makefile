@@ -14,7 +14,7 @@ TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
-	stress sign-maps phantom-speed searched comparison results results-pages realdata clean
+	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -112,6 +112,9 @@ arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLE
 
 phantom-speed: $(VENV)/installed  ## phantoms a second on one core
 	$(BIN)/python -m benchmarks.phantom_speed
+
+coverage: $(VENV)/installed  ## docs/coverage.md again: do the intervals hold? (half an hour; resumable)
+	$(BIN)/python -m benchmarks.coverage --out out/coverage --docs docs/coverage.md
 
 searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared systems (resumable)
 	$(BIN)/python -m benchmarks.searched --out out/searched --docs docs/searched.md

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import t as student
 
+from benchmarks.made_with import write_page
 from benchmarks.shots import IMAGES, PHANTOM_SEED, backbone, each_image_once
 from sdmad.detector.sdmad import SDMAD
 from sdmad.errors import InputError
 from sdmad.evaluation.answers import answer_rates
-from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.limits import LEVEL
 from sdmad.evaluation.reliability import reliability
-from sdmad.output import write_json, write_text
+from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
 from sdmad.reporting.model_evaluation import prevalence_of
 from sdmad.signs import SignBank
@@ -118,7 +119,7 @@ def main() -> None:
         Table("Calibration", ("", "Shots", "Error", "By chance"), tuple(errors), ""),
     )
     head = HEAD.format(images=IMAGES, draws=DRAWS)
-    write_text(options.docs, "\n".join([head, *(table.markdown() for table in tables)]))
+    write_page(options.docs, "\n".join([head, *(table.markdown() for table in tables)]))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 
+from benchmarks.made_with import write_page
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable
@@ -31,7 +32,7 @@ from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.metrics import macro_f1, mean_auroc, subset_accuracy
 from sdmad.method.adapters import AdaptedTower
-from sdmad.output import write_json, write_text
+from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
 from sdmad.signs.noise import MIXTURE, add_noise
@@ -311,7 +312,7 @@ def main() -> None:
         agreement(frozen),
         told,
     ]
-    write_text(options.docs, "\n".join(parts))
+    write_page(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":

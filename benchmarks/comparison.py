@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.made_with import RECORDS, record
 from benchmarks.results_tables import (
     ADDED_LOSS,
     COMPARED_CATEGORIES,
@@ -320,6 +321,7 @@ def main() -> None:
     logs = loss_logs(found[STUDIED[0], max(SHOTS)])
     write_bytes(options.docs / LOSSES, loss_plot(logs))
     write_tables(options.docs, options.out, found)
+    record(options.docs, RECORDS[1])
 
 
 if __name__ == "__main__":

@@ -16,16 +16,15 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from sdmad import SDMAD, SDMADConfig, SignBank, load_backbone
+from benchmarks.made_with import write_page
+from sdmad import SDMAD, SignBank, load_backbone
 from sdmad.backbones import Backbone
 from sdmad.data.fewshot import draw_support
-from sdmad.output import write_text
 from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
 from sdmad.studies.material import Material, phantom_data
 from sdmad.table import Table
 
 IMAGES, SEED, SHOTS, DRAWS, OTHERS = 300, 9000, 4, 5, 150
-CONFIG = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
 
 HEAD = f"""# Is it my kind of image?
 Written by `make familiar`; do not edit by hand. A model fitted on {SHOTS} shots of phantoms in the
@@ -68,9 +67,7 @@ def rows(folder: Path) -> Iterator[tuple[str, ...]]:
         told: dict[str, list[tuple[float, float]]] = {}
         for seed in range(DRAWS):
             support = table.subset(draw_support(table, SHOTS, seed).indices)
-            detector = SDMAD(SignBank.load(name), backbone, CONFIG).fit(
-                support.files, support.labels
-            )
+            detector = SDMAD(SignBank.load(name), backbone).fit(support.files, support.labels)
             assert detector.head_.familiarity is not None
             least, own = detector.head_.familiarity.least, cosines(detector, others[name])
             told.setdefault("own kind", []).append((float("nan"), float((own < least).mean())))
@@ -93,7 +90,7 @@ def main() -> None:
     options = parser.parse_args()
     header = ("Fitted on", "Sees", "AUROC", "Called unfamiliar, %")
     table = Table("Own and other kinds of image", header, tuple(rows(options.out)), "")
-    write_text(options.docs, HEAD + table.markdown())
+    write_page(options.docs, HEAD + table.markdown())
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.draw_tables import differences, summary
+from benchmarks.made_with import write_page
 from sdmad.backbones import load_backbone
 from sdmad.data.sets.table_data import TableData
-from sdmad.output import write_text
 from sdmad.reporting.draw_tables import category_table, counted
 from sdmad.signs import SignBank
 from sdmad.studies.draw import PAPER_SYSTEMS, draws_of, variants_of
@@ -91,7 +91,7 @@ def main() -> None:
             parts.append(differences(f"{title}: paired differences", draws, "sd-mad").markdown())
     parts.append(Path(__file__).with_name("realdata_remarks.md").read_text(encoding="utf-8"))
     if not options.set:
-        write_text(options.docs, "\n".join(parts))
+        write_page(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":

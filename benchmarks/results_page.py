@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks import results_tables as stored
 from benchmarks.comparison import LOSSES, NO_WEIGHTS, SETTLED_CAPTION, costs_caption
+from benchmarks.made_with import RECORDS, recorded
 from benchmarks.results import DRAWS, IMAGES
 from benchmarks.results_forest import forest_plot
 from benchmarks.results_tables import Kind, Stored, join_means, load
@@ -60,10 +61,11 @@ def write_pages(docs: Path) -> None:
         docs: the folder of the documents; its folder ``results`` holds the CSV files.
     """
     folder = docs / FOLDER
-    write_text(docs / "results.md", main_page(folder))
+    made = recorded([folder / name for name in RECORDS])
+    write_text(docs / "results.md", main_page(folder) + made)
     for modality in STUDIED:
-        write_text(folder / f"{modality}.md", modality_page(folder, modality))
-    write_text(folder / "means.md", means_page(folder))
+        write_text(folder / f"{modality}.md", modality_page(folder, modality) + made)
+    write_text(folder / "means.md", means_page(folder) + made)
     titles = {modality: load_modality(modality).title for modality in STUDIED}
     differences = load(folder, stored.DIFFERENCES)
     shots = most_shots(differences)

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.choose import CANDIDATES, KINDS, NEAR, Figures, choose, ranks
+from benchmarks.made_with import write_page
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
 from sdmad.evaluation.metrics import image_auroc, macro_f1, mean_auroc, subset_accuracy
-from sdmad.output import write_text
 from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
 from sdmad.studies.draw import Draw, Variant
@@ -184,7 +184,7 @@ def main() -> None:
         images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing if lacking else ""
     )
     parts = [head, *(table_of(name, cells).markdown() for name, cells in found.items())]
-    write_text(options.docs, "\n".join(parts))
+    write_page(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.made_with import write_page
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.base import Tower
 from sdmad.baselines.registry import load_system
@@ -29,7 +30,7 @@ from sdmad.detector.config import SDMADConfig
 from sdmad.errors import SDMADError
 from sdmad.evaluation.intervals import PairedDifference, paired_difference, summarise_draws
 from sdmad.evaluation.labelled_scores import LabelledScores
-from sdmad.output import write_bytes, write_text
+from sdmad.output import write_bytes
 from sdmad.phantoms.cases import STUDIED
 from sdmad.reporting.draw_tables import TOLD, difference_cell, gap_table
 from sdmad.reporting.plots import DASHES, PALETTE, new_figure, save_figure, style_axes
@@ -374,7 +375,7 @@ def main() -> None:
     if not options.page_only:
         run(studies, options.draws)
     write_bytes(options.docs / "shots.png", picture(studies))
-    write_text(options.docs / "shots.md", page(studies))
+    write_page(options.docs / "shots.md", page(studies))
 
 
 if __name__ == "__main__":

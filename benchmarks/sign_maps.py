@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from benchmarks.made_with import write_page
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.transformer import Block, ImageTransformer
 from sdmad.baselines.zero_shot import ZeroShotCLIP
@@ -32,7 +33,7 @@ from sdmad.detector.sdmad import SDMAD
 from sdmad.detector.training import SignTexts
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.method.adapters import AdaptedTower
-from sdmad.output import results_folder, write_json, write_text
+from sdmad.output import results_folder, write_json
 from sdmad.phantoms.cases import STUDIED, load_modality, load_wordings
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.signs import SignBank
@@ -386,7 +387,7 @@ def main() -> None:
     page = page.replace("{weak}", weak(report))
     page = page.replace("{choice}", choice_table(choice).markdown())
     page = page.replace("{shares}", share_table(report).markdown())
-    write_text(options.docs, page.replace("{signs}", tables))
+    write_page(options.docs, page.replace("{signs}", tables))
 
 
 if __name__ == "__main__":

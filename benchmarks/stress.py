@@ -11,7 +11,7 @@ import shutil
 from dataclasses import fields
 from pathlib import Path
 
-from sdmad.output import write_text
+from benchmarks.made_with import write_page
 from sdmad.phantoms.cases import STUDIED
 from sdmad.studies.stress import StressRequest
 from sdmad.studies.stress.results import (
@@ -81,7 +81,7 @@ def main() -> None:
         picture = options.docs.with_name(f"{options.docs.stem}-{bank}.png")
         shutil.copyfile(options.out / bank / "stress.png", picture)
         parts += [f"## {bank}", *page_parts(study, results, picture.name)]
-    write_text(options.docs, "\n".join(parts))
+    write_page(options.docs, "\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from benchmarks import made_with
 from benchmarks.performance.common import BATCH, Figures
-from sdmad.output import write_bytes, write_text
+from sdmad.output import write_bytes
 from sdmad.table import Table
 
 Row = tuple[str, ...]
@@ -349,7 +350,7 @@ def write_page(found: Figures, docs: Path) -> Table:
         picture = docs.with_name("performance-growth.png")
         write_bytes(picture, growth_picture(found["growth"]))
         parts += [growth_table(found["growth"]).markdown(), f"![How cost grows]({picture.name})\n"]
-    write_text(docs, "\n".join(parts))
+    made_with.write_page(docs, "\n".join(parts))
     return summary
 
 

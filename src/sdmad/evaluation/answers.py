@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.evaluation.checks import FloatArray
-from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.limits import Basis
 from sdmad.evaluation.resampling import patient_index, ratio, resample_weights
+from sdmad.evaluation.spread import Spread
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class AnswerRates:
     Attributes:
         count: answers.
         wrong: share that says the contrary.
-        interval: of it, 95%, by bootstrap over patients; NaN with fewer than two patients.
+        interval: of it, 95%, over patients; NaN with fewer than two.
         unsure: share that leaves it open.
     """
 
@@ -59,12 +60,9 @@ def answer_rates(
         ratio(*(sums @ weights))
         for weights in resample_weights(people, resamples if people > 1 else 0, rng)
     ]
-    interval = (float("nan"), float("nan"))
-    if drawn and asked.any():
-        tail = 100 * (1 - LEVEL) / 2
-        low, high = np.nanpercentile(np.concatenate(drawn), [tail, 100 - tail])
-        interval = (float(low), float(high))
+    values = np.concatenate(drawn) if drawn else np.zeros(0)
+    basis = Basis("share", (int((sums[1] > 0).sum()),))
+    rate = Spread(ratio(*sums.sum(axis=1)).reshape(1, 1), values[None, None], (basis,))
     count = int(asked.sum())
-    share = [float((mask & asked).sum() / count) if count else float("nan")
-             for mask in (wrong, answers == -1)]  # fmt: skip
-    return AnswerRates(count, share[0], interval, share[1])
+    unsure = float((asked & (answers == -1)).sum() / count) if count else float("nan")
+    return AnswerRates(count, rate.mean, rate.interval(), unsure)

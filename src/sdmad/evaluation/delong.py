@@ -16,11 +16,9 @@ from scipy import special, stats
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import BoolArray, FloatArray, label_matrix, score_array
-from sdmad.evaluation.intervals import LEVEL
 from sdmad.evaluation.labelled_scores import LabelledScores
+from sdmad.evaluation.limits import NORMAL
 from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC
-
-_REACH = float(stats.norm.ppf((1 + LEVEL) / 2))
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def delong_auroc(y_true: ArrayLike, scores: ArrayLike) -> DeLongAUROC:
     variance = _variance(of_positives, of_negatives)
     if variance == 0:
         return DeLongAUROC(auroc, variance, float("nan"), float("nan"))
-    reach = _REACH * variance**0.5 / (auroc * (1 - auroc))
+    reach = NORMAL * variance**0.5 / (auroc * (1 - auroc))
     low, high = special.expit(special.logit(auroc) + np.array([-reach, reach]))
     return DeLongAUROC(auroc, variance, float(low), float(high))
 
@@ -132,7 +130,7 @@ def delong_difference(y_true: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLongDi
         )
     ]
     difference, variance = float(gaps[0].mean()), _variance(*gaps)
-    reach = _REACH * variance**0.5
+    reach = NORMAL * variance**0.5
     low, high = max(-1.0, difference - reach), min(1.0, difference + reach)
     return DeLongDifference(difference, variance, low, high)
 

@@ -1,12 +1,9 @@
-"""Bootstrap over patients: intervals of every metric, and differences between systems.
+"""Intervals of every metric over patients and draws, and differences between systems.
 
-Images of one patient are not independent, so patients are resampled and not images. On one draw of
-the support set the interval is the central 95% of the resampled values (percentile bootstrap). Over
-several draws two reaches about their mean are added as squares: Student's t of the draws, of D - 1
-degrees of freedom, and the normal one of what resampling the patients does to the mean. Resampling
-the draws themselves would lose D / (D - 1) of their variance and the tails of so few; with degrees
-of freedom after Satterthwaite the intervals cover too seldom where both variances are alike (91% at
-three draws, by simulation).
+Images of one patient are not independent, so patients are resampled and not images. Resampling
+gives variances and correlations (:mod:`sdmad.evaluation.spread`), the kind of metric its limits
+(:mod:`sdmad.evaluation.limits`). A paired difference is symmetric, with Student's t: both systems
+are resampled together, so that what is common to them cancels.
 """
 
 import os
@@ -16,40 +13,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy import stats
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores
-from sdmad.evaluation.metrics import mean_of_defined
-from sdmad.evaluation.resampling import ResampledMetrics, patient_index, ratio, resample_weights
+from sdmad.evaluation.limits import Basis, Interval
+from sdmad.evaluation.resampling import ResampledMetrics, patient_index, resample_weights
+from sdmad.evaluation.spread import Spread, difference, joint_basis
 
-LEVEL = 0.95
-"""Coverage of every interval."""
-
-_DEFINED_SHARE = 0.5
-
-
-def percentile_interval(values: FloatArray) -> tuple[float, float]:
-    """The central 95% of the resampled values.
-
-    Args:
-        values: shape ``(R,)``; NaN where a resample had no value.
-
-    Returns:
-        Lower and upper end; NaN when fewer than half of the resamples have a value.
-    """
-    defined = values[~np.isnan(values)]
-    if defined.size == 0 or defined.size < _DEFINED_SHARE * values.size:
-        return float("nan"), float("nan")
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(defined, [tail, 100 - tail])
-    return float(low), float(high)
+NONE = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
-class BootstrapIntervals:
-    """95% percentile intervals of an evaluation, resampled by patients.
+class EvaluationIntervals:
+    """95% intervals of an evaluation over its patients.
 
     Attributes:
         summary: lower and upper end of each of :data:`.SUMMARY_METRICS`.
@@ -58,15 +35,15 @@ class BootstrapIntervals:
         resamples: number of resamples.
     """
 
-    summary: dict[str, tuple[float, float]]
-    category_auroc: tuple[tuple[float, float], ...]
+    summary: dict[str, Interval]
+    category_auroc: tuple[Interval, ...]
     patients: int
     resamples: int
 
 
-def bootstrap_evaluation(
+def evaluation_intervals(
     scored: LabelledScores, resamples: int = 1000, seed: int = 0
-) -> BootstrapIntervals:
+) -> EvaluationIntervals:
     """Intervals for every metric of an evaluation.
 
     Args:
@@ -75,31 +52,33 @@ def bootstrap_evaluation(
         seed: same seed, same intervals.
 
     Returns:
-        95% percentile intervals. They are NaN with fewer than two patients. A mean over
-        categories is over the same categories in every resample: one that has no value in a
-        resample enters with its value on all patients.
+        95% intervals. They are NaN with fewer than two patients. A mean over categories is over
+        those that have a value on all patients.
 
     Raises:
         InputError: if ``resamples`` is negative.
     """
-    (patient,), patients = patient_index(scored.patients)
-    if patients < 2:
-        resamples = min(resamples, 0)
-    system = ResampledMetrics(scored, patient, patients)
-    values = _resample([system], patients, resamples, seed, "resampling")[0]
-    return BootstrapIntervals(
-        summary={name: percentile_interval(values[name]) for name in SUMMARY_METRICS},
-        category_auroc=tuple(percentile_interval(row) for row in values["category_auroc"]),
-        patients=patients,
-        resamples=resamples,
+    systems, patients = _prepared([[scored]])
+    found = _spreads(systems, patients, resamples, seed, "resampling")[0]
+    categories = found["mean_auroc"]
+    return EvaluationIntervals(
+        {name: found[name].interval() for name in SUMMARY_METRICS},
+        tuple(categories.part(k).interval() for k in range(scored.labels.shape[1])),
+        patients,
+        resamples if patients > 1 else 0,
     )
 
 
 class Resampled(Protocol):
-    """What a bootstrap can resample: the output of one system on one draw."""
+    """What can be resampled: the output of one system on one draw."""
+
+    @property
+    def bases(self) -> Mapping[str, tuple[Basis, ...]]:
+        """What each part of each metric rests on."""
+        ...
 
     def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> Mapping[str, FloatArray]:
-        """Every metric, the resamples last, of patients drawn as often as weights ``(P, R)``."""
+        """The parts of every metric ``(m, R)``, of patients drawn as weights ``(P, R)`` say."""
         ...
 
 
@@ -206,8 +185,8 @@ def summarise_categories(
     """
     tables = _as_draws(draws)
     systems, patients = _prepared([tables])
-    found = summaries_over_draws(systems[0], patients, resamples, seed)
-    return tuple(found[name] for name in _category_names(tables[0].labels.shape[1]))
+    found = _spreads(systems, patients, resamples, seed)[0]["mean_auroc"]
+    return tuple(_summary(found.part(k)) for k in range(tables[0].labels.shape[1]))
 
 
 def summaries_over_draws(
@@ -224,50 +203,18 @@ def summaries_over_draws(
     Raises:
         InputError: if ``resamples`` is negative.
     """
-    points, values = _over_draws([draws], patients, resamples, seed)
-    return {name: _summary(points[0][name], values[0][name]) for name in points[0]}
+    found = _spreads([draws], patients, resamples, seed)[0]
+    return {name: _summary(spread) for name, spread in found.items()}
 
 
-def _summary(point: FloatArray, values: FloatArray) -> DrawSummary:
-    """Summarise a metric: point values ``(D,)``, resampled ``(D, R)``."""
-    known = point[~np.isnan(point)]
-    mean, deviation = mean_of_defined(point), float("nan")
-    over_draws = (float("nan"), float("nan"))
-    if known.size > 1:
-        deviation = float(known.std(ddof=1))
-        reach = float(stats.t.ppf((1 + LEVEL) / 2, known.size - 1)) * deviation / known.size**0.5
+def _summary(spread: Spread) -> DrawSummary:
+    mean, over_draws = spread.mean, NONE
+    if not np.isnan(spread.deviation):
+        reach = spread.draws_reach
         over_draws = (max(0.0, mean - reach), min(1.0, mean + reach))
-    low, high = joint_interval(point, values)
-    cases = percentile_interval(_mean_over_draws(values))
-    return DrawSummary(mean, deviation, max(low, 0.0), min(high, 1.0), over_draws, cases)
-
-
-def joint_interval(point: FloatArray, values: FloatArray) -> tuple[float, float]:
-    """95% interval of a mean over draws, of draws and patients together.
-
-    Args:
-        point: the metric of each of D draws on all patients, ``(D,)``; NaN where it has none.
-        values: the same on resampled patients, the same ones in every draw, ``(D, R)``.
-
-    Returns:
-        Lower and upper end; NaN where resampling gives none.
-    """
-    known, resampled = point[~np.isnan(point)], _mean_over_draws(values)
-    low, high = percentile_interval(resampled)
-    if known.size < 2 or np.isnan(low):
-        return low, high
-    deviation, mean = float(known.std(ddof=1)), float(known.mean())
-    if deviation == 0:
-        return low, high
-    tail = (1 + LEVEL) / 2
-    of_draws = float(stats.t.ppf(tail, known.size - 1)) * deviation / known.size**0.5
-    of_patients = float(stats.norm.ppf(tail)) * float(np.nanstd(resampled, ddof=1))
-    reach = float(np.hypot(of_draws, of_patients))
-    return mean - reach, mean + reach
-
-
-def _category_names(categories: int) -> tuple[str, ...]:
-    return tuple(f"category_auroc {k}" for k in range(categories))
+    low, high = spread.interval()
+    cases = spread.interval(draws=False)
+    return DrawSummary(mean, spread.deviation, low, high, over_draws, cases)
 
 
 def paired_difference(
@@ -320,12 +267,12 @@ def differences_over_draws(
     Raises:
         InputError: if ``resamples`` is negative.
     """
-    points, values = _over_draws([a, b], patients, resamples, seed)
+    first, second = _spreads([a, b], patients, resamples, seed)
     result = {}
-    for name in points[0]:
-        gap = points[0][name] - points[1][name]
-        low, high = joint_interval(gap, values[0][name] - values[1][name])
-        result[name] = PairedDifference(mean_of_defined(gap), max(low, -1.0), min(high, 1.0))
+    for name, spread in first.items():
+        gap = difference(spread, second[name])
+        low, high = gap.difference_interval()
+        result[name] = PairedDifference(gap.mean, low, high)
     return result
 
 
@@ -359,29 +306,34 @@ def _prepared(systems: Sequence[Sequence[LabelledScores]]) -> tuple[list[list[Re
     return ready, patients
 
 
-def _over_draws(
-    systems: Sequence[Sequence[Resampled]], patients: int, resamples: int, seed: int
-) -> tuple[list[dict[str, FloatArray]], list[dict[str, FloatArray]]]:
-    """Point values ``(D,)`` and values on resampled patients ``(D, R)`` of each system."""
+def _spreads(
+    systems: Sequence[Sequence[Resampled]],
+    patients: int,
+    resamples: int,
+    seed: int,
+    progress: str | None = None,
+) -> list[dict[str, Spread]]:
+    """How every metric of each system varies, of its draws together."""
     count = len(systems[0])
     every = [draw for system in systems for draw in system]
     with ThreadPoolExecutor(max_workers=1) as pool:
         whole = [one(np.ones((patients, 1)), pool) for one in every]
-    flat = _resample(every, patients, resamples if patients > 1 else min(resamples, 0), seed)
-    points = [_stack(whole[i : i + count], 0) for i in range(0, len(whole), count)]
-    values = [_stack(flat[i : i + count], None) for i in range(0, len(flat), count)]
-    return points, values
-
-
-def _stack(parts: Sequence[Mapping[str, FloatArray]], column: int | None) -> dict[str, FloatArray]:
-    rows = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-    if "category_auroc" in rows:
-        by_category = rows.pop("category_auroc").swapaxes(0, 1)
-        rows |= dict(zip(_category_names(len(by_category)), by_category, strict=True))
-    return rows if column is None else {name: row[:, column] for name, row in rows.items()}
-
-
-def _mean_over_draws(values: FloatArray) -> FloatArray:
-    """Mean over the draws of each resample ``(D, R)``, draws without a value left out."""
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0).astype(float))
+    resamples = resamples if patients > 1 else min(resamples, 0)
+    flat = _resample(every, patients, resamples, seed, progress)
+    found = []
+    for system, start in zip(systems, range(0, len(every), count), strict=True):
+        own = slice(start, start + count)
+        found.append(
+            {
+                name: Spread(
+                    np.concatenate([draw[name] for draw in whole[own]], axis=1),
+                    np.stack([draw[name] for draw in flat[own]], axis=1),
+                    tuple(
+                        joint_basis(bases)
+                        for bases in zip(*(draw.bases[name] for draw in system), strict=True)
+                    ),
+                )
+                for name in whole[start]
+            }
+        )
+    return found

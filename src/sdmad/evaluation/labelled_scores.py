@@ -61,7 +61,7 @@ class LabelledScores:
             chosen: which images, ``(n,)``.
         """
         rows = np.flatnonzero(chosen).tolist()
-        known = [self.patients[row] for row in rows if self.patients[row] != _own_id(row)]
+        known = [self.patients[row] for row in rows if not _is_own_id(self.patients[row], row)]
         return len(set(known)), len(rows) - len(known)
 
     @property
@@ -143,3 +143,7 @@ def _is_missing(patient: Hashable) -> bool:
 def _own_id(row: int) -> tuple[str, int]:
     """An id that no table can hold, so that it never meets a real one."""
     return ("image", row)
+
+
+def _is_own_id(patient: Hashable, row: int) -> bool:
+    return isinstance(patient, tuple) and patient == _own_id(row)  # NumPy compares by element

@@ -22,6 +22,7 @@ from sdmad.evaluation.intervals import (
     differences_over_draws,
     summaries_over_draws,
 )
+from sdmad.evaluation.limits import Basis
 from sdmad.evaluation.pixels import FPR_LIMIT, PixelScores, mean_left
 from sdmad.evaluation.quantiles import Values, ValueSummary
 from sdmad.evaluation.resampling import IntArray, patient_index, ratio
@@ -111,10 +112,14 @@ class _Resampled:
 
     def __init__(self, pixels: PatientPixels, rows: IntArray) -> None:
         self.pixels, self.rows = pixels, rows
+        sides = (pixels.abnormal[:, :, 0], pixels.normal)
+        basis = Basis("pixels", tuple(int(side.any(axis=1).sum()) for side in sides))
+        self.bases = dict.fromkeys(PIXEL_METRICS, (basis,))
 
     def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
         del pool
-        return self.pixels.metrics(weights[self.rows])
+        found = self.pixels.metrics(weights[self.rows])
+        return {name: values[None] for name, values in found.items()}
 
 
 def summarise_pixels(

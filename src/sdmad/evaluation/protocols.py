@@ -18,17 +18,15 @@ from numpy.typing import ArrayLike
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics
 from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
-from sdmad.evaluation.intervals import bootstrap_evaluation
+from sdmad.evaluation.intervals import evaluation_intervals
 from sdmad.evaluation.labelled_scores import (
     SUMMARY_METRICS,
     LabelledScores,
     labelled_scores,
     people_told,
 )
-from sdmad.evaluation.rare import FEW, rare_interval
+from sdmad.evaluation.limits import FEW, Interval
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS, trivial_predictor
-
-Interval = tuple[float, float]
 
 DECISION_METRICS = ("hamming_score", "subset_accuracy", "macro_f1", "sensitivity", "specificity")
 """The metrics of protocol 2, which need decisions and no scores."""
@@ -213,7 +211,7 @@ def evaluate_scored(
     """
     if np.isnan(scored.labels).all():
         raise InputError("nothing to evaluate: every label is unknown")
-    intervals = bootstrap_evaluation(scored, resamples, seed)
+    intervals = evaluation_intervals(scored, resamples, seed)
     delong = delong_intervals(scored)
     results = _category_results(
         scored, categories, intervals.category_auroc, delong.categories if delong else ()
@@ -226,19 +224,11 @@ def evaluate_scored(
         )
         for name in TRIVIAL_PREDICTORS
     }
-    image = metrics.image_auroc(abnormal, scored.abnormality)
     return Evaluation(
         mean_auroc=metrics.mean_of_defined([one.auroc for one in results.values()]),
-        image_auroc=image,
+        image_auroc=metrics.image_auroc(abnormal, scored.abnormality),
         **values,
-        intervals={
-            **{name: intervals.summary[name] for name in SUMMARY_METRICS},
-            "image_auroc": _interval(
-                image,
-                intervals.summary["image_auroc"],
-                [sum(scored.people(abnormal == side)) for side in (1, 0)],
-            ),
-        },
+        intervals=intervals.summary,
         categories=results,
         trivial=trivial,
         images=len(scored.labels),
@@ -287,17 +277,17 @@ def _category_results(
     results = {}
     for k, name in enumerate(names):
         positives, negatives = (int((labels[:, k] == side).sum()) for side in (1, 0))
-        sides = [scored.people(labels[:, k] == side) for side in (1, 0)]
+        ill = scored.people(labels[:, k] == 1)
         results[name] = CategoryResult(
             auroc=float(auroc[k]),
-            interval=_interval(float(auroc[k]), intervals[k], [sum(side) for side in sides]),
+            interval=intervals[k],
             positives=positives,
             negatives=negatives,
             unknown=int(np.isnan(labels[:, k]).sum()),
             f1=float(f1[k]),
             sensitivity=float(found[k]),
             specificity=float(left[k]),
-            note=_category_note(positives, negatives, *sides[0]),
+            note=_category_note(positives, negatives, *ill),
             delong=_defined(delong[k]) if delong else None,
         )
     return results
@@ -318,15 +308,8 @@ def _category_note(positives: int, negatives: int, patients: int, unknown: int) 
         return f"no AUROC: {' and '.join(short)}, at least {minimum} of each are needed"
     if patients + unknown < FEW:
         people = people_told(patients, unknown)
-        return f"positives from {people} only: the interval is one for few"
+        return f"positives from {people} only: few to go by"
     return ""
-
-
-def _interval(auroc: float, bootstrap: Interval, sides: Sequence[int]) -> Interval:
-    """The bootstrap's, or that for few patients of either side; none where none was asked for."""
-    if isnan(auroc) or isnan(bootstrap[0]) or min(sides) >= FEW:
-        return bootstrap
-    return rare_interval(auroc, *sides)
 
 
 def _notes(

@@ -7,7 +7,7 @@ of positives is averaged over the bins, weighted by their cells.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import FloatArray
-from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.limits import LEVEL
 from sdmad.evaluation.resampling import patient_index, ratio, resample_weights
 
 BINS = 10
 CHANCES = 100
+MOST, STEPS = 1e6, 40
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Reliability:
 
     Attributes:
         error: expected calibration error, 0 to 1.
-        interval: 95%, basic bootstrap over patients, for resampling by itself makes gaps wider;
-            from 0 where the error is no larger than chance makes it; NaN with fewer than two
-            patients.
+        interval: 95%: the errors that would not make the seen one rare, by resampling patients,
+            for noise alone makes every gap wider; from 0 where chance may have made it all; NaN
+            with fewer than two patients.
         by_chance: what 95 in 100 sets of labels drawn from the probabilities themselves stay below.
         predicted: mean probability of each bin, ascending.
         observed: share of positives of each bin.
@@ -85,11 +86,11 @@ def reliability(
     rng = np.random.default_rng(seed)
     chance = _by_chance(likely, bin_of, predicted, cells, rng)
     resamples = resamples if count > 1 else 0
-    found = [_error(*(sums @ weights)) for weights in resample_weights(count, resamples, rng)]
-    low, high = _basic(error, np.concatenate(found)) if found else (float("nan"), float("nan"))
+    gaps = [_gaps(*(sums @ weights)) for weights in resample_weights(count, resamples, rng)]
+    own = _gaps(predicted[:, None], observed[:, None], cells[:, None])
     return Reliability(
         error,
-        (0.0 if error <= chance and found else low, high),
+        _inverted(own, np.concatenate(gaps, axis=1) - own) if gaps else (np.nan, np.nan),
         chance,
         tuple((predicted / cells).tolist()),
         tuple((observed / cells).tolist()),
@@ -106,7 +107,13 @@ def _bins(likely: FloatArray) -> NDArray[np.int64]:
 
 def _error(predicted: FloatArray, observed: FloatArray, cells: FloatArray) -> FloatArray:
     """Of sums over the cells of each bin, ``(B, ...)``."""
-    return ratio(np.abs(predicted - observed).sum(axis=0), cells.sum(axis=0))
+    return np.asarray(np.abs(_gaps(predicted, observed, cells)).sum(axis=0))
+
+
+def _gaps(predicted: FloatArray, observed: FloatArray, cells: FloatArray) -> FloatArray:
+    """What each bin adds to the error, with its sign; of sums over its cells, ``(B, ...)``."""
+    gap = predicted - observed
+    return ratio(gap, np.broadcast_to(cells.sum(axis=0), gap.shape))
 
 
 def _by_chance(
@@ -124,8 +131,34 @@ def _by_chance(
     return float(np.quantile(errors, LEVEL))
 
 
-def _basic(point: float, values: FloatArray) -> tuple[float, float]:
-    """Turned about the point, which it always holds."""
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
-    return max(0.0, min(point, 2 * point - float(high))), max(point, 2 * point - float(low))
+def _inverted(gaps: FloatArray, noise: FloatArray) -> tuple[float, float]:
+    """The errors that would not make the seen one a rare one.
+
+    Were the true gaps the seen ones, all times one factor, the seen error would be that of such
+    gaps with noise. An end is where the seen one is at its tail, 2.5%.
+
+    Args:
+        gaps: of each bin, ``(B, 1)``.
+        noise: of the gaps, by resampling patients, ``(B, R)``.
+    """
+    seen = float(np.abs(gaps).sum())
+
+    def above(factor: float) -> float:
+        return float((np.abs(factor * gaps + noise).sum(axis=0) >= seen).mean())
+
+    tail = (1 - LEVEL) / 2
+    low = _crossing(above, tail) * seen
+    return low, min(1.0, _crossing(above, 1 - tail) * seen)
+
+
+def _crossing(share: Callable[[float], float], level: float) -> float:
+    """The least factor whose share exceeds a level; the share rises with the factor."""
+    low, high = 0.0, 1.0
+    if share(0.0) > level:
+        return 0.0
+    while share(high) <= level and high < MOST:
+        high *= 2
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if share(middle) > level else (middle, high)
+    return high

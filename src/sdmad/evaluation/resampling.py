@@ -20,6 +20,7 @@ from scipy import sparse
 
 from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import LabelledScores
+from sdmad.evaluation.limits import Basis
 from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC
 from sdmad.progress import track
 
@@ -37,10 +38,14 @@ class WeightedAUROC:
         scores: shape ``(n,)``.
         patient: index of each image's patient, shape ``(n,)``.
         patients: number of patients ``P``.
+
+    Attributes:
+        sides: patients with a positive, and with a negative image.
     """
 
     def __init__(self, labels: FloatArray, scores: FloatArray, patient: IntArray, patients: int):
         few, many = labels == 1, labels == 0
+        self.sides = tuple(len(np.unique(patient[side])) for side in (few, many))
         if few.sum() > many.sum():  # fewer steps: the AUROC is the same with both sides swapped
             few, many, scores = many, few, -scores
         steps, step = np.unique(scores[few], return_inverse=True)
@@ -75,17 +80,21 @@ class WeightedAUROC:
 class ResampledMetrics:
     """Every metric of one system's output under any number of patient weights.
 
+    A metric is the mean of its parts: of a figure a category, or of one.
+
     Args:
         scored: the images and the system's output.
         patient: index of each image's patient, shape ``(n,)``.
         patients: number of patients ``P``.
+
+    Attributes:
+        bases: what each part of each of :data:`.SUMMARY_METRICS` rests on.
     """
 
     def __init__(self, scored: LabelledScores, patient: IntArray, patients: int) -> None:
-        self.categories = scored.labels.shape[1]
         self._auroc = [
             WeightedAUROC(scored.labels[:, k], scored.scores[:, k], patient, patients)
-            for k in range(self.categories)
+            for k in range(scored.labels.shape[1])
         ]
         self._auroc.append(WeightedAUROC(scored.abnormal, scored.abnormality, patient, patients))
         present, absent = scored.labels == 1, scored.labels == 0
@@ -99,65 +108,58 @@ class ResampledMetrics:
             (np.ones(patient.size), (patient, images)), shape=(patients, patient.size)
         )
         self._counts = np.asarray(gather @ table.astype(np.float64)).T
+        self.bases = self._rests_on()
         with ThreadPoolExecutor(max_workers=1) as pool:
-            whole = np.ones((patients, 1))
-            self._whole_auroc = self._aurocs(whole, pool)
-            self._whole_rates = _category_rates(self._counts @ whole)
+            self._without = np.isnan(self._aurocs(np.ones((patients, 1)), pool)[:, 0])
 
     def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
-        """Compute every metric of each resample.
+        """Compute every part of each metric of each resample.
 
         Args:
             weights: how often each patient was drawn, shape ``(P, R)``.
             pool: threads for the categories.
 
         Returns:
-            ``category_auroc`` ``(K, R)`` and each of :data:`.SUMMARY_METRICS` ``(R,)``.
+            Each of :data:`.SUMMARY_METRICS`, a row a part, ``(K, R)`` or ``(1, R)``; NaN where it
+            has no value.
         """
         auroc = self._aurocs(weights, pool)
-        auroc[np.isnan(self._whole_auroc[:, 0])] = np.nan
+        auroc[self._without] = np.nan
         counts = self._counts @ weights
-        found, _, _, left = np.split(counts[:-2], 4)
-        means = [
-            _mean_over_categories(values, whole)
-            for values, whole in zip(_category_rates(counts), self._whole_rates, strict=True)
-        ]
+        found, false_alarm, missed, left = np.split(counts[:-2], 4)
+        f1 = ratio(2 * found, 2 * found + false_alarm + missed)
+        right = (found + left).sum(axis=0, keepdims=True)
         return {
-            "category_auroc": auroc[:-1],
-            "mean_auroc": _mean_over_categories(auroc[:-1], self._whole_auroc[:-1]),
-            "image_auroc": auroc[-1],
-            "hamming_score": ratio((found + left).sum(axis=0), counts[:-2].sum(axis=0)),
-            "subset_accuracy": ratio(counts[-2], counts[-1]),
-            "macro_f1": means[0],
-            "sensitivity": means[1],
-            "specificity": means[2],
+            "mean_auroc": auroc[:-1],
+            "image_auroc": auroc[-1:],
+            "hamming_score": ratio(right, counts[:-2].sum(axis=0, keepdims=True)),
+            "subset_accuracy": ratio(counts[-2:-1], counts[-1:]),
+            "macro_f1": np.where(found + missed > 0, f1, np.nan),
+            "sensitivity": ratio(found, found + missed),
+            "specificity": ratio(left, left + false_alarm),
         }
 
     def _aurocs(self, weights: FloatArray, pool: ThreadPoolExecutor) -> FloatArray:
         """AUROC of each category and, last, of normal against abnormal; ``(K + 1, R)``."""
         return np.stack(list(pool.map(lambda one: one(weights), self._auroc)))
 
+    def _rests_on(self) -> dict[str, tuple[Basis, ...]]:
+        found, false_alarm, missed, left = np.split(self._counts[:-2], 4)
+        aurocs = [Basis("auroc", one.sides) for one in self._auroc]
+        return {
+            "mean_auroc": tuple(aurocs[:-1]),
+            "image_auroc": (aurocs[-1],),
+            "hamming_score": _shares(self._counts[:-2].sum(axis=0, keepdims=True)),
+            "subset_accuracy": _shares(self._counts[-1:]),
+            "macro_f1": _shares(found + missed + false_alarm),
+            "sensitivity": _shares(found + missed),
+            "specificity": _shares(left + false_alarm),
+        }
 
-def _category_rates(counts: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """F1, sensitivity and specificity of each category from the summed counts; ``(K, R)``."""
-    found, false_alarm, missed, left = np.split(counts[:-2], 4)
-    f1 = ratio(2 * found, 2 * found + false_alarm + missed)
-    return (
-        np.where(found + missed > 0, f1, np.nan),
-        ratio(found, found + missed),
-        ratio(left, left + false_alarm),
-    )
 
-
-def _mean_over_categories(values: FloatArray, whole: FloatArray) -> FloatArray:
-    """Mean over the categories that have a value on all patients; ``(R,)``.
-
-    A resample may have drawn no positive of a rare category. The category then enters with its
-    value on all patients ``whole``, ``(K, 1)``: were it left out, the mean would jump with what
-    is averaged and not with how well the system does.
-    """
-    filled = np.where(np.isnan(values), whole, values)[~np.isnan(whole[:, 0])]
-    return filled.mean(axis=0) if len(filled) else np.full(values.shape[1], np.nan)
+def _shares(counts: FloatArray) -> tuple[Basis, ...]:
+    """The patients who have anything that counts: of each part and patient how much, ``(m, P)``."""
+    return tuple(Basis("share", (int(row.astype(bool).sum()),)) for row in counts)
 
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

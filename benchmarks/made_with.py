@@ -1,0 +1,222 @@
+"""What each measured page was made with, and whether the code beside it is still that.
+
+A page that a command writes ends with a line that names what its figures depend on, each with the
+first digits of a hash. ``tests/benchmarks/test_made_with.py`` holds these lines to the code: when
+a setting changes, it fails until the page is made again or is named in :data:`OLDER`, with the
+reason. ``python -m benchmarks.made_with`` writes ``docs/measured.md``, the list of all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdmad import SDMADConfig, __version__
+from sdmad.backbones import LITE_FOLDER
+from sdmad.baselines.registry import SYSTEMS, load_system
+from sdmad.evaluation.intervals import paired_difference, summarise_draws
+from sdmad.evaluation.labelled_scores import labelled_scores
+from sdmad.evaluation.reliability import reliability
+from sdmad.output import json_text, write_text
+from sdmad.studies.draw import plain_settings
+from sdmad.table import Table
+
+DOCS = Path(__file__).parents[1] / "docs"
+DIGITS = 8
+LINE = re.compile(r"^\*Made with sdmad \S+: (.+)\.\*$", re.MULTILINE)
+
+COMPARED = ("settings", "printed settings", "systems", "weights", "statistics")
+PAGES: dict[str, tuple[str, ...]] = {
+    "settings.md": ("candidates", "weights"),
+    "searched.md": ("searches", "weights"),
+    "unfamiliar.md": ("settings", "weights"),
+    "certainty.md": ("settings", "weights", "statistics"),
+    "shots.md": COMPARED,
+    "results.md": COMPARED,
+    "results/brain.md": COMPARED,
+    "results/chest.md": COMPARED,
+    "results/oct.md": COMPARED,
+    "results/means.md": COMPARED,
+    "realdata.md": COMPARED,
+    "signs-stress.md": ("settings", "printed settings", "weights", "statistics"),
+    "maps.md": ("settings", "weights"),
+    "performance.md": ("settings", "weights"),
+    "coverage.md": ("statistics", "simulation"),
+}
+"""What the figures of each page depend on."""
+
+NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
+OLDER: dict[str, str] = {
+    "settings.md": "the candidates have changed since: the prior's weight may be fitted",
+    "searched.md": NANO,
+    "results.md": NANO,
+    "results/brain.md": NANO,
+    "results/chest.md": NANO,
+    "results/oct.md": NANO,
+    "results/means.md": NANO,
+    "realdata.md": NANO,
+    "signs-stress.md": NANO,
+    "maps.md": NANO,
+    "performance.md": NANO,
+}
+"""Pages that describe another program than the one beside them, and why."""
+
+
+def candidates() -> Any:
+    """What ``SDMADConfig()`` was chosen from."""
+    from benchmarks import choose
+
+    rule = (choose.IMAGES, choose.PHANTOM_SEED, choose.DRAWS, choose.SHOTS, choose.NEAR)
+    return [choose.CANDIDATES, rule]
+
+
+def searches() -> Any:
+    """What the compared systems' settings were searched from."""
+    from benchmarks import searched
+
+    return [searched.GRIDS, searched.IMAGES, searched.PHANTOM_SEED, searched.DRAW]
+
+
+def systems() -> Any:
+    """The settings of every compared system, published and searched."""
+    known = [load_system(name) for name in SYSTEMS]
+    both = ((one.name, one.published, one.searched) for one in known)
+    return {name: [plain_settings(old), plain_settings(new)] for name, old, new in both}
+
+
+def weights() -> Any:
+    """The files of the embedded backbone that it is loaded from."""
+    files = [*LITE_FOLDER.glob("*.safetensors"), *LITE_FOLDER.glob("*config.json")]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def statistics() -> Any:
+    """What the package says of two systems on two draws of made-up images, to four digits."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((60, 3)) < (0.3, 0.2, 0.05)).astype(float)
+    draws = []
+    for _ in range(4):
+        scores = labels + rng.normal(size=labels.shape)
+        arrays = (scores, scores > 0.5, scores.max(axis=1), ~labels.any(axis=1))
+        draws.append(labelled_scores(labels, *arrays, (np.arange(60) // 2).tolist()))
+    means = summarise_draws(draws[:2], 100), summarise_draws(draws[:1], 100)
+    told = [[one.low, one.high] for found in means for one in found.values()]
+    gaps = paired_difference(draws[:2], draws[2:], 100)
+    told += [[one.low, one.high] for one in gaps.values()]
+    likely = 1 / (1 + np.exp(-draws[0].scores))
+    told.append(list(reliability(likely, labels, draws[0].patients, 100).interval))
+    return np.round(told, 4).tolist()
+
+
+def simulation() -> Any:
+    """What coverage is simulated on."""
+    from benchmarks import coverage
+
+    return [[one.group, one.name, one.times] for one in coverage.cases()]
+
+
+RECORDS = ("made-with-results.txt", "made-with-comparison.txt")
+"""Beside the CSV files of ``docs/results``."""
+
+INGREDIENTS: dict[str, Callable[[], Any]] = {
+    "settings": lambda: SDMADConfig().to_dict(),
+    "printed settings": lambda: SDMADConfig.paper().to_dict(),
+    "candidates": candidates,
+    "searches": searches,
+    "systems": systems,
+    "weights": weights,
+    "statistics": statistics,
+    "simulation": simulation,
+}
+
+
+def now(page: str) -> dict[str, str]:
+    """What a page would be made with now: the first digits of the hash of each ingredient."""
+    return {name: digest(INGREDIENTS[name]()) for name in PAGES[page]}
+
+
+def digest(values: Any) -> str:
+    """First digits of a hash of plain values."""
+    return hashlib.sha256(json_text(values).encode()).hexdigest()[:DIGITS]
+
+
+def line(page: str) -> str:
+    """The last line of a page that is made now."""
+    told = ", ".join(f"{name} {found}" for name, found in now(page).items())
+    return f"*Made with sdmad {__version__}: {told}.*"
+
+
+def made(text: str) -> dict[str, str]:
+    """What a page says that it was made with; nothing where it does not say."""
+    found = LINE.search(text)
+    return dict(re.findall(r"([a-z ]+) ([0-9a-f]+)(?:, |$)", found[1])) if found else {}
+
+
+def changed(page: str, text: str) -> list[str]:
+    """Which of a page's ingredients are no longer what it was made with."""
+    before = made(text)
+    return [name for name, value in now(page).items() if before.get(name) != value]
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write a page that a command made, and what it was made with.
+
+    Args:
+        path: the page, by the name that it has in ``docs`` or in a folder there.
+        text: without the last line.
+    """
+    page = next((name for name in PAGES if name.rsplit("/", 1)[-1] == path.name), None)
+    last = f"\n{line(page)}\n" if page else ""
+    write_text(path, text.rstrip("\n") + "\n" + last)
+
+
+def record(folder: Path, name: str) -> None:
+    """Beside figures whose page is written apart from them: what they were made with."""
+    write_text(folder / name, line("results.md") + "\n")
+
+
+def recorded(files: Sequence[Path]) -> str:
+    """The last line of a page of several commands' figures: theirs, where it is one and the same.
+
+    Args:
+        files: what :func:`record` wrote, one a command.
+    """
+    lines = {file.read_text("utf-8") if file.exists() else "" for file in files}
+    told = lines.pop()
+    return "" if lines or not told else f"\n{told}"
+
+
+HEAD = """# What the measured pages were made with
+Written by `python -m benchmarks.made_with`; do not edit by hand. Every page that a command writes
+ends with a line that names what its figures depend on, with the first digits of a hash of each; a
+test holds these to the code. Pages that were measured on something else than the code has now are
+named here, with the reason.
+
+"""
+
+
+def overview(pages: Mapping[str, str]) -> str:
+    """``docs/measured.md``.
+
+    Args:
+        pages: the text of each page that there is, by its name.
+    """
+    older = {name: f"older: {why}" for name, why in OLDER.items()}
+    states = {name: older.get(name, "as the code is") for name in pages}
+    rows = [(name, ", ".join(PAGES[name]), state) for name, state in states.items()]
+    return HEAD + Table("Pages", ("Page", "Depends on", "State"), tuple(rows), "").markdown()
+
+
+def present() -> dict[str, str]:
+    """The text of each page that there is."""
+    files = {name: DOCS / name for name in PAGES}
+    return {name: file.read_text("utf-8") for name, file in files.items() if file.exists()}
+
+
+if __name__ == "__main__":
+    write_text(DOCS / "measured.md", overview(present()))
