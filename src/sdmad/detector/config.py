@@ -156,7 +156,7 @@ class SDMADConfig:
     evidence_weight: float = 1.0
     sign_view: View = "auto"
     text_weight: float = 1.0
-    prior_weight: float | Literal["fitted"] = 1.0
+    prior_weight: float | Literal["fitted"] = FITTED
     penalty: float = 30.0
 
     def __post_init__(self) -> None:
