@@ -61,10 +61,9 @@ def cell(folder: Path, modality: str, shots: int, rate: float, seed: int) -> dic
     draw = Draw(Material(data, SignBank.load(modality)), shots, seed)
     table = draw.material.table
     drawn, rest = table.subset(draw.support.indices), table.subset(draw.rows.tolist())
-    with each_image_once(backbone().image):
-        detector = SDMAD(draw.material.bank, backbone())
-        detector.fit(drawn.files, drawn.labels, patients=drawn.patients)
-        scored = detector.score_images(rest.files)
+    detector = SDMAD(draw.material.bank, backbone())
+    detector.fit(drawn.files, drawn.labels, patients=drawn.patients)
+    scored = detector.score_images(rest.files)
     keys = rest.patient_keys()
     likely = detector.at_prevalence(prevalence_of(rest))(scored)
     held = reliability(likely, rest.labels, keys, 0)
@@ -101,7 +100,8 @@ def main() -> None:
     options = parser.parse_args()
     rows, errors = [], []
     for modality, (shots, rate) in itertools.product(STUDIED, ASKED):
-        draws = [cell(options.out, modality, shots, rate, seed) for seed in range(DRAWS)]
+        with each_image_once(backbone().image):
+            draws = [cell(options.out, modality, shots, rate, seed) for seed in range(DRAWS)]
         answered = [one for one in draws if "with wrong" in one]
         parts = [f"{side} {what}" for side in ("with", "without") for what in ("wrong", "unsure")]
         rows.append(
