@@ -56,8 +56,8 @@ ADDED_LOSS = (
 )
 ONCE = "A system marked ° was asked only whether an image is abnormal."
 SEEN = (
-    "n/a of {}: thresholds would come from scores of the images that the system was trained on, "
-    "and to leave out each patient in turn takes as many fits, of a minute or more each."
+    "n/a for {}: thresholds would come from scores of images that the system was trained on, and "
+    "cross-fitting over patients would take as many trainings."
 )
 
 
