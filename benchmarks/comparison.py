@@ -217,10 +217,7 @@ def mean_table(
         *((c.system.name, c.title, c) for c in first),
     ]:
         cells = []
-        for metric in METRICS:
-            values = [summaries[m, shots][name][metric].mean for m in STUDIED]
-            cells.append(percent(values) if one is None or one.answers(metric) else MISSING)
-        for metric in PIXEL_METRICS:
+        for metric in (*METRICS, *PIXEL_METRICS):
             mine = [summaries[m, shots][name].get(metric) for m in STUDIED]
             cells.append(percent([one.mean for one in mine if one is not None]))
         rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
@@ -242,7 +239,7 @@ def spread_table(
     ]
     for one in rows:
         mine = summaries[one.system.name]
-        cells = (cell(mine[m]) if m in mine and one.answers(m) else MISSING for m in metrics)
+        cells = (cell(mine[m]) if m in mine else MISSING for m in metrics)
         body.append((one.title, *cells))
     header = ("System", *(METRIC_TITLES[metric] for metric in metrics))
     return Table(title, header, tuple(body), "")

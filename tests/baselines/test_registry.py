@@ -23,6 +23,11 @@ def test_wildcards_and_names_mean_systems_in_the_order_given():
     assert match_systems("*clip-s?gns") == ("clip-signs",)
 
 
+def test_thresholds_of_detectors_trained_on_the_support_set_are_seen():
+    seen = {name for name, system in SYSTEMS.items() if system.seen_thresholds}
+    assert seen == {"mvfa", "dra", "dra-patches", "bgad", "bgad-patches"}
+
+
 def test_what_means_nothing_is_told_with_what_is_near():
     with pytest.raises(InputError, match=r"no system 'clip-sings'; did you mean clip-signs"):
         match_systems("sd-mad,clip-sings")

@@ -127,6 +127,26 @@ def test_what_the_loss_adds_to_mvfa_has_a_table_of_its_own(ask, monkeypatch):
     assert set(quick) == {"Image AUROC", "Pixel AUROC", "AUPRO (FPR to .3)", "Dice"}
 
 
+def test_decisions_by_thresholds_from_trained_on_images_are_not_judged(ask, monkeypatch):
+    trained = dataclasses.replace(toy("trained", "trained"), learns_from="support set")
+    monkeypatch.setitem(SYSTEMS, "trained", trained)
+    out = ask(("sd-mad", "bright", "trained"), seeds=1)
+    integrated = table(out, "integrated")
+    assert set(list(integrated["trained"].values())[1:]) == {"n/a"}
+    assert "n/a" not in integrated["brightness"].values()
+    same = ("general", "category-wise")  # what needs no threshold is judged
+    for name in same:
+        figures = (list(table(out, name)[row].values())[1:] for row in ("trained", "brightness"))
+        assert next(figures) == next(figures)
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert page.count("n/a for trained: thresholds would come from scores of images") == 1
+    content = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    metrics = content["systems"]["trained"]["metrics"]
+    assert "mean_auroc" in metrics
+    assert "hamming_score" not in metrics
+    assert table(out, "difference")["Hamming score"]["Peer"] == "brightness"
+
+
 def test_a_quick_one_says_so_and_asks_single_systems_one_question(ask):
     out = ask(("clip-signs", "bright"), quick=True)
     page = (out / "comparison.md").read_text(encoding="utf-8")

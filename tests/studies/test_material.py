@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from sdmad.data.sets.table_data import TableData
 from sdmad.errors import InputError
 from sdmad.phantoms.files import PhantomData
+from sdmad.signs import SignBank
 from sdmad.studies.material import Material, open_material, phantom_data
 
 
@@ -30,6 +32,40 @@ def test_phantom_masks_are_those_of_the_signs(tmp_path):
         assert np.array_equal(whole, np.any(parts, axis=0) if parts else whole & False)
         absent = next(s for s in data.modality.signs if s not in signs)
         assert not data.sign_mask(row, absent).any()
+
+
+def test_a_phantoms_category_has_the_masks_of_its_signs_in_the_banks_order(tmp_path):
+    material = open_material("phantom-brain", None, None, tmp_path, quiet, 12)
+    bank = material.bank
+    names = bank.names[::-1]
+    turned = SignBank(
+        bank.name, bank.modality, bank.normal, {name: bank.categories[name] for name in names}
+    )
+    turned = Material(material.data, turned)
+    kinds, several = material.data.modality.categories, 0
+    for row, signs in enumerate(material.data.signs):
+        labels, planes = material.table.labels[row], material.mask(row)
+        assert planes.any(axis=(1, 2)).tolist() == (labels == 1).tolist()
+        np.testing.assert_array_equal(planes.any(axis=0), material.data.mask(row))
+        np.testing.assert_array_equal(turned.mask(row), planes[::-1])
+        for plane, name in zip(planes, material.data.table.categories, strict=True):
+            other = [sign for sign in signs if sign not in (*kinds[name].own, *kinds[name].shared)]
+            mine = [sign for sign in signs if sign not in other]
+            if plane.any():
+                parts = [material.data.sign_mask(row, sign) for sign in mine]
+                np.testing.assert_array_equal(plane, np.any(parts, axis=0))
+                several += bool(other)
+    assert several  # images whose whole mask is more than a category's
+
+
+def test_a_set_that_tells_no_categories_apart_has_whole_masks(tmp_path, material):
+    folder = material.data.root / "masks" / "000"
+    folder.mkdir(parents=True)
+    mask = np.zeros((32, 32), dtype=np.uint8)
+    mask[3, 4] = 255
+    Image.fromarray(mask).save(folder / "anything.png")
+    assert material.data.category_masks(0) is None
+    assert np.argwhere(material.mask(0)).tolist() == [[3, 4]]
 
 
 def test_phantoms_are_drawn_once_and_others_where_anything_differs(tmp_path):

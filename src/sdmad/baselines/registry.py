@@ -104,6 +104,15 @@ class System:
     own_settings: bool = False
 
     @property
+    def seen_thresholds(self) -> bool:
+        """Whether its thresholds come from scores of images that it was trained on.
+
+        Detectors of one kind of anomaly take a threshold from the support set's scores, which say
+        little where that set is what they learn from: such decisions are not judged.
+        """
+        return self.single and self.learns_from == SUPPORT
+
+    @property
     def recipe(self) -> Recipe:
         """How it is built."""
         if isinstance(self.home, Recipe):

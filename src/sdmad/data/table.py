@@ -79,6 +79,18 @@ class LabelTable:
         Raises:
             InputError: if a name is missing on either side.
         """
+        columns = self.columns(categories)
+        return replace(self, labels=self.labels[:, columns], categories=tuple(categories))
+
+    def columns(self, categories: Sequence[str]) -> list[int]:
+        """Return where the categories of a sign bank stand in this table, in the bank's order.
+
+        Args:
+            categories: as :meth:`ordered` takes them.
+
+        Raises:
+            InputError: if a name is missing on either side.
+        """
         mine = {canonical_name(name): k for k, name in enumerate(self.categories)}
         wanted = [canonical_name(name) for name in categories]
         if sorted(wanted) != sorted(mine):
@@ -88,8 +100,7 @@ class LabelTable:
                 f"{self.path}: the categories differ from those asked for: not in the table: "
                 f"{', '.join(lacking) or 'none'}; only in the table: {', '.join(extra) or 'none'}"
             )
-        columns = [mine[key] for key in wanted]
-        return replace(self, labels=self.labels[:, columns], categories=tuple(categories))
+        return [mine[key] for key in wanted]
 
     def patient_keys(self) -> tuple[str, ...]:
         """Return a key for each image, equal for images of one patient.

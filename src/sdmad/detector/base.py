@@ -43,6 +43,8 @@ class TrainingSet:
         images: n paths, Pillow images or arrays, at least one.
         labels: 1, 0 or NaN, float64 ``(n, K)``; at least one is known.
         masks: where each is abnormal, boolean ``(H, W)``, or None where that is not known.
+        planes: where each category is, boolean ``(K, H, W)``, or None where they are not told
+            apart.
         patients: id of each image's patient; empty where nobody told.
         progress: what to call the work on a progress bar; None for no bar.
     """
@@ -50,8 +52,27 @@ class TrainingSet:
     images: Sequence[ImageSource]
     labels: NDArray[np.float64]
     masks: tuple[Mask | None, ...]
+    planes: tuple[Mask | None, ...] = ()
     patients: tuple[object, ...] = ()
     progress: str | None = None
+
+    def category_masks(self, category: int) -> tuple[Mask | None, ...]:
+        """Where each image that shows a category shows it, ``(H, W)``; None where nobody knows.
+
+        It is the whole mask of an image that shows nothing else.
+
+        Args:
+            category: its column.
+        """
+        shows = self.labels[:, category] == 1
+        alone = shows & ((self.labels == 0).sum(axis=1) == self.labels.shape[1] - 1)
+        found: list[Mask | None] = [
+            whole if only else None for whole, only in zip(self.masks, alone, strict=True)
+        ]
+        for i, planes in enumerate(self.planes):
+            if shows[i] and planes is not None:
+                found[i] = planes[category] if planes[category].any() else None
+        return tuple(found)
 
 
 class Detector(ABC):
@@ -122,8 +143,9 @@ class Detector(ABC):
                 image.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept,
                 and only by detectors that can be saved.
-            masks: where each image is abnormal, boolean ``(H, W)``, or None where that is not
-                known; most systems ignore them.
+            masks: where each image is abnormal, boolean ``(H, W)``, or ``(K, H, W)`` where it is
+                known of each category (a plane without a pixel of a category that the image shows
+                says nothing), or None where that is not known; most systems ignore them.
             progress: what to call the work on a progress bar; none when not given.
 
         Returns:
@@ -140,11 +162,13 @@ class Detector(ABC):
         values = label_matrix(labels, (len(sources), len(self.categories)))
         if np.isnan(values).all():
             raise InputError("every label is unknown (NaN); there is nothing to learn from")
-        for name, given in (("patients", patients), ("masks", masks)):
-            if given is not None and len(given) != len(sources):
-                raise InputError(f"{len(given)} {name} for {len(sources)} images")
-        where = (None,) * len(sources) if masks is None else tuple(masks)
-        self._fit(TrainingSet(sources, values, where, tuple(patients or ()), progress))
+        for name, column in (("patients", patients), ("masks", masks)):
+            if column is not None and len(column) != len(sources):
+                raise InputError(f"{len(column)} {name} for {len(sources)} images")
+        given = [None] * len(sources) if masks is None else masks
+        whole, planes = _told_apart(given, len(self.categories))
+        people = tuple(patients or ())
+        self._fit(TrainingSet(sources, values, whole, planes, people, progress))
         return self
 
     @abstractmethod
@@ -253,6 +277,24 @@ class Detector(ABC):
         sources = as_image_list(images)
         values = label_matrix(labels, (len(sources), len(self.categories)))
         return subset_accuracy(values, self.predict(sources))
+
+
+def _told_apart(
+    masks: Sequence[Mask | None], categories: int
+) -> tuple[tuple[Mask | None, ...], tuple[Mask | None, ...]]:
+    """Masks of any anomaly ``(H, W)`` and of the categories ``(K, H, W)``; None where unknown."""
+    whole: list[Mask | None] = []
+    planes: list[Mask | None] = []
+    for number, mask in enumerate(masks):
+        apart = mask is not None and mask.ndim == 3
+        if mask is not None and not (mask.ndim == 2 or (apart and len(mask) == categories)):
+            raise InputError(
+                f"masks[{number}] has the shape {mask.shape}; give (H, W), or ({categories}, H, W) "
+                "with a plane a category"
+            )
+        whole.append(mask.any(axis=0) if mask is not None and apart else mask)
+        planes.append(mask if apart else None)
+    return tuple(whole), tuple(planes)
 
 
 def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from sdmad.data.csvfile import read_csv
+from sdmad.data.headers import read_header
 from sdmad.data.sets.base import Mask
 from sdmad.data.sets.table_data import TableData
 from sdmad.output import output_directory, write_csv
@@ -104,6 +105,17 @@ class PhantomData(TableData):
         header, rows = read_csv(self.root / "labels.csv")
         column = header.index("signs")
         return tuple(tuple(filter(None, row.cells[column].split("|"))) for row in rows)
+
+    def _category_masks(self, row: int) -> Mask:
+        """Of each category that the image shows, every sign of it; a shared sign is of each."""
+        shown = self.table.labels[row] == 1
+        height, width = read_header(self.table.files[row]).shape
+        planes = np.zeros((len(shown), height, width), dtype=np.bool_)
+        for k in np.flatnonzero(shown):
+            category = self.modality.categories[self.table.categories[k]]
+            for sign in {*category.own, *category.shared}.intersection(self.signs[row]):
+                planes[k] |= self.sign_mask(row, sign)
+        return planes
 
     def sign_mask(self, row: int, sign: str) -> Mask:
         """Where one sign is; all false where the image does not show it, ``(H, W)``.

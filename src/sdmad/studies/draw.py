@@ -195,7 +195,7 @@ def _fit(
         detector.forget_categories()
     start = time.perf_counter()
     drawn = material.table.subset(rows)
-    masks = [material.data.mask(row) for row in rows]
+    masks = [material.mask(row) for row in rows]
     detector.fit(drawn.files, drawn.labels, patients=drawn.patients, masks=masks)
     return detector, time.perf_counter() - start
 

@@ -13,7 +13,7 @@ import numpy as np
 from sdmad.baselines.registry import Auxiliary
 from sdmad.data.address import file_of, is_file
 from sdmad.data.sets import open_data_set
-from sdmad.data.sets.base import DataSet
+from sdmad.data.sets.base import DataSet, Mask
 from sdmad.data.table import LabelTable
 from sdmad.errors import InputError
 from sdmad.phantoms.cases import MODALITIES, STUDIED, draw_cases, load_modality
@@ -58,6 +58,21 @@ class Material:
     def table(self) -> LabelTable:
         """The data set's table with the bank's categories in the bank's order."""
         return self.data.table.ordered(self.bank.names)
+
+    def mask(self, row: int) -> Mask | None:
+        """Where one image is abnormal, as :meth:`.Detector.fit` takes it.
+
+        Args:
+            row: index into the table.
+
+        Returns:
+            Boolean ``(K, H, W)`` in the bank's order where the data set tells the categories apart,
+            else ``(H, W)``; None where it says nothing.
+        """
+        planes = self.data.category_masks(row)
+        if planes is None:
+            return self.data.mask(row)
+        return planes[self.data.table.columns(self.bank.names)]
 
     @cached_property
     def digest(self) -> str:

@@ -78,6 +78,15 @@ def test_the_text_features_are_means_of_245_and_175_sentences(tiny_backbone, tra
     torch.testing.assert_close(trained.text[0], expected)
 
 
+def test_a_categorys_abnormal_text_names_the_category(tiny_backbone, trained):
+    detector = MVFA("picture", tiny_backbone, QUICK, category="Pleural_Thickening")
+    sentences = [template.format("picture with pleural thickening") for template in TEMPLATES]
+    expected = normalize(tiny_backbone.encode_text(sentences).mean(dim=0), dim=0)
+    torch.testing.assert_close(detector.text[1], expected)
+    torch.testing.assert_close(detector.text[0], trained.text[0])
+    assert not torch.allclose(detector.text[1], trained.text[1], atol=1e-3)
+
+
 def test_the_published_tower_has_8_adapters_of_12_58_million(make_clip):
     class Large:
         depth, widths = 24, (1024,) * 24
@@ -190,16 +199,19 @@ def test_side_by_side_each_learns_what_it_learns_alone(tiny_backbone, pixels, ma
     told.append((torch.zeros(12, dtype=torch.bool), masks))
     settings = MVFASettings(epochs=2, batch_size=3)
 
-    def fresh():
-        return MVFA("picture", tiny_backbone, settings, 3, "Ring")
+    names = ("Ring", "Bar", "Dots", "Bar", "Ring")
 
-    together = [fresh() for _ in told]
+    def fresh(name):
+        return MVFA("picture", tiny_backbone, settings, 3, name)
+
+    together = [fresh(name) for name in names]
     lessons = [Lesson(pixels, abnormal, tuple(where)) for abnormal, where in told]
     with pytest.warns(UserWarning, match="no image shows Ring"):
         MVFA.fit_together(together, lessons)
     assert together[4].tower_ is None
-    for detector, (abnormal, where) in zip(together[:4], told[:4], strict=True):
-        alone = fresh().fit(pixels, abnormal, where)
+    for detector, name, (abnormal, where) in zip(together[:4], names[:4], told[:4], strict=True):
+        alone = fresh(name).fit(pixels, abnormal, where)
+        torch.testing.assert_close(detector.text, alone.text)
         assert detector.with_masks_ == alone.with_masks_ == any(w is not None for w in where)
         assert detector.log_ == pytest.approx(alone.log_, rel=1e-5)
         torch.testing.assert_close(

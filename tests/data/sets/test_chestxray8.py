@@ -74,6 +74,12 @@ def test_boxes_and_masks(root):
     expected[16:24, 0:8] = True
     expected[0:1, 60:64] = True
     np.testing.assert_array_equal(data.mask(0), expected)
+    heart, fluid = (data.table.categories.index(n) for n in ("Cardiomegaly", "Effusion"))
+    planes = data.category_masks(0)
+    assert planes.shape == (14, 32, 64)
+    assert np.flatnonzero(planes.any(axis=(1, 2))).tolist() == [heart, fluid]
+    np.testing.assert_array_equal(planes[fluid, :, :60], expected[:, :60])
+    np.testing.assert_array_equal(planes[heart, :, 8:], expected[:, 8:])
     # 32.5 / 16 = 2.03 to 3.03: both pixels that are touched
     assert np.argwhere(data.mask(2)).tolist() == [[y, x] for y in (2, 3) for x in (2, 3)]
     assert data.mask(1).shape == (32, 64)
@@ -81,7 +87,7 @@ def test_boxes_and_masks(root):
     (root / "BBox_List_2017.csv").unlink()
     data = ChestXray8(root)
     assert not data.has_masks
-    assert data.mask(0) is None
+    assert data.mask(0) is data.category_masks(0) is None
 
 
 def test_an_image_without_a_box_has_no_mask(root):

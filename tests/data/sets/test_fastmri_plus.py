@@ -110,6 +110,10 @@ def test_masks_are_in_the_orientation_of_the_boxes(tmp_path):
     np.testing.assert_array_equal(data.mask(0), expected)
     assert not data.mask(1).any()
     assert data.mask(2) is None
+    dura, ventricles = data.category_masks(3)[3:]
+    assert np.argwhere(dura).tolist() == [[y, x] for y in (1, 2) for x in (3, 4)]
+    assert np.argwhere(ventricles).tolist() == [[y, x] for y in (1, 2) for x in (1, 2)]
+    assert not data.category_masks(3)[:3].any()
 
 
 def test_a_finding_of_study_level_has_no_mask(tmp_path):

@@ -137,9 +137,9 @@ class OnePerCategory(Detector):
     """One anomaly detector for "is it abnormal at all", and one a category.
 
     A category's detector learns from the images that show it against all whose label is 0, normal
-    ones included. A category is found where its detector's score exceeds the midpoint between the
-    mean scores of the two groups of support images; without both groups, the detector's natural
-    threshold. The maps are those of the first detector.
+    ones included, and from the category's own masks. A category is found where its detector's
+    score exceeds the midpoint between the mean scores of the two groups of support images; without
+    both groups, the detector's natural threshold. The maps are those of the first detector.
 
     Args:
         categories: the K names.
@@ -175,13 +175,11 @@ class OnePerCategory(Detector):
         pixels = self.preprocessing(training.images).to(self.backbone.device)
         truth = torch.tensor(training.labels, device=pixels.device)
         positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
-        told = [(positive, positive | normal)]
-        told += [(truth[:, k] == 1, ~truth[:, k].isnan()) for k in range(len(self.categories))]
         detectors = [self.general, *self.single]
-        lessons = [
-            _lesson(pixels, abnormal, known, training.masks)
-            for abnormal, known in told[: len(detectors)]
-        ]
+        lessons = [_lesson(pixels, positive, positive | normal, training.masks)]
+        for k in range(len(self.single)):
+            shows, known = truth[:, k] == 1, ~truth[:, k].isnan()
+            lessons.append(_lesson(pixels, shows, known, training.category_masks(k)))
         type(self.general).fit_together(detectors, lessons)
         found = [_threshold(*pair) for pair in zip(detectors, lessons, strict=True)]
         self.thresholds_ = torch.tensor(found[1:] or found * len(self.categories))

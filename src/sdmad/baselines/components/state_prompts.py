@@ -60,6 +60,15 @@ def category_words(category: str) -> str:
     return category.replace("_", " ").lower()
 
 
+def category_states(category: str) -> Phrases:
+    """The abnormal state that a category's detector is told, around what the thing is called.
+
+    >>> category_states("Pleural_Thickening")
+    ('{} with pleural thickening',)
+    """
+    return (f"{{}} with {category_words(category)}",)
+
+
 def compose(states: Sequence[str], templates: Sequence[str], name: str) -> list[str]:
     """Every state of a thing in every template.
 

@@ -25,13 +25,20 @@ from sdmad.baselines.components.state_prompts import (
     NORMAL_STATES,
     PHOTO_TEMPLATES,
     SCENE_TEMPLATES,
+    category_states,
     compose,
-    encode_states,
+    mean_direction,
 )
 from sdmad.baselines.mvfa.adapters import DoubleAdaptedTower, LevelFeatures
 from sdmad.baselines.mvfa.losses import abnormal_map
 from sdmad.baselines.mvfa.memory import Range, augment
-from sdmad.baselines.mvfa.training import AddedLoss, Lessons, Training, train_side_by_side
+from sdmad.baselines.mvfa.training import (
+    AddedLoss,
+    Lessons,
+    Training,
+    patch_logits,
+    train_side_by_side,
+)
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
@@ -126,7 +133,7 @@ class MVFA(AnomalyDetector):
     With a mask of any abnormal support image the segmentation adapters are trained too, and an
     image's score is the largest value of its map; without, the detection adapters alone are
     trained and score it. A category's detector counts the images that do not show it as normal,
-    whatever else they show, and the whole mask of an image that shows others beside it.
+    whatever else they show, and its abnormal state is the category in words.
 
     Args:
         modality: what the images are, such as ``"brain MRI"``.
@@ -167,12 +174,19 @@ class MVFA(AnomalyDetector):
         self.log_: list[float] = []
 
     @cached_property
+    def normal_text(self) -> Tensor:
+        """Unit-length text features of the normal state, ``(D,)``."""
+        return self._encoded(NORMAL_STATES)
+
+    @cached_property
     def text(self) -> Tensor:
         """Unit-length text features of the normal and the abnormal state, ``(2, D)``."""
-        normal, abnormal = (
-            compose(states, TEMPLATES, self.modality) for states in (NORMAL_STATES, ABNORMAL_STATES)
-        )
-        return encode_states(self.backbone, normal, abnormal)
+        category = self.category
+        states = ABNORMAL_STATES if category is None else category_states(category)
+        return torch.stack([self.normal_text, self._encoded(states)])
+
+    def _encoded(self, states: Sequence[str]) -> Tensor:
+        return mean_direction(self.backbone.encode_text(compose(states, TEMPLATES, self.modality)))
 
     @property
     def learnt(self) -> tuple[Tensor, ...]:
@@ -260,7 +274,7 @@ class MVFA(AnomalyDetector):
         schedule = Schedule(
             settings.epochs, settings.batch_size, settings.learning_rate, settings.betas, self.seed
         )
-        return Training(self.logits, self.backbone.image.pool, self.published, schedule)
+        return Training(settings.scale, self.backbone.image.pool, self.published, schedule)
 
     def fresh_tower(self, detectors: int) -> DoubleAdaptedTower:
         """The backbone's image tower with fresh adapters of some detectors, all alike."""
@@ -285,7 +299,7 @@ class MVFA(AnomalyDetector):
 
     def logits(self, features: Tensor) -> Tensor:
         """Scaled cosines of the patches with both states, ``(n, P, 2)`` from ``(n, T, D)``."""
-        return self.settings.scale * features[:, 1:] @ self.text.T
+        return patch_logits(features, self.text, self.settings.scale)
 
     def _branch(self, level: LevelFeatures) -> Tensor:
         return level.segmentation if self.with_masks_ else level.detection
@@ -422,13 +436,15 @@ def _train(
         masks.append(many > 0.5)
         given.append(known.repeat(copies))
     truth = torch.stack([lesson.abnormal.float().repeat(copies) for lesson in lessons])
+    for detector in detectors:
+        detector.normal_text = first.normal_text  # of the same thing: encoded once
+    text = torch.stack([detector.text for detector in detectors])
     together = Lessons(
-        tokens, state, truth, torch.stack(masks), torch.stack(given), lessons[0].masked
+        tokens, state, text, truth, torch.stack(masks), torch.stack(given), lessons[0].masked
     )
     log = train_side_by_side(tower, together, first.training(), added, len(pixels))
     for number, detector in enumerate(detectors):
         detector.with_masks_ = together.segment
-        detector.text = first.text  # the same states of the same thing: encoded once
         detector.learn(
             tower.detector_tower(number),
             log[:, number].tolist() if len(log) else [],

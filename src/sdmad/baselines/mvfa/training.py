@@ -1,8 +1,7 @@
 """Training of MVFA's adapters: of one detector, or of several side by side on the same images.
 
-The detectors of all categories see the same images in the same order, so that their text, their
-frozen tokens and the calls of a step are shared. No parameter is: each learns what it would learn
-alone.
+The detectors of all categories see the same images in the same order, so that their frozen tokens
+and the calls of a step are shared. No parameter is: each learns what it would learn alone.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ class Lessons:
     Attributes:
         frozen: tokens at the first adapter, ``(m, T, W)``.
         state: the tower's own.
+        text: unit-length features of each detector's two states, ``(G, 2, D)``.
         truth: 1 where an image is abnormal for a detector, else 0; ``(G, m)``.
         masks: where it is, boolean ``(G, m, H, H)``.
         given: whether that is known, boolean ``(G, m)``.
@@ -36,6 +36,7 @@ class Lessons:
 
     frozen: Tensor
     state: object
+    text: Tensor
     truth: Tensor
     masks: Tensor
     given: Tensor
@@ -47,16 +48,27 @@ class Training:
     """How the adapters are trained.
 
     Attributes:
-        logits: scaled cosines with both states, ``(n, P, 2)``, of features ``(n, T, D)``.
+        scale: what a cosine with a text feature is multiplied with.
         pool: last tokens to unit-length image embeddings.
         second_sigmoid: take a probability for a logit, as the authors do.
         schedule: of the steps.
     """
 
-    logits: Callable[[Tensor], Tensor]
+    scale: float
     pool: Callable[[Tensor, object], Tensor]
     second_sigmoid: bool
     schedule: Schedule
+
+
+def patch_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
+    """Scaled cosines of the patches with both states, ``(n, P, 2)``.
+
+    Args:
+        features: unit length, of the class token and P patches, ``(n, T, D)``.
+        text: of both states, ``(2, D)``, or of each image's own, ``(n, 2, D)``.
+        scale: of the cosines.
+    """
+    return scale * features[:, 1:] @ text.mT
 
 
 def train_side_by_side(
@@ -115,15 +127,18 @@ def lesson_losses(
     """
     count, batch = len(lessons.truth), len(rows)
     levels, last = tower(lessons.frozen[rows].repeat(count, 1, 1), lessons.state)
-    depth = len(levels)
-    logits = training.logits(torch.cat([level.detection for level in levels]))
+    depth, scale = len(levels), training.scale
+    text = lessons.text.repeat_interleave(batch, dim=0)
+    features = torch.cat([level.detection for level in levels])
+    logits = patch_logits(features, text.repeat(depth, 1, 1), scale)
     truth = lessons.truth[:, rows].flatten().repeat(depth)
     found = detection_loss(logits, truth, training.second_sigmoid)
     loss = found.view(depth, count, batch).sum(dim=0).mean(dim=1)
     given = lessons.given[:, rows].flatten()
     if lessons.segment and given.any():
         masks = lessons.masks[:, rows].flatten(0, 1)[given].float().repeat(depth, 1, 1)
-        logits = training.logits(torch.cat([level.segmentation[given] for level in levels]))
+        features = torch.cat([level.segmentation[given] for level in levels])
+        logits = patch_logits(features, text[given].repeat(depth, 1, 1), scale)
         each = loss.new_zeros(count * batch)
         each[given] = segmentation_loss(logits, masks).view(depth, -1).sum(dim=0)
         known = given.view(count, batch).sum(dim=1).clamp(min=1)

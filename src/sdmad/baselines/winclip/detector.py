@@ -23,7 +23,7 @@ from sdmad.baselines.components.patch_maps import patches_a_side
 from sdmad.baselines.components.state_prompts import (
     NORMAL_STATES,
     Phrases,
-    category_words,
+    category_states,
     compose,
     mean_direction,
 )
@@ -348,9 +348,7 @@ def build_winclip(
     normal = encode(settings.normal)
 
     def make(category: str | None) -> WinCLIP:
-        states = settings.abnormal
-        if category is not None:
-            states = (f"{{}} with {category_words(category)}",)
+        states = settings.abnormal if category is None else category_states(category)
         text = torch.stack([normal, encode(states)])
         return WinCLIP(shared, reader.members, text, settings.temperature, references)
 

@@ -123,6 +123,24 @@ class DataSet(ABC):
             return None
         return self._mask(row)
 
+    def category_masks(self, row: int) -> Mask | None:
+        """Say where each category of one image is.
+
+        Args:
+            row: index into the table.
+
+        Returns:
+            Boolean ``(K, H, W)``, a plane a category of the table, all false for one that the image
+            does not show or whose place nobody knows; its union is :meth:`mask`. None where the
+            data set does not tell the categories apart.
+
+        Raises:
+            InputError: as :meth:`mask`.
+        """
+        if not self.has_masks:
+            return None
+        return self._category_masks(row)
+
     @abstractmethod
     def _read(self) -> LabelTable:
         """Read the tables and folders."""
@@ -130,6 +148,10 @@ class DataSet(ABC):
     def _mask(self, row: int) -> Mask | None:
         """Read a mask, of a data set that has some."""
         raise NotImplementedError(f"{self.name}, row {row}")
+
+    def _category_masks(self, row: int) -> Mask | None:
+        """Read the masks of the categories, of a data set that has masks."""
+        del row
 
 
 def box_mask(boxes: Iterable[Box], shape: tuple[int, int]) -> Mask:
@@ -150,6 +172,20 @@ def box_mask(boxes: Iterable[Box], shape: tuple[int, int]) -> Mask:
         )
         mask[top:bottom, left:right] = True
     return mask
+
+
+def box_masks(boxes: Iterable[Box], categories: Sequence[str], shape: tuple[int, int]) -> Mask:
+    """Fill boxes, a plane a category, ``(K, H, W)``.
+
+    Args:
+        boxes: in pixels, of these categories.
+        categories: K names.
+        shape: the image's ``(H, W)``.
+    """
+    boxes = tuple(boxes)
+    return np.stack(
+        [box_mask((box for box in boxes if box.category == name), shape) for name in categories]
+    )
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Mask:

@@ -18,7 +18,7 @@ from sdmad.data.sets.base import (
     Box,
     DataSet,
     Mask,
-    box_mask,
+    box_masks,
     first_there,
     list_pictures,
     read_lines,
@@ -119,6 +119,10 @@ class ChestXray8(DataSet):
         return {row: tuple(found) for row, found in boxes.items()}
 
     def _mask(self, row: int) -> Mask | None:
+        planes = self._category_masks(row)
+        return None if planes is None else planes.any(axis=0)
+
+    def _category_masks(self, row: int) -> Mask | None:
         boxes = self.boxes.get(row, ())
         if not boxes and not self.table.normal[row]:
             return None
@@ -128,7 +132,7 @@ class ChestXray8(DataSet):
             Box(box.category, box.x * right, box.y * down, box.width * right, box.height * down)
             for box in boxes
         ]
-        return box_mask(scaled, (height, width))
+        return box_masks(scaled, CATEGORIES, (height, width))
 
     def _read(self) -> LabelTable:
         path = first_there(

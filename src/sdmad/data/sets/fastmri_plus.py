@@ -18,7 +18,7 @@ from sdmad.data.csvfile import CsvRow, read_csv
 from sdmad.data.headers import read_header, volume_patient
 from sdmad.data.labels import canonical_name
 from sdmad.data.listing import walk
-from sdmad.data.sets.base import Box, DataSet, Mask, box_mask, first_there, read_lines
+from sdmad.data.sets.base import Box, DataSet, Mask, box_masks, first_there, read_lines
 from sdmad.data.table import LabelTable
 from sdmad.errors import InputError
 
@@ -214,10 +214,14 @@ class FastMRIPlus(DataSet):
         return {row: tuple(found) for row, found in boxes.items()}
 
     def _mask(self, row: int) -> Mask | None:
+        planes = self._category_masks(row)
+        return None if planes is None else planes.any(axis=0)
+
+    def _category_masks(self, row: int) -> Mask | None:
         boxes = self.boxes.get(row, ())
         if not boxes and not self.table.normal[row]:
             return None
-        return box_mask(boxes, read_header(self.table.files[row]).shape)
+        return box_masks(boxes, self.categories, read_header(self.table.files[row]).shape)
 
     def _read(self) -> LabelTable:
         found: dict[str, set[str]] = defaultdict(set)

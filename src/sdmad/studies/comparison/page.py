@@ -100,7 +100,7 @@ def _plots(
         rows = {
             c.title: [summaries[c.system.name][m] for m in shown]
             for c in there
-            if name == "general" or not c.image_level_only
+            if all(c.answers(m) for m in shown)
         }
         if rows:
             made[name] = interval_plot(rows, [METRIC_TITLES[m] for m in shown])

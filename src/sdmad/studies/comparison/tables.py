@@ -55,6 +55,10 @@ ADDED_LOSS = (
     "training against a detector a category."
 )
 ONCE = "A system marked ° was asked only whether an image is abnormal."
+SEEN = (
+    "n/a for {}: thresholds would come from scores of images that the system was trained on, and "
+    "cross-fitting over patients would take as many trainings."
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +83,10 @@ class Compared:
         return any(outcome.image_level_only for outcome in self.outcomes)
 
     def answers(self, metric: str) -> bool:
-        """Whether a metric judges a question that it was asked."""
-        return not self.image_level_only or metric in (*PROTOCOLS["general"], *PIXEL_METRICS)
+        """Whether a metric judges a question that it was asked, and by thresholds it may have."""
+        if self.image_level_only:
+            return metric in (*PROTOCOLS["general"], *PIXEL_METRICS)
+        return not (self.system.seen_thresholds and metric in PROTOCOLS["integrated"])
 
     @property
     def title(self) -> str:
@@ -88,14 +94,14 @@ class Compared:
         return self.system.title + (" °" if self.image_level_only else "")
 
     def summaries(self, resamples: int) -> dict[str, DrawSummary]:
-        """Every summary metric over the draws, those of the pixels among them if it has maps."""
+        """Every metric that judges it over the draws, those of the pixels if it has maps."""
         found = dict(summarise_draws([o.scored for o in self.outcomes], resamples))
         if self.patient_pixels:
             found |= summarise_pixels(self.patient_pixels, resamples)
             for metric in PIXEL_METRICS:  # the mean as every pixel has it, not its grid
                 exact = mean_of_defined(np.array([o.pixels[metric] for o in self.outcomes]))
                 found[metric] = replace(found[metric], mean=exact)
-        return found
+        return {metric: summary for metric, summary in found.items() if self.answers(metric)}
 
     def categories(self, names: Sequence[str], resamples: int) -> dict[str, DrawSummary]:
         """AUROC of each category over the draws, by its name; empty where it was not asked."""
@@ -138,11 +144,12 @@ def protocol_table(
             rows.append([one.system.title, one.why_not, *[MISSING] * (len(header) - 2)])
             continue
         mine = summaries[one.system.name]
-        cells = [cell(mine[m]) if one.answers(m) else MISSING for m in metrics]
-        if pixels:
-            cells += [cell(mine[m]) if m in mine else MISSING for m in PIXEL_METRICS]
-        rows.append([one.title, *cells])
+        shown = (*metrics, *(PIXEL_METRICS if pixels else ()))
+        rows.append([one.title, *(cell(mine[m]) if m in mine else MISSING for m in shown)])
     caption = CAPTION + (f" {ONCE}" if any(c.image_level_only for c in compared) else "")
+    ran = (c for c in compared if c.outcomes and not c.image_level_only)
+    seen = [c.title for c in ran if not all(c.answers(m) for m in metrics)]
+    caption += f" {SEEN.format(', '.join(seen))}" if seen else ""
     number = list(PROTOCOLS).index(name) + 1
     return Table(f"Protocol {number}, {name}", tuple(header), tuple(map(tuple, rows)), caption)
 
@@ -250,7 +257,7 @@ def _best_peer(
     best, most = None, -inf
     for peer in peers:
         summary = summaries[peer.system.name].get(metric)
-        if peer.answers(metric) and summary is not None and summary.mean > most:
+        if summary is not None and summary.mean > most:
             best, most = peer, summary.mean
     return best
 
