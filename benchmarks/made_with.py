@@ -52,7 +52,6 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
 OLDER: dict[str, str] = {
-    "searched.md": NANO,
     "results.md": NANO,
     "results/brain.md": NANO,
     "results/chest.md": NANO,

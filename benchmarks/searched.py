@@ -179,7 +179,8 @@ def main() -> None:
         print(name, choose(ranks(run(options.out, name))), flush=True)
     found = {name: run(options.out, name) for name in GRIDS if done(options.out, name)}
     lacking = [load_system(name).title for name in GRIDS if name not in found]
-    missing = f"Not searched so far, and used as published: {', '.join(lacking)}.\n\n"
+    former = f"used as found on the former one, nano: {', '.join(lacking)}"
+    missing = f"Not searched on it so far, and {former}.\n\n"
     head = HEAD.format(
         images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing if lacking else ""
     )

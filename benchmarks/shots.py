@@ -32,7 +32,7 @@ from sdmad.evaluation.intervals import PairedDifference, paired_difference, summ
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.output import write_bytes
 from sdmad.phantoms.cases import STUDIED
-from sdmad.reporting.draw_tables import TOLD, difference_cell, gap_table
+from sdmad.reporting.draw_tables import TOLD, counted, difference_cell, gap_table
 from sdmad.reporting.plots import DASHES, PALETTE, new_figure, save_figure, style_axes
 from sdmad.reporting.tables import METRIC_TITLES
 from sdmad.signs import SignBank
@@ -70,7 +70,8 @@ Written by `make shots`; do not edit by hand. On the embedded backbone. Phantoms
 the test style, seed {seed}, 10 draws asked; clean banks, and banks with two sentences of noise a
 category. Small real sets: 20 draws asked; nothing was chosen on them. A system's settings on this
 backbone are those of [searched.md](searched.md), the default's those of [settings.md](settings.md).
-The figures are means over the draws in percent; *draws* says how many are whole.
+The figures are means over the draws in percent; a system with fewer draws than the others says so, and
+is compared on those that both have.
 
 The real sets: 32 OCT images of 25 patients (bank `oct`); 280 brain MRI with tumours (bank
 `brain_tumor`), whose own split, a shift of origin, is ignored, and whose patients are unknown; 651
@@ -211,13 +212,13 @@ class Study:
 
     @cached_property
     def compared(self) -> dict[int, dict[str, list[LabelledScores]]]:
-        """By shots and system the draws that every system has."""
+        """By shots and system the draws that there are; systems without any are left out."""
         found = {}
         for shots in self.group.shots:
             rows = {v.system.title: self.outcomes(v, shots, self.group.draws) for v in variants()}
-            whole = min(len(draws) for draws in rows.values())
-            if whole:
-                found[shots] = {name: draws[:whole] for name, draws in rows.items()}
+            there = {name: draws for name, draws in rows.items() if draws}
+            if load_system(DEFAULT).title in there:
+                found[shots] = there
         return found
 
 
@@ -229,35 +230,35 @@ def means(draws: Sequence[LabelledScores]) -> list[float]:
 
 def figures(study: Study) -> Table:
     """One row a system: AUROC / subset accuracy / macro F1 by shots."""
-    compared = study.compared
-    names = [v.system.title for v in variants()]
-    rows = []
-    for name in names:
-        cells = [
-            " / ".join(f"{value:.1f}" for value in means(compared[shots][name]))
-            if shots in compared
-            else MISSING
-            for shots in study.group.shots
-        ]
+    compared, rows = study.compared, []
+    most = {shots: max(map(len, found.values())) for shots, found in compared.items()}
+    for name in (v.system.title for v in variants()):
+        cells = []
+        for shots in study.group.shots:
+            draws = compared.get(shots, {}).get(name, [])
+            told = " / ".join(f"{value:.1f}" for value in means(draws)) if draws else MISSING
+            fewer = f" ({counted(len(draws), 'draw')})" if 0 < len(draws) < most[shots] else ""
+            cells.append(told + fewer)
         rows.append((name, *cells))
-    count = {shots: len(next(iter(compared.get(shots, {"": []}).values()))) for shots in SHOTS}
-    header = ("", *(f"{shots} ({count.get(shots, 0)} draws)" for shots in study.group.shots))
+    header = [f"{counted(s)} ({counted(most.get(s, 0), 'draw')})" for s in study.group.shots]
     caption = "Mean AUROC of the categories / subset accuracy / macro F1, by shots a category."
-    return Table(study.group.title.capitalize(), header, tuple(rows), caption)
+    return Table(study.group.title.capitalize(), ("", *header), tuple(rows), caption)
 
 
 Gaps = dict[str, dict[str, PairedDifference]]
 
 
 def gaps(study: Study, shots: int) -> Gaps:
-    """The default less each rival, paired, with intervals over draws and patients."""
+    """The default less each rival, on the draws that both have, with intervals."""
     rows = study.compared[shots]
-    mine = load_system(DEFAULT).title
-    return {
-        name: paired_difference(rows[mine], draws, RESAMPLES)
-        for name, draws in rows.items()
-        if name != mine
-    }
+    title = load_system(DEFAULT).title
+    found = {}
+    for name, draws in rows.items():
+        if name != title:
+            mine = rows[title]
+            both = min(len(mine), len(draws))
+            found[name] = paired_difference(mine[:both], draws[:both], RESAMPLES)
+    return found
 
 
 def verdict(found: Mapping[str, Gaps]) -> str:
@@ -294,9 +295,10 @@ def picture(studies: Sequence[Study]) -> bytes:
         for column, (metric, axis) in enumerate(zip(TOLD, line, strict=True)):
             for number, variant in enumerate(variants()):
                 name = variant.system.title
-                values = [means(rows[name])[column] for rows in study.compared.values()]
+                known = {n: rows[name] for n, rows in study.compared.items() if name in rows}
+                values = [means(draws)[column] for draws in known.values()]
                 axis.plot(
-                    list(study.compared), values, label=name, marker="o", markersize=3,
+                    list(known), values, label=name, marker="o", markersize=3,
                     linewidth=2.6 if name == mine else 1.1, color=PALETTE[number % len(PALETTE)],
                     linestyle=DASHES[number % len(DASHES)] if name != mine else "-",
                 )  # fmt: skip

@@ -27,7 +27,7 @@ from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.patients import patient_numbers
 from sdmad.detector.suggesting import doubt, spread
 from sdmad.errors import InputError
-from sdmad.evaluation.intervals import LEVEL
+from sdmad.evaluation.limits import LEVEL
 from sdmad.evaluation.metrics import mean_auroc
 from sdmad.method.adapters import AdaptedTower
 from sdmad.output import write_bytes, write_text

@@ -73,7 +73,7 @@ class CoOpSettings:
         return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
 
 
-SEARCHED = CoOpSettings(scale=25.0)
+SEARCHED = CoOpSettings(scale=25.0, class_specific=False)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 

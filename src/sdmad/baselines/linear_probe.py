@@ -27,7 +27,7 @@ class LinearProbeSettings:
     regularisation: float = 1.0
 
 
-SEARCHED = LinearProbeSettings(regularisation=30.0)
+SEARCHED = LinearProbeSettings(regularisation=0.01)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 

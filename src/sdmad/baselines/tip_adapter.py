@@ -59,7 +59,7 @@ class TipAdapterSettings:
 
 
 SEARCHED = TipAdapterSettings(alpha=300.0, beta=5.5)
-SEARCHED_TRAINED = TipAdapterSettings(alpha=100.0)
+SEARCHED_TRAINED = TipAdapterSettings(alpha=100.0, epochs=400)
 """The best of eight each on validation phantoms with the embedded backbone
 (docs/searched.md): without training, and of Tip-Adapter-F."""
 
