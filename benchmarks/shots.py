@@ -70,8 +70,8 @@ Written by `make shots`; do not edit by hand. On the embedded backbone. Phantoms
 the test style, seed {seed}, 10 draws asked; clean banks, and banks with two sentences of noise a
 category. Small real sets: 20 draws asked; nothing was chosen on them. A system's settings on this
 backbone are those of [searched.md](searched.md), the default's those of [settings.md](settings.md).
-The figures are means over the draws in percent; a system with fewer draws than the others says so, and
-is compared on those that both have.
+The figures are means over the draws in percent; a system with fewer draws than the others says so,
+and is compared on those that both have.
 
 The real sets: 32 OCT images of 25 patients (bank `oct`); 280 brain MRI with tumours (bank
 `brain_tumor`), whose own split, a shift of origin, is ignored, and whose patients are unknown; 651
