@@ -292,7 +292,7 @@ def _told_apart(
                 f"masks[{number}] has the shape {mask.shape}; give (H, W), or ({categories}, H, W) "
                 "with a plane a category"
             )
-        whole.append(mask.any(axis=0) if mask is not None and apart else mask)
+        whole.append(np.any(mask, axis=0) if mask is not None and apart else mask)
         planes.append(mask if apart else None)
     return tuple(whole), tuple(planes)
 

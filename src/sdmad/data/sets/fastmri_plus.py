@@ -215,7 +215,7 @@ class FastMRIPlus(DataSet):
 
     def _mask(self, row: int) -> Mask | None:
         planes = self._category_masks(row)
-        return None if planes is None else planes.any(axis=0)
+        return None if planes is None else np.any(planes, axis=0)
 
     def _category_masks(self, row: int) -> Mask | None:
         boxes = self.boxes.get(row, ())
