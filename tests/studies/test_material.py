@@ -35,7 +35,7 @@ def test_phantom_masks_are_those_of_the_signs(tmp_path):
 
 
 def test_a_phantoms_category_has_the_masks_of_its_signs_in_the_banks_order(tmp_path):
-    material = open_material("phantom-brain", None, None, tmp_path, quiet, 12)
+    material = open_material("phantom-brain", None, None, tmp_path, quiet, 30)
     bank = material.bank
     names = bank.names[::-1]
     turned = SignBank(
