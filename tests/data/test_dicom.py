@@ -88,10 +88,9 @@ UNREADABLE = {
     "JPGExtended.dcm": "JPEG Extended .* of a rare kind",
     "JPEG2000-embedded-sequence-delimiter.dcm": "another size than its header",
     "MR_truncated.dcm": "cut short",
-    "SC_rgb_jpeg.dcm": "not compressed as its header says",  # implicit VR in an explicit syntax
-    "badVR.dcm": "damaged",
-    "meta_missing_tsyntax.dcm": "header has no Columns",
-    "nested_priv_SQ.dcm": "header has no Columns",
+    "badVR.dcm": "NumberOfFrames is no number",
+    "meta_missing_tsyntax.dcm": "header has no Rows",
+    "nested_priv_SQ.dcm": "header has no Rows",
     "no_meta.dcm": "not an image",  # starts with a blank
 }
 NO_PICTURE = "DICOM without pixel data|not an image|holds no NIfTI"
@@ -103,6 +102,8 @@ with warnings.catch_warnings():
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.name)
 def test_every_bundled_file_reads_or_is_refused(path, capfd):
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True) if path in PICTURES else {}
+    capfd.readouterr()  # of what pydicom says
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if path.name in UNREADABLE or path not in PICTURES:
@@ -113,7 +114,6 @@ def test_every_bundled_file_reads_or_is_refused(path, capfd):
                 read_image(path)
             assert str(path) in str(error.value)
         else:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
             image = read_image(path)
             assert image.size == (header.Columns, header.Rows)
             assert volume_slices(path) == int(header.get("NumberOfFrames") or 1)
@@ -204,6 +204,92 @@ def test_deflated_file_agrees_with_pydicom():
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 def test_own_range_without_a_window(file, syntax):
     np.testing.assert_array_equal(shown(file, dataset(RAMP, syntax)), [[0, 64], [128, 255]])
+
+
+def mislabelled(path, wrong):
+    """Rewrite the transfer syntax of a file, nothing else."""
+    with path.open("rb") as stream:
+        meta = pydicom.filereader.read_file_meta_info(path)
+    stream = path.read_bytes()
+    old = meta.TransferSyntaxUID
+    start = 132 + 12 + meta.FileMetaInformationGroupLength
+    meta.TransferSyntaxUID = wrong
+    buffer = pydicom.filebase.DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    pydicom.filewriter.write_file_meta_info(buffer, meta)
+    assert old != wrong
+    path.write_bytes(bytes(128) + b"DICM" + buffer.getvalue() + stream[start:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        (ImplicitVRLittleEndian, ExplicitVRLittleEndian),
+        (ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_encoding_is_taken_from_the_data_not_from_its_name(file, written, named, kind):
+    ramp = (RAMP // 2).astype(kind)
+    data = dataset(ramp, written, WindowCenter=100.5, WindowWidth=201)
+    mislabelled(save(file, data), named)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+
+
+WINDOW = {"WindowCenter": 50, "WindowWidth": 100}
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_frames_in_a_data_set_of_implicit_representation(file, syntax):
+    noise = np.random.default_rng(1).integers(0, 99, (20, 24)).astype(np.uint16)
+    data, packed = (dataset(noise, **WINDOW) for _ in range(2))
+    packed.compress(syntax, generate_instance_uid=False)
+    expected = shown(file, data)
+    raw = save(file, dataset(noise, ImplicitVRLittleEndian, **WINDOW)).read_bytes()
+    tag = struct.pack("<HH", 0x7FE0, 0x10)
+    head = raw[: raw.rindex(tag)] + tag + struct.pack("<I", 0xFFFFFFFF)
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    file.write_bytes(head + packed.PixelData + end)
+    mislabelled(file, syntax)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), expected)
+
+
+def test_jpeg_in_a_data_set_of_implicit_representation_agrees_with_pydicom():
+    path = FILES / "SC_rgb_jpeg.dcm"
+    np.testing.assert_array_equal(np.asarray(read_image(path)), pydicom.dcmread(path).pixel_array)
+
+
+def test_eight_bits_as_words_of_a_big_endian_file(file):
+    grey = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], np.uint8)
+    data = dataset(grey, ExplicitVRBigEndian)
+    data.PixelData = grey.reshape(-1, 2)[:, ::-1].tobytes()  # the bytes of each word are swapped
+    data["PixelData"].VR = "OW"
+    data.save_as(file, implicit_vr=False, little_endian=False, enforce_file_format=True)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), grey)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"],
+)
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_missing_attribute_is_named(file, keyword, grey):
+    data = dataset(RAMP)
+    if not grey:
+        colour = np.zeros((2, 2, 3), np.uint8)
+        data = dataset(colour, SamplesPerPixel=3, PhotometricInterpretation="RGB")
+        data.PlanarConfiguration = 0
+    delattr(data, keyword)
+    with pytest.raises(ImageError, match=rf"a\.dcm: DICOM whose header has no {keyword}; export"):
+        shown(file, data)
+
+
+def test_a_number_of_frames_that_is_none_is_named(file):
+    save(file, dataset(RAMP, NumberOfFrames="7777"))
+    file.write_bytes(file.read_bytes().replace(b"7777", b"many"))
+    with pytest.raises(ImageError, match=r"a\.dcm: DICOM whose NumberOfFrames is no number"):
+        read_image(file)
 
 
 def test_big_endian(tmp_path):

@@ -14,6 +14,8 @@ would say is silenced.
   annotations are not read.
 - Of several frames one is decoded. Its size is judged by Rows and Columns before that, and a
   compressed frame's own header must agree with them.
+- Whether value representations are written out is seen in the data, not taken from the transfer
+  syntax: files that name another than they were written in are read.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -77,7 +80,11 @@ _ATTRIBUTES = [
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *_PALETTES,
 ]
+_REQUIRED = (
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
 _PIXEL_DATA, _FLOATS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
+_PIXEL_VRS = (b"OB", b"OW", b"UN")  # read as a length, each would be odd, which none is
 _ITEM = b"\xfe\xff\x00\xe0"
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "openjpeg.utils")
 _ERRORS = (
@@ -96,6 +103,7 @@ class _File:
         stream: the file, or a deflated data set inflated.
         header: the attributes that the picture needs.
         syntax: the transfer syntax of ``stream``.
+        representation: the pixel data's own, such as OW; "" where it is not written out.
         start: where the value of the pixel data starts in ``stream``.
         length: the pixel data's own length; of no meaning when encapsulated.
     """
@@ -104,6 +112,7 @@ class _File:
     stream: BinaryIO
     header: Dataset
     syntax: UID
+    representation: str
     start: int
     length: int
 
@@ -115,7 +124,10 @@ class _File:
                     f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
                 )
             return default
-        return int(value)
+        try:
+            return int(value)
+        except (ValueError, TypeError):
+            raise damaged(self.path, f"DICOM whose {keyword} is no number") from None
 
     @property
     def frames(self) -> int:
@@ -123,7 +135,7 @@ class _File:
 
     @property
     def signed(self) -> bool:
-        return self.number("PixelRepresentation", 0) == 1
+        return self.number("PixelRepresentation") == 1
 
 
 def count_slices(path: Path) -> int:
@@ -153,6 +165,8 @@ def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
             for its transfer syntax is missing.
     """
     with _opened(path) as file:
+        for keyword in _REQUIRED:
+            file.number(keyword)
         check_size(path, file.number("Columns"), file.number("Rows"), max_pixels)
         frame = choose_slice(path, index, file.frames)
         kind = _kind(file)
@@ -218,10 +232,10 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
         raise ImageError(f"{path}: DICOM with float pixel data, which is not read", path)
     if tag != _PIXEL_DATA:
         raise damaged(path, "DICOM whose elements are out of order or damaged")
-    implicit = syntax.is_implicit_VR
-    (length,) = struct.unpack(f"{order}I", head[4:8] if implicit else head[8:12])
-    start = stream.tell() - (4 if implicit else 0)
-    return _File(path, stream, header, syntax, start, length)
+    written = head[4:6].decode("latin-1") if head[4:6] in _PIXEL_VRS else ""
+    (length,) = struct.unpack(f"{order}I", head[8:12] if written else head[4:8])
+    start = stream.tell() - (0 if written else 4)
+    return _File(path, stream, header, syntax, written, start, length)
 
 
 def _syntax(path: Path, header: Dataset) -> UID:
@@ -264,7 +278,7 @@ def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
 def _kind(file: _File) -> str:
     """The photometric interpretation, checked against the samples a pixel."""
     kind = str(file.header.get("PhotometricInterpretation", "")).strip().upper()
-    samples = file.number("SamplesPerPixel", 1)
+    samples = file.number("SamplesPerPixel")
     known = (*GREY, PALETTE, *COLOUR)
     if kind not in known:
         raise ImageError(
@@ -290,7 +304,7 @@ def _check_length(file: _File) -> None:
             raise damaged(file.path, "DICOM whose pixel data is not compressed as its header says")
         return
     pixels = file.number("Rows") * file.number("Columns") * file.frames
-    samples = file.number("SamplesPerPixel", 1)
+    samples = file.number("SamplesPerPixel")
     bits = pixels * samples * file.number("BitsAllocated")
     if file.header.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits // 3 * 2
@@ -315,14 +329,17 @@ def _decode(file: _File, frame: int) -> NDArray[np.integer]:
     try:
         if decoder == "gdcm":
             return isolated.decode(file.path, frame, file.frames)
-        values: NDArray[np.integer] = pixel_array(
+        file.stream.seek(file.start)
+        options = as_pixel_options(file.header, number_of_frames=file.frames)
+        values: NDArray[np.integer] = get_decoder(file.syntax).as_array(
             file.stream,
             index=frame,
             decoding_plugin=decoder,
-            transfer_syntax_uid=file.syntax,
-            number_of_frames=file.frames,
+            pixel_keyword="PixelData",
+            pixel_vr=file.representation,
             correct_unused_bits=not words,
-        )
+            **options,
+        )[0]
     except RuntimeError:
         raise ImageError(
             f"{file.path}: compressed as {file.syntax.name}, which the decoders at hand cannot "
@@ -363,7 +380,7 @@ def _check_codestream(file: _File, frame: int) -> None:
         offsets = (file.header.ExtendedOffsetTable, file.header.ExtendedOffsetTableLengths)
     data = get_frame(file.stream, frame, extended_offsets=offsets, number_of_frames=file.frames)
     size = codestream_size(data)
-    expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel", 1))
+    expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel"))
     if size != expected:
         raise damaged(file.path, "DICOM whose compressed picture has another size than its header")
 
