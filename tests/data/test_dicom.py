@@ -30,7 +30,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sdmad.data import dicom, isolated
+from sdmad.data import dicom, intensity, isolated
 from sdmad.data.images import ImageError, content_hash, read_image, volume_slices
 from sdmad.data.intensity import IntensityWarning
 
@@ -78,6 +78,13 @@ def shown(path, data, window="auto"):
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "a.dcm"
+
+
+@pytest.fixture
+def nothing_told(monkeypatch):
+    """What was told before is forgotten."""
+    monkeypatch.setattr(intensity, "_told", set())
+    return intensity._told
 
 
 # ---- pydicom's own files
@@ -381,6 +388,67 @@ def test_first_of_several_windows_and_useless_ones(file):
     np.testing.assert_array_equal(shown(file, half), [[0, 128], [191, 255]])
 
 
+def write_text(path, data, keyword, text):
+    """Save a file with a text in an attribute that pydicom would not write."""
+    element = data[keyword]
+    save(path, data)
+    raw = path.read_bytes()
+    start = raw.index(struct.pack("<HH", element.tag.group, element.tag.elem))
+    length = struct.unpack("<H", raw[start + 6 : start + 8])[0]
+    text = text.encode().ljust(len(text) + len(text) % 2)
+    new = raw[start : start + 6] + struct.pack("<H", len(text)) + text
+    path.write_bytes(raw[:start] + new + raw[start + 8 + length :])
+    return path
+
+
+@pytest.mark.parametrize("text", ["2048,0", "AUTO", "1_0", "nan", "1e999", "-5", "0", "2 5"])
+def test_a_window_that_is_no_number_is_passed_over(file, text, nothing_told):
+    for keyword in ("WindowWidth", "WindowCenter")[: 1 if text in ("-5", "0") else 2]:
+        nothing_told.clear()
+        data = dataset(RAMP, WindowCenter=99, WindowWidth=99)
+        write_text(file, data, keyword, text)
+        with pytest.warns(IntensityWarning, match=r"a\.dcm: a window .* is passed over"):
+            image = np.asarray(read_image(file))
+        np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("text", ["2048,0", "AUTO"])
+def test_it_is_not_looked_at_where_the_user_chose_a_window(file, text, nothing_told, recwarn):
+    write_text(file, dataset(RAMP, WindowCenter=99, WindowWidth=99), "WindowWidth", text)
+    expected = [[0, 64], [128, 255]]
+    for window in ("full", (200.5, 401.0)):
+        np.testing.assert_array_equal(np.asarray(read_image(file, window)), expected)
+    assert read_image(file, "percentiles").size == (2, 2)
+    assert [w for w in recwarn if "window" in str(w.message)] == []
+
+
+def test_the_first_window_that_can_be_used_counts(file):
+    data = dataset(RAMP, WindowCenter=[7, 8, 200.5, 9], WindowWidth=[1, 2, 401, 2])
+    write_text(file, data, "WindowWidth", "AUTO\\0\\401\\2")
+    np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescale_that_is_no_number(file, keyword, nothing_told):
+    """Its units are not known: its own range can be shown, a window in units cannot."""
+    data = dataset(RAMP, RescaleSlope=2, RescaleIntercept=7, WindowCenter=3, WindowWidth=3)
+    write_text(file, data, keyword, "1,0")
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: rescale slope or intercept is no number"):
+        image = np.asarray(read_image(file))
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+    with pytest.raises(ImageError, match=r"a\.dcm: rescale .* 40,400 is in are not known; take"):
+        read_image(file, (40, 400))
+
+
+def test_a_padding_value_that_is_no_number(file, nothing_told):
+    data = dataset(RAMP)
+    data.add_new("PixelPaddingValue", "LO", "none")
+    save(file, data)
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: its pixel padding value is no number"):
+        image = np.asarray(read_image(file))
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+
+
 def lut(entries, first, bits, kind="US"):
     item = Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries), first, bits])
@@ -396,6 +464,80 @@ def test_voi_lut(file, kind):
     np.testing.assert_array_equal(shown(file, data), [[255, 0], [85, 85]])
     oracle = apply_voi_lut(data.pixel_array, pydicom.dcmread(file)) / 1023 * 255
     np.testing.assert_array_equal(shown(file, data), oracle)
+
+
+CT = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+TABLE = np.linspace(0, 255, 400).round().astype(int).tolist()
+
+
+def by_formula(values, table, first, bits):
+    """PS3.3 C.11.2.1.1: below the first value the first entry, beyond the last the last."""
+    places = np.clip(values.astype(int) - first, 0, len(table) - 1)
+    return np.rint(np.array(table)[places] / (2**bits - 1) * 255)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", ["US", "SS"])
+def test_a_voi_lut_of_rescaled_values_begins_below_zero(file, syntax, kind):
+    data = dataset(CT, syntax, BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024)
+    data.VOILUTSequence = lut(TABLE, 0, 8)
+    first = -160 if kind == "SS" else 65536 - 160
+    data.VOILUTSequence[0].add_new("LUTDescriptor", kind, [400, first, 8])
+    expected = by_formula(CT.astype(int) - 1024, TABLE, -160, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_voi_lut_of_signed_pixels_that_are_rescaled_upwards(file):
+    signed = (CT.astype(int) - 2048).astype(np.int16)
+    data = dataset(signed, BitsStored=12, RescaleSlope=1, RescaleIntercept=40000)
+    data.VOILUTSequence = lut(TABLE, 39000, 8)
+    expected = by_formula(signed.astype(int) + 40000, TABLE, 39000, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_voi_lut_after_a_modality_lut_begins_above_32767(file):
+    signed = (CT.astype(int) - 2048).astype(np.int16)
+    data = dataset(signed, BitsStored=12)
+    modality = (np.arange(4096) * 16).tolist()
+    data.ModalityLUTSequence = lut(modality, -2048, 16)
+    data.VOILUTSequence = lut(TABLE, 33000, 8)
+    expected = by_formula((signed.astype(int) + 2048) * 16, TABLE, 33000, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_table_that_uses_fewer_bits_than_it_says_is_told_of(file, nothing_told):
+    values = np.array([[0, 1], [2, 3]], np.uint16)
+    data = dataset(values)
+    data.VOILUTSequence = lut([100, 1100, 2100, 4100], 0, 16)
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: .* says 16 bits and uses 13: .* dark"):
+        image = shown(file, data)
+    np.testing.assert_array_equal(image, np.rint(np.array([[100, 1100], [2100, 4100]]) / 257))
+    # its own range: (100, 4100) to (0, 255)
+    np.testing.assert_array_equal(shown(file, data, "lut"), [[0, 64], [128, 255]])
+    data.VOILUTSequence = lut([100, 1100, 2100, 65535], 0, 16)
+    nothing_told.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown(file, data)
+
+
+def test_the_window_lut_is_auto_where_there_is_no_table(file):
+    data = dataset(RAMP, WindowCenter=100.5, WindowWidth=101)
+    np.testing.assert_array_equal(shown(file, data, "lut"), shown(file, data))
+    grey = np.array([[10, 20], [30, 40]], np.uint8)
+    np.testing.assert_array_equal(shown(file, dataset(grey), "lut"), grey)
+
+
+def test_a_broken_table_is_passed_over(file, nothing_told):
+    data = dataset(RAMP, WindowCenter=200.5, WindowWidth=401)
+    data.VOILUTSequence = lut([1, 2, 3], 0, 16)
+    data.VOILUTSequence[0].LUTDescriptor = [9, 0, 16]
+    with pytest.warns(IntensityWarning, match=r"a lookup table in its header cannot be used"):
+        image = shown(file, data)
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
 
 
 def test_modality_lut_with_a_negative_start(file):

@@ -50,8 +50,9 @@ from pydicom.uid import (
 )
 
 from sdmad.data import isolated
-from sdmad.data.dicom_luts import modality, palette, voi
+from sdmad.data.dicom_luts import Asked, Units, modality, palette, voi
 from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged, reading
+from sdmad.data.windows import Window, eight_bits
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
@@ -137,6 +138,12 @@ class _File:
     def signed(self) -> bool:
         return self.number("PixelRepresentation") == 1
 
+    @property
+    def storable(self) -> range:
+        """The values that the stored bits can hold."""
+        count = 1 << self.number("BitsStored")
+        return range(-count // 2, count // 2) if self.signed else range(count)
+
 
 def count_slices(path: Path) -> int:
     """The number of frames.
@@ -148,21 +155,23 @@ def count_slices(path: Path) -> int:
         return file.frames
 
 
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
+def read_plane(path: Path, index: int | None, max_pixels: int, window: Window = "auto") -> Plane:
     """Read one frame.
 
     Args:
         path: the file.
         index: the frame, from 0; None for the middle one, ``frames // 2``.
         max_pixels: rows times columns above which nothing is decoded.
+        window: the setting; the file's own is looked at for ``auto`` and ``lut`` only.
 
     Returns:
-        Greyscale in the scanner's units with the file's window, or RGB of 8 bits.
+        Greyscale with what makes the scanner's units of it and the file's window, or RGB of 8 bits.
 
     Raises:
         ImageError: if the file has no pixel data, or such of another length than its header says,
-            is cut short, too large, of an unknown kind, or has no such frame; or if the decoder
-            for its transfer syntax is missing.
+            is cut short, too large, of an unknown kind, or has no such frame; if the decoder
+            for its transfer syntax is missing; or if a window is given in units that the file
+            fails to state.
     """
     with _opened(path) as file:
         for keyword in _REQUIRED:
@@ -177,15 +186,49 @@ def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
         stored = _unpack(values, file)
         if kind == PALETTE:
             return Plane(palette(stored, file.header, file.signed))
-        return _grey(stored, file, frame, kind == "MONOCHROME1")
+        return _grey(stored, file, frame, window, kind == "MONOCHROME1")
 
 
-def _grey(stored: NDArray[np.integer], file: _File, frame: int, inverted: bool) -> Plane:
-    values, changed = modality(stored, file.header, frame, file.signed)
-    shade = voi(file.header, frame, file.signed)
-    if shade is None and not changed and not file.signed and file.number("BitsStored") == 8:
-        return Plane(values, lambda grey: grey / 255, _padding(stored, file), inverted)
-    return Plane(values, shade, _padding(stored, file), inverted)
+def _grey(
+    stored: NDArray[np.integer], file: _File, frame: int, window: Window, inverted: bool
+) -> Plane:
+    units = modality(file.header, frame, file.storable)
+    if not units.known and isinstance(window, tuple):
+        raise ImageError(
+            f"{file.path}: rescale slope or intercept is no number, so the units that the window "
+            f"{window[0]:g},{window[1]:g} is in are not known; take full or percentiles",
+            file.path,
+        )
+    own = window in ("auto", "lut")
+    asked = Asked(None)
+    if own and units.known:
+        asked = voi(file.header, frame, units.lowest, window == "lut")
+    shade = asked.shade
+    as_it_is = units.known and units.convert is None and file.storable == range(256)
+    if shade is None and own and as_it_is:
+        shade = eight_bits
+    padding, fault = _padding(stored, file)
+    return Plane(stored, shade, padding, inverted, units.convert, _notes(units, asked, fault))
+
+
+def _notes(units: Units, asked: Asked, padding_fault: bool) -> tuple[tuple[str, str], ...]:
+    notes = []
+    if not units.known:
+        said = "rescale slope or intercept is no number; its own range is shown, not its window"
+        notes.append(("units", said))
+    if asked.passed_over:
+        said = "a window or a lookup table in its header cannot be used and is passed over"
+        notes.append(("window", said))
+    if asked.dark is not None:
+        stated, used = asked.dark
+        said = (
+            f"its lookup table says {stated} bits and uses {used}: the picture is dark "
+            "(the window lut shows the table's own range)"
+        )
+        notes.append(("lut", said))
+    if padding_fault:
+        notes.append(("padding", "its pixel padding value is no number and is passed over"))
+    return tuple(notes)
 
 
 @contextmanager
@@ -424,17 +467,21 @@ def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
     return words.astype(np.int32 if file.signed or stored < 32 else np.int64)
 
 
-def _padding(stored: NDArray[np.integer], file: _File) -> NDArray[np.bool_] | None:
-    """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2."""
-    value = file.header.get("PixelPaddingValue")
-    if value is None or value == "":
-        return None
-    ends = sorted(
-        _as_stored(int(end), file)
-        for end in (value, file.header.get("PixelPaddingRangeLimit") or value)
-    )
+def _padding(stored: NDArray[np.integer], file: _File) -> tuple[NDArray[np.bool_] | None, bool]:
+    """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2.
+
+    Also whether the value is there and no number.
+    """
+    try:
+        value = file.header.get("PixelPaddingValue")
+        if value is None or value == "":
+            return None, False
+        limit = file.header.get("PixelPaddingRangeLimit") or value
+        ends = sorted(_as_stored(int(end), file) for end in (value, limit))
+    except (ValueError, TypeError):
+        return None, True
     mask: NDArray[np.bool_] = (stored >= ends[0]) & (stored <= ends[1])
-    return mask if mask.any() else None
+    return (mask if mask.any() else None), False
 
 
 def _as_stored(value: int, file: _File) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
+from sdmad.data.windows import Window
 
 if TYPE_CHECKING:
     import h5py
@@ -41,13 +42,14 @@ def count_slices(path: Path) -> int:
         return int(data.shape[0])
 
 
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
+def read_plane(path: Path, index: int | None, max_pixels: int, _window: Window = "auto") -> Plane:
     """Read one slice, flipped up-down.
 
     Args:
         path: the file.
         index: the slice, from 0; None for the middle one.
         max_pixels: of the slice or of a compressed chunk, above which nothing is read.
+        _window: of no meaning here: such a file asks for none.
 
     Raises:
         ImageError: if there is no reconstruction, it lies outside the file, is too large or

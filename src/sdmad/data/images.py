@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdmad.data.address import file_of, parse_address
 from sdmad.data.formats import Format, has_dicom_prefix, recognise
-from sdmad.data.intensity import check_floats, check_shown
+from sdmad.data.intensity import check_floats, check_shown, tell
 from sdmad.data.plane import MAX_PIXELS as MAX_PIXELS
 from sdmad.data.plane import ImageError as ImageError
 from sdmad.data.plane import Plane, check_size, choose_slice
@@ -79,7 +79,7 @@ def read_image(
 
     Args:
         path: a file or an address.
-        window: ``auto``, ``full``, ``percentiles`` or (center, width).
+        window: ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width).
         max_pixels: width times height above which the file is refused before it is decoded.
 
     Returns:
@@ -97,7 +97,7 @@ def read_image(
         with _opened(file, max_pixels) as image:
             _turn_to(image, file, index)
             return _finish(image, file, max_pixels, window)
-    return _shown(_reader(kind).read_plane(file, index, max_pixels), window, file)
+    return _shown(_reader(kind).read_plane(file, index, max_pixels, window), window, file)
 
 
 def volume_slices(path: str | os.PathLike[str]) -> int:
@@ -126,7 +126,7 @@ def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
     Args:
         source: a path, a Pillow image, or an array of shape ``(H, W)``, ``(H, W, 1)`` or
             ``(H, W, 3)``, channels last.
-        window: ``auto``, ``full``, ``percentiles`` or (center, width).
+        window: ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width).
 
     Returns:
         Pillow image of mode "L" or "RGB", at least 2 pixels a side.
@@ -365,7 +365,9 @@ def _shown(plane: Plane, window: Window, path: Path | None) -> Image.Image:
         pixels = eight_bit(plane, window)
     except ImageError as error:
         raise ImageError(f"{path}: {error}" if path else str(error), path) from None
-    check_shown(pixels, plane.values.dtype != np.uint8, path)
+    for kind, message in plane.notes:
+        tell(kind, path, message)
+    check_shown(pixels, plane.values.dtype != np.uint8 or plane.units is not None, path)
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return _grey_if_equal(image) if image.mode == "RGB" else image
 

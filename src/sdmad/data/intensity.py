@@ -46,24 +46,24 @@ def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None)
     """
     if pixels.ndim == 3:
         if np.ptp(pixels, axis=(0, 1)).max() == 0:
-            _tell("constant", path, "every pixel has the same colour")
+            tell("constant", path, "every pixel has the same colour")
         return
     counts = np.array(Image.fromarray(pixels).histogram())  # several times as quick as NumPy's
     low, high = np.flatnonzero(counts)[[0, -1]].tolist()
     if low == high:
-        _tell("constant", path, "every pixel is the same; the picture or its window is wrong")
+        tell("constant", path, "every pixel is the same; the picture or its window is wrong")
         return
     if pixels.size < MIN_COUNTED:
         return
     if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels.size:
-        _tell(
+        tell(
             "handful",
             path,
             f"99 % of the pixels have one of {HANDFUL} grey values: a mask, or a few outliers "
             "that darken the rest (then the window percentiles helps)",
         )
     elif deep and high - low < NARROW:
-        _tell(
+        tell(
             "narrow",
             path,
             f"only {high - low + 1} of 256 grey levels are left after windowing; check that the "
@@ -85,7 +85,7 @@ def check_floats(values: NDArray[np.generic]) -> None:
     if not 0 <= low < high <= 255 or high <= 1:
         return
     if high >= 250 or bool((values == np.rint(values.astype(np.float64))).all()):
-        _tell(
+        tell(
             "float",
             None,
             f"a float array with values from {low:g} to {high:g} looks like 8-bit grey values; it "
@@ -93,7 +93,14 @@ def check_floats(values: NDArray[np.generic]) -> None:
         )
 
 
-def _tell(kind: str, path: Path | None, message: str) -> None:
+def tell(kind: str, path: Path | None, message: str) -> None:
+    """Warn of an image, once a process and kind.
+
+    Args:
+        kind: of what is wrong.
+        path: the file, if there is one.
+        message: what is wrong.
+    """
     with _lock:
         if kind in _told:
             return

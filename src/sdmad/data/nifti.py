@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
+from sdmad.data.windows import Window
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -79,13 +80,14 @@ def count_slices(path: Path) -> int:
         return file.sides[2]
 
 
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
+def read_plane(path: Path, index: int | None, max_pixels: int, _window: Window = "auto") -> Plane:
     """Read one axial slice, scaled by the header's slope and intercept.
 
     Args:
         path: a .nii or .nii.gz file.
         index: the slice from the feet, from 0; None for the middle one.
         max_pixels: of the slice, above which nothing is read.
+        _window: of no meaning here: such a file asks for none.
 
     Raises:
         ImageError: if the file is damaged, too large, a pair's header, of complex values, has no

@@ -39,17 +39,21 @@ class Plane:
     """One slice, frame or page.
 
     Attributes:
-        values: grey values in the file's own units, ``(H, W)``, or finished colour,
-            ``(H, W, 3)`` uint8.
+        values: grey values as stored, ``(H, W)``, or finished colour, ``(H, W, 3)`` uint8.
         shade: the window that the file itself asks for; None for its own full range.
         padding: pixels outside the picture, ``(H, W)``; they become black and do not count.
         inverted: whether the smallest value is white.
+        units: from stored values to the file's own units, which windows are in; None where they
+            are the same.
+        notes: what is worth telling of the file: a kind, told once a process, and a sentence.
     """
 
     values: NDArray[np.generic]
     shade: Shade | None = None
     padding: NDArray[np.bool_] | None = None
     inverted: bool = False
+    units: Shade | None = None
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def check_size(path: Path | None, width: int, height: int, max_pixels: int) -> None:

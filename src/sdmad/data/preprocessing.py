@@ -31,7 +31,7 @@ class Preprocessing:
         std: standard deviation of each channel, in [0, 1] units.
         normalise_border: whether white padding of greyscale images is made black first.
         window: how grey values of more than 8 bits become brightness (`sdmad.data.windows`):
-            ``auto``, ``full``, ``percentiles`` or (center, width) in the files' own units.
+            ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width) in the files' own units.
 
     Raises:
         InputError: if a value is out of range.
