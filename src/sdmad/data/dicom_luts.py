@@ -67,7 +67,7 @@ def modality(header: Dataset, index: int, stored: range) -> Units:
     sequence = header.get("ModalityLUTSequence")
     if sequence:
         table = _table(sequence[0], header, stored.start < 0)
-        return Units(table.look_up, float(table.entries.min()))
+        return Units(lambda v: table.look_up(v).astype(np.float64), float(table.entries.min()))
     group = _group(header, index, "PixelValueTransformationSequence")
     slope, intercept = (_decimals(group, f"Rescale{part}") for part in ("Slope", "Intercept"))
     if None in slope[:1] + intercept[:1]:

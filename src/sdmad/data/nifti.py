@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -25,14 +26,25 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
+from sdmad.data.plane import ImageError, Plane, Shade, check_size, choose_slice, damaged, reading
 from sdmad.data.windows import Window
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
+PIECE = 1 << 20
+"""Values that are read at a time where a slice lies across the direction of storage."""
+
 MAX_VOLUME = 1 << 31
 """Bytes of one volume, unpacked, above which a file is refused (2 GiB)."""
+
+TYPES = {
+    **{2: "u1", 256: "i1", 512: "u2", 4: "i2", 768: "u4", 8: "i4", 1280: "u8", 1024: "i8"},
+    **{16: "f4", 64: "f8", 128: "RGB", 2304: "RGBA"},
+}
+"""Codes of the types of values that are read."""
+
+_COMPLEX = (32, 1792, 2048)
 
 MAX_OFFSET = 1 << 26
 """Bytes of header extensions before the data above which a file is refused (64 MiB)."""
@@ -51,6 +63,7 @@ class _File:
         path: of the file.
         stream: its bytes, unpacked.
         header: nibabel's.
+        kind: type of a value.
         shape: of the first volume, three numbers in the order of storage.
         axes: the axes of storage that run along columns, rows and slices of the picture.
         flips: for these, whether storage runs against x, y or z.
@@ -59,6 +72,7 @@ class _File:
     path: Path
     stream: BinaryIO
     header: Nifti1Header
+    kind: np.dtype[Any]
     shape: tuple[int, int, int]
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
@@ -97,7 +111,8 @@ def read_plane(path: Path, index: int | None, max_pixels: int, _window: Window =
         width, height, slices = file.sides
         check_size(path, width, height, max_pixels)
         place = choose_slice(path, index, slices)
-        return Plane(_displayed(_slice(file, place), file))
+        shown = _displayed(_slice(file, place), file)
+        return Plane(shown, units=_units(file.header, file.kind))
 
 
 def like_slice(path: Path, index: int | None, values: NDArray[np.floating[Any]]) -> bytes:
@@ -124,7 +139,7 @@ def like_slice(path: Path, index: int | None, values: NDArray[np.floating[Any]])
             )
         place, along = choose_slice(path, index, slices), file.axes[2]
         stored = file.shape[along] - 1 - place if file.flips[2] else place
-        affine = np.array(file.header.get_best_affine(), dtype=np.float64)
+        affine = np.array(_affine(file.header), dtype=np.float64)
         affine[:3, 3] += stored * affine[:3, along]
         volume = np.expand_dims(_stored(values.astype(np.float32), file), along)
         image = Nifti1Image(volume, affine)
@@ -142,22 +157,52 @@ def _stored(values: NDArray[np.float32], file: _File) -> NDArray[np.float32]:
     return values.swapaxes(0, 1) if file.axes[0] > file.axes[1] else values
 
 
-def _slice(file: _File, place: int) -> NDArray[np.generic]:
-    """Values of a slice in the order of storage, the slice's own axis gone."""
-    from nibabel.arrayproxy import ArrayProxy
+def _slice(file: _File, place: int) -> NDArray[Any]:
+    """Values of a slice as stored, in the order of storage, the slice's own axis gone.
 
-    header = file.header
-    slope, intercept = header.get_slope_inter()
-    kind = header.get_data_dtype()
-    shape = header.get_data_shape()
-    scale = (1.0, 0.0) if kind.fields else (slope or 1.0, intercept or 0.0)
-    proxy = ArrayProxy(file.stream, (shape, kind, header.get_data_offset(), *scale), mmap=False)
+    The volume is passed through once, up to the slice's end and in pieces: a slice across the
+    direction of storage takes no more memory than one along it.
+    """
+    width, height, depth = file.shape
     along = file.axes[2]
-    where: list[slice | int] = [slice(None)] * min(3, len(shape)) + [0] * (len(shape) - 3)
-    if along >= len(shape):  # a picture of two dimensions has one slice
-        return np.asarray(proxy[tuple(where)])
-    where[along] = file.shape[along] - 1 - place if file.flips[2] else place
-    return np.asarray(proxy[tuple(where)])
+    stored = file.shape[along] - 1 - place if file.flips[2] else place
+    file.stream.seek(int(file.header.get_data_offset()))
+    if along == 2:
+        _skip(file, width * height * stored)
+        return _values(file, width * height).reshape(height, width).T
+    if along == 1:
+        rows = np.empty((depth, width), file.kind)
+        for row in rows:
+            _skip(file, width * stored)
+            row[:] = _values(file, width)
+            _skip(file, width * (height - 1 - stored))
+        return rows.T
+    columns = np.empty(depth * height, file.kind)
+    step = max(1, PIECE // width)
+    for start in range(0, len(columns), step):
+        count = min(step, len(columns) - start)
+        columns[start : start + count] = _values(file, count * width)[stored::width]
+    return columns.reshape(depth, height).T
+
+
+def _values(file: _File, count: int) -> NDArray[Any]:
+    size = count * file.kind.itemsize
+    data = file.stream.read(size)
+    if len(data) != size:
+        raise EOFError("a volume that is cut short")
+    return np.frombuffer(data, file.kind)
+
+
+def _skip(file: _File, count: int) -> None:
+    if count:
+        file.stream.seek(count * file.kind.itemsize, os.SEEK_CUR)
+
+
+def _units(header: Nifti1Header, kind: np.dtype[Any]) -> Shade | None:
+    """From stored values to the file's units by slope and intercept; None where they are alike."""
+    slope, intercept = (None, None) if kind.fields else header.get_slope_inter()
+    by, plus = slope or 1.0, intercept or 0.0
+    return None if (by, plus) == (1, 0) else lambda values: values * by + plus
 
 
 def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
@@ -187,9 +232,7 @@ def _unpacked(path: Path) -> BinaryIO:
 
 def _parse(path: Path, stream: BinaryIO) -> _File:
     header = _header(path, stream)
-    kind = header.get_data_dtype()
-    if kind.kind == "c" or (kind.fields and not {"R", "G", "B"} <= set(kind.fields)):
-        raise ImageError(f"{path}: NIfTI of complex values; save their magnitude", path)
+    kind = _type(path, header)
     shape = tuple(int(side) for side in header.get_data_shape())
     if len(shape) < 2 or min(shape) < 1:
         raise ImageError(f"{path}: NIfTI of shape {shape}, no picture or volume", path)
@@ -206,7 +249,23 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
     if len(single) == 1:  # one slice, whichever way it lies
         order.sort(key=lambda entry: entry[0] == single[0])
     axes, flips = zip(*order, strict=True)
-    return _File(path, stream, header, cast(tuple[int, int, int], first), axes, flips)
+    return _File(path, stream, header, kind, cast(tuple[int, int, int], first), axes, flips)
+
+
+def _type(path: Path, header: Nifti1Header) -> np.dtype[Any]:
+    code = int(header["datatype"])
+    if code in _COMPLEX:
+        raise ImageError(f"{path}: NIfTI of complex values; save their magnitude", path)
+    if code not in TYPES:
+        raise ImageError(
+            f"{path}: NIfTI whose values are of type {code}, which is not read; save it as "
+            "integers of 8 to 64 bits, floats of 32 or 64, or RGB",
+            path,
+        )
+    name = TYPES[code]
+    if name.startswith("RGB"):
+        return np.dtype([(channel, "u1") for channel in name])
+    return np.dtype(name).newbyteorder(header.endianness)
 
 
 def _header(path: Path, stream: BinaryIO) -> Nifti1Header:
@@ -219,6 +278,8 @@ def _header(path: Path, stream: BinaryIO) -> Nifti1Header:
         ) from None
     block = stream.read(540)
     old = 348 in struct.unpack("<i", block[:4]) + struct.unpack(">i", block[:4])
+    if len(block) < (348 if old else 540):
+        raise damaged(path, "a NIfTI file whose header is cut short")
     if block[344:348] == b"ni1\0" if old else block[4:8] == b"ni2\0":
         raise ImageError(
             f"{path}: the header of a NIfTI pair (.hdr, .img); save it as one .nii file", path
@@ -230,10 +291,27 @@ def _orientation(path: Path, header: Nifti1Header) -> list[tuple[int, bool]]:
     """For x, y and z the axis of storage, and whether it runs the other way."""
     from nibabel.orientations import io_orientation
 
-    affine = header.get_best_affine()
-    found = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    affine = _affine(header)
+    found = np.full((3, 2), np.nan) if affine is None else io_orientation(affine)
     if not np.isfinite(found).all():
         raise ImageError(f"{path}: NIfTI whose orientation cannot be made out (its affine)", path)
     towards = [int(axis) for axis in found[:, 0]]
     axes = [towards.index(axis) for axis in range(3)]
     return [(axis, bool(found[axis, 1] < 0)) for axis in axes]
+
+
+def _affine(header: Nifti1Header) -> NDArray[np.float64] | None:
+    """Where the volume lies: nibabel's best affine, but the qform where the sform is of no use.
+
+    None where it cannot be made out.
+    """
+    codes = [int(header[f"{form}_code"]) for form in ("sform", "qform")]
+    unusable = min(codes) > 0 and _flat(header.get_sform())
+    affine = header.get_qform() if unusable else header.get_best_affine()
+    return None if _flat(affine) else np.asarray(affine, dtype=np.float64)
+
+
+def _flat(affine: NDArray[np.floating[Any]]) -> bool:
+    """Whether an affine has no place for three axes: not finite, or an axis of no length."""
+    turn = np.asarray(affine, dtype=np.float64)[:3, :3]
+    return not np.isfinite(affine).all() or bool((turn == 0).all(axis=0).any())
