@@ -6,7 +6,10 @@ import pytest
 
 from sdmad.data.images import ImageError, content_hash, read_image, volume_slices
 
-pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning"),
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
+]
 
 VOLUME = (np.arange(16 * 6 * 4).reshape(16, 6, 4) % 97 * 1e-6).astype(np.float32)
 

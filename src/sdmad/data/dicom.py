@@ -29,6 +29,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +37,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import as_pixel_options
@@ -51,8 +51,17 @@ from pydicom.uid import (
 
 from sdmad.data import isolated
 from sdmad.data.dicom_luts import Asked, Units, modality, palette, voi
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged, reading
-from sdmad.data.windows import Window, eight_bits
+from sdmad.data.plane import (
+    Header,
+    ImageError,
+    Plane,
+    Window,
+    check_size,
+    choose_slice,
+    damaged,
+    one_of,
+)
+from sdmad.data.windows import eight_bits
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
@@ -88,21 +97,16 @@ _PIXEL_DATA, _FLOATS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
 _PIXEL_VRS = (b"OB", b"OW", b"UN")  # read as a length, each would be odd, which none is
 _ITEM = b"\xfe\xff\x00\xe0"
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "openjpeg.utils")
-_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-    *(RuntimeError, AssertionError, MemoryError, struct.error, zlib.error),
-    *(BytesLengthException, InvalidDicomError),
-)
 
 
 @dataclass(frozen=True)
-class _File:
+class Dicom:
     """An opened file with its header.
 
     Attributes:
         path: of the file.
         stream: the file, or a deflated data set inflated.
-        header: the attributes that the picture needs.
+        attributes: those that the picture needs.
         syntax: the transfer syntax of ``stream``.
         representation: the pixel data's own, such as OW; "" where it is not written out.
         start: where the value of the pixel data starts in ``stream``.
@@ -111,14 +115,15 @@ class _File:
 
     path: Path
     stream: BinaryIO
-    header: Dataset
+    attributes: Dataset
     syntax: UID
     representation: str
     start: int
     length: int
 
     def number(self, keyword: str, default: int | None = None) -> int:
-        value = self.header.get(keyword)
+        """An attribute as an integer; refuses what is no number, and what lacks and is needed."""
+        value = self.attributes.get(keyword)
         if value is None or value == "":
             if default is None:
                 raise ImageError(
@@ -130,12 +135,45 @@ class _File:
         except (ValueError, TypeError):
             raise damaged(self.path, f"DICOM whose {keyword} is no number") from None
 
-    @property
+    @cached_property
     def frames(self) -> int:
+        """How many frames there are, as the header says."""
         return max(1, self.number("NumberOfFrames", 1))
 
     @property
+    def header(self) -> Header:
+        """Photometric interpretation, bits, size and frames."""
+        self._check()
+        mode = f"{_kind(self)} {self.number('BitsStored')} bits"
+        shape = self.number("Rows"), self.number("Columns")
+        return Header("DICOM", mode, shape, self.frames)
+
+    def part(self, index: int | None) -> str:
+        """Whether only the middle frame is read."""
+        return one_of(self.frames, "frames", index, f"number {self.frames // 2}, from 0,")
+
+    def plane(self, index: int | None, max_pixels: int, window: Window) -> Plane:
+        """Read one frame, the middle one, ``frames // 2``, where none is named."""
+        self._check()
+        check_size(self.path, self.number("Columns"), self.number("Rows"), max_pixels)
+        frame = choose_slice(self.path, index, self.frames)
+        kind = _kind(self)
+        _check_length(self)
+        values = _decode(self, frame)
+        if kind in COLOUR:
+            return Plane(_colour(values, self))
+        stored = _unpack(values, self)
+        if kind == PALETTE:
+            return Plane(palette(stored, self.attributes, self.signed))
+        return _grey(stored, self, frame, window, kind == "MONOCHROME1")
+
+    def _check(self) -> None:
+        for keyword in _REQUIRED:
+            self.number(keyword)
+
+    @property
     def signed(self) -> bool:
+        """Whether stored values have a sign."""
         return self.number("PixelRepresentation") == 1
 
     @property
@@ -145,54 +183,10 @@ class _File:
         return range(-count // 2, count // 2) if self.signed else range(count)
 
 
-def count_slices(path: Path) -> int:
-    """The number of frames.
-
-    Raises:
-        ImageError: if the file holds no picture or is damaged.
-    """
-    with _opened(path) as file:
-        return file.frames
-
-
-def read_plane(path: Path, index: int | None, max_pixels: int, window: Window = "auto") -> Plane:
-    """Read one frame.
-
-    Args:
-        path: the file.
-        index: the frame, from 0; None for the middle one, ``frames // 2``.
-        max_pixels: rows times columns above which nothing is decoded.
-        window: the setting; the file's own is looked at for ``auto`` and ``lut`` only.
-
-    Returns:
-        Greyscale with what makes the scanner's units of it and the file's window, or RGB of 8 bits.
-
-    Raises:
-        ImageError: if the file has no pixel data, or such of another length than its header says,
-            is cut short, too large, of an unknown kind, or has no such frame; if the decoder
-            for its transfer syntax is missing; or if a window is given in units that the file
-            fails to state.
-    """
-    with _opened(path) as file:
-        for keyword in _REQUIRED:
-            file.number(keyword)
-        check_size(path, file.number("Columns"), file.number("Rows"), max_pixels)
-        frame = choose_slice(path, index, file.frames)
-        kind = _kind(file)
-        _check_length(file)
-        values = _decode(file, frame)
-        if kind in COLOUR:
-            return Plane(_colour(values, file))
-        stored = _unpack(values, file)
-        if kind == PALETTE:
-            return Plane(palette(stored, file.header, file.signed))
-        return _grey(stored, file, frame, window, kind == "MONOCHROME1")
-
-
 def _grey(
-    stored: NDArray[np.integer], file: _File, frame: int, window: Window, inverted: bool
+    stored: NDArray[np.integer], file: Dicom, frame: int, window: Window, inverted: bool
 ) -> Plane:
-    units = modality(file.header, frame, file.storable)
+    units = modality(file.attributes, frame, file.storable)
     if not units.known and isinstance(window, tuple):
         raise ImageError(
             f"{file.path}: rescale slope or intercept is no number, so the units that the window "
@@ -202,7 +196,7 @@ def _grey(
     own = window in ("auto", "lut")
     asked = Asked(None)
     if own and units.known:
-        asked = voi(file.header, frame, units.lowest, window == "lut")
+        asked = voi(file.attributes, frame, units.lowest, window == "lut")
     shade = asked.shade
     as_it_is = units.known and units.convert is None and file.storable == range(256)
     if shade is None and own and as_it_is:
@@ -232,9 +226,9 @@ def _notes(units: Units, asked: Asked, padding_fault: bool) -> tuple[tuple[str, 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_File]:
-    """Open a file, turning whatever goes wrong inside into an ImageError without its values."""
-    with reading(path, "DICOM", _ERRORS), _quiet(), path.open("rb") as stream:
+def opened(path: Path) -> Iterator[Dicom]:
+    """Open a file and read its header."""
+    with _quiet(), path.open("rb") as stream:
         yield _parse(path, stream)
 
 
@@ -257,7 +251,7 @@ def _quiet() -> Iterator[None]:
             logger.removeFilter(nothing)
 
 
-def _parse(path: Path, stream: BinaryIO) -> _File:
+def _parse(path: Path, stream: BinaryIO) -> Dicom:
     stream = _inflated(path, stream)
     header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_ATTRIBUTES)
     syntax = _syntax(path, header)
@@ -278,7 +272,7 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
     written = head[4:6].decode("latin-1") if head[4:6] in _PIXEL_VRS else ""
     (length,) = struct.unpack(f"{order}I", head[8:12] if written else head[4:8])
     start = stream.tell() - (0 if written else 4)
-    return _File(path, stream, header, syntax, written, start, length)
+    return Dicom(path, stream, header, syntax, written, start, length)
 
 
 def _syntax(path: Path, header: Dataset) -> UID:
@@ -318,9 +312,9 @@ def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
     return io.BytesIO(inner)
 
 
-def _kind(file: _File) -> str:
+def _kind(file: Dicom) -> str:
     """The photometric interpretation, checked against the samples a pixel."""
-    kind = str(file.header.get("PhotometricInterpretation", "")).strip().upper()
+    kind = str(file.attributes.get("PhotometricInterpretation", "")).strip().upper()
     samples = file.number("SamplesPerPixel")
     known = (*GREY, PALETTE, *COLOUR)
     if kind not in known:
@@ -336,7 +330,7 @@ def _kind(file: _File) -> str:
     return kind
 
 
-def _check_length(file: _File) -> None:
+def _check_length(file: Dicom) -> None:
     """Native pixel data must have the length that the header says, and be there in full.
 
     Up to a sixteenth more is taken for padding, which some writers leave.
@@ -349,7 +343,7 @@ def _check_length(file: _File) -> None:
     pixels = file.number("Rows") * file.number("Columns") * file.frames
     samples = file.number("SamplesPerPixel")
     bits = pixels * samples * file.number("BitsAllocated")
-    if file.header.get("PhotometricInterpretation") == "YBR_FULL_422":
+    if file.attributes.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits // 3 * 2
     expected = math.ceil(bits / 8)
     if not expected <= file.length <= expected + max(1, expected // 16):
@@ -363,7 +357,7 @@ def _check_length(file: _File) -> None:
         raise damaged(file.path, "DICOM whose pixel data is cut short")
 
 
-def _decode(file: _File, frame: int) -> NDArray[np.integer]:
+def _decode(file: Dicom, frame: int) -> NDArray[np.integer]:
     """Pixel values of one frame, colour as RGB."""
     words = file.syntax == RLELossless or not file.syntax.is_encapsulated
     decoder = _decoder(file)
@@ -373,7 +367,7 @@ def _decode(file: _File, frame: int) -> NDArray[np.integer]:
         if decoder == "gdcm":
             return isolated.decode(file.path, frame, file.frames)
         file.stream.seek(file.start)
-        options = as_pixel_options(file.header, number_of_frames=file.frames)
+        options = as_pixel_options(file.attributes, number_of_frames=file.frames)
         values: NDArray[np.integer] = get_decoder(file.syntax).as_array(
             file.stream,
             index=frame,
@@ -393,7 +387,7 @@ def _decode(file: _File, frame: int) -> NDArray[np.integer]:
     return values
 
 
-def _decoder(file: _File) -> str:
+def _decoder(file: Dicom) -> str:
     """Which of pydicom's decoders is used; none ("") for native pixel data."""
     try:
         decoder = get_decoder(file.syntax)
@@ -415,12 +409,12 @@ def _decoder(file: _File) -> str:
     )
 
 
-def _check_codestream(file: _File, frame: int) -> None:
+def _check_codestream(file: Dicom, frame: int) -> None:
     """Refuse a compressed frame that would unfold to another size than the header's."""
     file.stream.seek(file.start)
     offsets = None
-    if "ExtendedOffsetTable" in file.header:
-        offsets = (file.header.ExtendedOffsetTable, file.header.ExtendedOffsetTableLengths)
+    if "ExtendedOffsetTable" in file.attributes:
+        offsets = (file.attributes.ExtendedOffsetTable, file.attributes.ExtendedOffsetTableLengths)
     data = get_frame(file.stream, frame, extended_offsets=offsets, number_of_frames=file.frames)
     size = codestream_size(data)
     expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel"))
@@ -451,7 +445,7 @@ def codestream_size(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
+def _unpack(values: NDArray[np.integer], file: Dicom) -> NDArray[np.integer]:
     """Take the bits up to HighBit out of native words and extend their sign, PS3.5 8.1.1."""
     allocated, stored = file.number("BitsAllocated"), file.number("BitsStored")
     high = file.number("HighBit", stored - 1)
@@ -467,16 +461,16 @@ def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
     return words.astype(np.int32 if file.signed or stored < 32 else np.int64)
 
 
-def _padding(stored: NDArray[np.integer], file: _File) -> tuple[NDArray[np.bool_] | None, bool]:
+def _padding(stored: NDArray[np.integer], file: Dicom) -> tuple[NDArray[np.bool_] | None, bool]:
     """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2.
 
     Also whether the value is there and no number.
     """
     try:
-        value = file.header.get("PixelPaddingValue")
+        value = file.attributes.get("PixelPaddingValue")
         if value is None or value == "":
             return None, False
-        limit = file.header.get("PixelPaddingRangeLimit") or value
+        limit = file.attributes.get("PixelPaddingRangeLimit") or value
         ends = sorted(_as_stored(int(end), file) for end in (value, limit))
     except (ValueError, TypeError):
         return None, True
@@ -484,14 +478,14 @@ def _padding(stored: NDArray[np.integer], file: _File) -> tuple[NDArray[np.bool_
     return (mask if mask.any() else None), False
 
 
-def _as_stored(value: int, file: _File) -> int:
+def _as_stored(value: int, file: Dicom) -> int:
     """A padding value with the sign of the pixels, whatever the element's own type says."""
     bits = file.number("BitsAllocated")
     value %= 1 << bits
     return value - (1 << bits) if file.signed and value >= 1 << bits - 1 else value
 
 
-def _colour(values: NDArray[np.integer], file: _File) -> NDArray[np.uint8]:
+def _colour(values: NDArray[np.integer], file: Dicom) -> NDArray[np.uint8]:
     """The upper 8 bits of each channel."""
     stored = file.number("BitsStored")
     if stored <= 8:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ MIN_COUNTED = 1024
 NARROW = 128
 """A window that leaves fewer grey levels has thrown away more than half of the 8 bits."""
 
+Extremes = tuple[tuple[int, int], ...]
+
 _told: set[str] = set()
 _lock = threading.Lock()
 
@@ -30,7 +33,16 @@ class IntensityWarning(UserWarning):
     """An image whose values suggest a wrong scale, a wrong window or a wrong file."""
 
 
-def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None) -> None:
+class PartWarning(UserWarning):
+    """A file that holds several pages, frames, slices or volumes, of which one is read."""
+
+
+def tell_part(path: Path, part: str) -> None:
+    """Warn, for every file, that only a part of it is read."""
+    warnings.warn(f"{path}: {part}", PartWarning, stacklevel=3)
+
+
+def check_shown(image: Image.Image, deep: bool, path: Path | None = None) -> None:
     """Warn of an image that shows little once it has 8 bits.
 
     - constant: one value everywhere; nothing can be found in it;
@@ -40,22 +52,23 @@ def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None)
       window does not fit the file's units.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``.
+        image: of mode "L" or "RGB".
         deep: whether the file had more than 8 bits.
         path: the file, if there is one.
     """
-    if pixels.ndim == 3:
-        if np.ptp(pixels, axis=(0, 1)).max() == 0:
+    if image.mode == "RGB":
+        if all(ends[0] == ends[1] for ends in cast(Extremes, image.getextrema())):
             tell("constant", path, "every pixel has the same colour")
         return
-    counts = np.array(Image.fromarray(pixels).histogram())  # several times as quick as NumPy's
+    counts = np.array(image.histogram())  # several times as quick as NumPy's
     low, high = np.flatnonzero(counts)[[0, -1]].tolist()
     if low == high:
         tell("constant", path, "every pixel is the same; the picture or its window is wrong")
         return
-    if pixels.size < MIN_COUNTED:
+    pixels = image.width * image.height
+    if pixels < MIN_COUNTED:
         return
-    if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels.size:
+    if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels:
         tell(
             "handful",
             path,

@@ -16,8 +16,7 @@ import gzip
 import math
 import os
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.plane import ImageError, Plane, Shade, check_size, choose_slice, damaged, reading
-from sdmad.data.windows import Window
+from sdmad.data.plane import (
+    Header,
+    ImageError,
+    Plane,
+    Shade,
+    Window,
+    check_size,
+    choose_slice,
+    damaged,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
@@ -49,20 +57,34 @@ _COMPLEX = (32, 1792, 2048)
 MAX_OFFSET = 1 << 26
 """Bytes of header extensions before the data above which a file is refused (64 MiB)."""
 
-_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-    *(RuntimeError, MemoryError, struct.error, zlib.error),
-)
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a slice lies in space; plain values.
+
+    Attributes:
+        shape: ``(H, W)``, as it is shown.
+        affine: from indices, the slice's own 0, to millimetres, 4 x 4.
+        axes: the axes of storage that run along columns, rows and slices of the picture.
+        flips: for these, whether storage runs against x, y or z.
+        units: of space and time.
+    """
+
+    shape: Sequence[int]
+    affine: Sequence[Sequence[float]]
+    axes: Sequence[int]
+    flips: Sequence[bool]
+    units: Sequence[str]
 
 
 @dataclass(frozen=True)
-class _File:
+class Nifti:
     """An opened volume.
 
     Attributes:
         path: of the file.
         stream: its bytes, unpacked.
-        header: nibabel's.
+        attributes: nibabel's header.
         kind: type of a value.
         shape: of the first volume, three numbers in the order of storage.
         axes: the axes of storage that run along columns, rows and slices of the picture.
@@ -71,7 +93,7 @@ class _File:
 
     path: Path
     stream: BinaryIO
-    header: Nifti1Header
+    attributes: Nifti1Header
     kind: np.dtype[Any]
     shape: tuple[int, int, int]
     axes: tuple[int, int, int]
@@ -83,81 +105,40 @@ class _File:
         width, height, slices = (self.shape[axis] for axis in self.axes)
         return width, height, slices
 
+    @property
+    def header(self) -> Header:
+        """Type of a voxel, and size of an axial slice and their number."""
+        width, height, slices = self.sides
+        kind = "RGB" if self.kind.fields else self.kind.name
+        return Header("NIfTI", kind, (height, width), slices)
 
-def count_slices(path: Path) -> int:
-    """The number of axial slices.
+    def part(self, index: int | None) -> str:
+        """Whether only the first volume, and of it the middle slice, is read."""
+        slices = self.sides[2]
+        told = one_of(slices, "slices", index, f"number {slices // 2}, from 0,")
+        volumes = math.prod(int(side) for side in self.attributes.get_data_shape()[3:])
+        first = f"of its {volumes} volumes the first is read" if volumes > 1 else ""
+        return "; ".join(filter(None, (first, told)))
 
-    Raises:
-        ImageError: if the file is damaged or cannot be used.
-    """
-    with _opened(path) as file:
-        return file.sides[2]
-
-
-def read_plane(path: Path, index: int | None, max_pixels: int, _window: Window = "auto") -> Plane:
-    """Read one axial slice, scaled by the header's slope and intercept.
-
-    Args:
-        path: a .nii or .nii.gz file.
-        index: the slice from the feet, from 0; None for the middle one.
-        max_pixels: of the slice, above which nothing is read.
-        _window: of no meaning here: such a file asks for none.
-
-    Raises:
-        ImageError: if the file is damaged, too large, a pair's header, of complex values, has no
-            such slice; or if nibabel is missing.
-    """
-    with _opened(path) as file:
-        width, height, slices = file.sides
-        check_size(path, width, height, max_pixels)
-        place = choose_slice(path, index, slices)
-        shown = _displayed(_slice(file, place), file)
-        return Plane(shown, units=_units(file.header, file.kind))
-
-
-def like_slice(path: Path, index: int | None, values: NDArray[np.floating[Any]]) -> bytes:
-    """A NIfTI file of one slice that lies in space where a slice of another file lies.
-
-    Args:
-        path: the other file.
-        index: its slice, as in :func:`read_plane`.
-        values: shape ``(H, W)``, as :func:`read_plane` shows the slice; stored as float32.
-
-    Returns:
-        The content of a .nii.gz file. Nothing but geometry and units is taken from the other file.
-
-    Raises:
-        ImageError: if the other file cannot be used, or its slices have another shape.
-    """
-    from nibabel import Nifti1Image
-
-    with _opened(path) as file:
-        width, height, slices = file.sides
-        if values.shape != (height, width):
-            raise ImageError(
-                f"{path}: its slices are {height} x {width}, the map is {values.shape}", path
-            )
-        place, along = choose_slice(path, index, slices), file.axes[2]
-        stored = file.shape[along] - 1 - place if file.flips[2] else place
-        affine = np.array(_affine(file.header), dtype=np.float64)
+    def placement(self, index: int | None) -> Placement:
+        """Where a slice lies in space."""
+        width, height, slices = self.sides
+        place, along = choose_slice(self.path, index, slices), self.axes[2]
+        stored = self.shape[along] - 1 - place if self.flips[2] else place
+        affine = np.array(_affine(self.attributes), dtype=np.float64)
         affine[:3, 3] += stored * affine[:3, along]
-        volume = np.expand_dims(_stored(values.astype(np.float32), file), along)
-        image = Nifti1Image(volume, affine)
-        image.header.set_xyzt_units(*file.header.get_xyzt_units())
-    return gzip.compress(image.to_bytes(), mtime=0)
+        units = self.attributes.get_xyzt_units()
+        return Placement((height, width), affine.tolist(), self.axes, self.flips, units)
+
+    def plane(self, index: int | None, max_pixels: int, _window: Window) -> Plane:
+        """Read one axial slice, counted from the feet; the middle one where none is named."""
+        width, height, slices = self.sides
+        check_size(self.path, width, height, max_pixels)
+        shown = _displayed(_slice(self, choose_slice(self.path, index, slices)), self)
+        return Plane(shown, units=_units(self.attributes, self.kind))
 
 
-def _stored(values: NDArray[np.float32], file: _File) -> NDArray[np.float32]:
-    """Undo :func:`_displayed`."""
-    values = values.swapaxes(0, 1)
-    if not file.flips[1]:
-        values = values[:, ::-1]
-    if not file.flips[0]:
-        values = values[::-1]
-    return values.swapaxes(0, 1) if file.axes[0] > file.axes[1] else values
-
-
-def _slice(file: _File, place: int) -> NDArray[Any]:
+def _slice(file: Nifti, place: int) -> NDArray[Any]:
     """Values of a slice as stored, in the order of storage, the slice's own axis gone.
 
     The volume is passed through once, up to the slice's end and in pieces: a slice across the
@@ -166,7 +147,7 @@ def _slice(file: _File, place: int) -> NDArray[Any]:
     width, height, depth = file.shape
     along = file.axes[2]
     stored = file.shape[along] - 1 - place if file.flips[2] else place
-    file.stream.seek(int(file.header.get_data_offset()))
+    file.stream.seek(int(file.attributes.get_data_offset()))
     if along == 2:
         _skip(file, width * height * stored)
         return _values(file, width * height).reshape(height, width).T
@@ -185,7 +166,7 @@ def _slice(file: _File, place: int) -> NDArray[Any]:
     return columns.reshape(depth, height).T
 
 
-def _values(file: _File, count: int) -> NDArray[Any]:
+def _values(file: Nifti, count: int) -> NDArray[Any]:
     size = count * file.kind.itemsize
     data = file.stream.read(size)
     if len(data) != size:
@@ -193,7 +174,7 @@ def _values(file: _File, count: int) -> NDArray[Any]:
     return np.frombuffer(data, file.kind)
 
 
-def _skip(file: _File, count: int) -> None:
+def _skip(file: Nifti, count: int) -> None:
     if count:
         file.stream.seek(count * file.kind.itemsize, os.SEEK_CUR)
 
@@ -205,7 +186,7 @@ def _units(header: Nifti1Header, kind: np.dtype[Any]) -> Shade | None:
     return None if (by, plus) == (1, 0) else lambda values: values * by + plus
 
 
-def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
+def _displayed(values: NDArray[Any], file: Nifti) -> NDArray[np.generic]:
     """Rows from front to back, columns from the patient's right to the left; colour last."""
     if values.dtype.fields:
         values = np.stack([np.asarray(values[name]) for name in ("R", "G", "B")], axis=-1)
@@ -219,8 +200,9 @@ def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_File]:
-    with reading(path, "NIfTI", _ERRORS), _unpacked(path) as stream:
+def opened(path: Path) -> Iterator[Nifti]:
+    """Open a file and read its header."""
+    with _unpacked(path) as stream:
         yield _parse(path, stream)
 
 
@@ -230,7 +212,7 @@ def _unpacked(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
 
 
-def _parse(path: Path, stream: BinaryIO) -> _File:
+def _parse(path: Path, stream: BinaryIO) -> Nifti:
     header = _header(path, stream)
     kind = _type(path, header)
     shape = tuple(int(side) for side in header.get_data_shape())
@@ -249,7 +231,7 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
     if len(single) == 1:  # one slice, whichever way it lies
         order.sort(key=lambda entry: entry[0] == single[0])
     axes, flips = zip(*order, strict=True)
-    return _File(path, stream, header, kind, cast(tuple[int, int, int], first), axes, flips)
+    return Nifti(path, stream, header, kind, cast(tuple[int, int, int], first), axes, flips)
 
 
 def _type(path: Path, header: Nifti1Header) -> np.dtype[Any]:

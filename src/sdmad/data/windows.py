@@ -22,10 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.plane import ImageError, Plane, Shade
+from sdmad.data.plane import Window as Window
 from sdmad.errors import InputError
-
-Window = str | tuple[float, float]
-"""``auto``, ``lut``, ``full``, ``percentiles``, or center and width in the file's own units."""
 
 NAMES = ("auto", "lut", "full", "percentiles")
 
