@@ -30,9 +30,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sdmad.data import dicom, intensity, isolated
+from sdmad.data import dicom, intensity
 from sdmad.data.images import ImageError, content_hash, read_image, volume_slices
 from sdmad.data.intensity import IntensityWarning, PartWarning
+from sdmad.data.limits import reading_limits
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 NAME = "Doe^Secret"
@@ -109,7 +110,7 @@ with warnings.catch_warnings():
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.name)
-def test_every_bundled_file_reads_or_is_refused(path, capfd):
+def test_every_bundled_file_reads_or_is_refused(path, capfd, here):
     header = pydicom.dcmread(path, stop_before_pixels=True, force=True) if path in PICTURES else {}
     capfd.readouterr()  # of what pydicom says
     with warnings.catch_warnings(record=True) as caught:
@@ -342,6 +343,25 @@ def test_signed_twelve_bits_and_high_bit(file):
     data = dataset((words << 4 | 0x7).astype(np.uint16), BitsStored=12, PixelRepresentation=1)
     data.HighBit = 15
     np.testing.assert_array_equal(shown(file, data), expected)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("little", [True, False])
+def test_bits_are_taken_out_of_words_of_any_size(file, kind, signed, little):
+    """Every value of 6 bits, which lie below two others and above the rest, which are noise."""
+    syntax = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    bits = 8 * np.dtype(kind).itemsize
+    values = np.arange(64).reshape(8, 8)
+    noise = np.random.default_rng(0).integers(0, 1 << bits, (8, 8), dtype=kind)
+    place = bits - 8  # of the lowest of the 6
+    keep = kind(((1 << bits) - 1) ^ (63 << place))
+    words = noise & keep | (values << place).astype(kind)
+    data = dataset(words, syntax, BitsStored=6, HighBit=place + 5, PixelRepresentation=signed)
+    data.save_as(file, implicit_vr=False, little_endian=little, enforce_file_format=True)
+    taken = np.where(values >= 32, values - 64, values) if signed else values
+    expected = np.rint((taken - taken.min()) / 63 * 255)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), expected)
 
 
 @pytest.mark.parametrize(("stored", "high"), [(0, 15), (12, 10), (12, 16)])
@@ -785,7 +805,7 @@ def test_size_is_judged_before_decoding(file):
         read_image(file)
 
 
-def test_deflated_bomb(file, monkeypatch):
+def test_deflated_bomb(file, monkeypatch, here):
     data = dataset(np.zeros((500, 500), np.uint16), DeflatedExplicitVRLittleEndian)
     save(file, data)
     assert file.stat().st_size < 5000
@@ -818,7 +838,7 @@ def test_codestream_sizes():
         assert dicom.codestream_size(nothing) is None
 
 
-def test_missing_decoder_names_the_extra(monkeypatch):
+def test_missing_decoder_names_the_extra(monkeypatch, here):
     path = FILES / "MR_small_jpeg_ls_lossless.dcm"
     decoder = get_decoder(JPEGLSLossless)
     monkeypatch.setattr(decoder, "_available", {})
@@ -859,25 +879,12 @@ def lossless_jpeg(folder):
     return good, broken
 
 
-def test_gdcm_works_in_a_process_of_its_own(tmp_path):
+def test_a_frame_that_ends_gdcm_costs_one_image(tmp_path):
     good, broken = lossless_jpeg(tmp_path)
     before = np.asarray(read_image(good))
-    helper = isolated._helper
-    with pytest.raises(ImageError, match=r"broken\.dcm: .* cannot decode"):
+    with pytest.raises(ImageError, match=r"broken\.dcm: (its decoder crashed|.* cannot decode)"):
         read_image(broken)
-    assert helper.returncode < 0  # ended by a signal, or killed after its error
     np.testing.assert_array_equal(np.asarray(read_image(good)), before)
-    assert isolated._helper is not helper
-
-
-def test_a_helper_that_was_killed_is_refused_once(tmp_path):
-    good, _ = lossless_jpeg(tmp_path)
-    read_image(good)
-    isolated._helper.kill()
-    isolated._helper.wait()
-    with pytest.raises(ImageError, match="cannot decode"):
-        read_image(good)
-    assert read_image(good).size == (100, 100)
 
 
 # ---- privacy
@@ -908,7 +915,8 @@ def leaky_files(folder):
     yield save(folder / "rle.dcm", packed)
 
 
-def test_no_name_leaks(tmp_path, capfd, caplog):
+@pytest.mark.parametrize("trusted", [True, False])
+def test_no_name_leaks(tmp_path, capfd, caplog, trusted):
     caplog.set_level(logging.DEBUG)
     paths = list(leaky_files(tmp_path))
     assert len(paths) == 5
@@ -918,7 +926,8 @@ def test_no_name_leaks(tmp_path, capfd, caplog):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                read_image(path)
+                with reading_limits(trusted=trusted):
+                    read_image(path)
                 told = ""
             except ImageError as error:
                 told = "".join(traceback.format_exception(error))
@@ -934,7 +943,7 @@ def test_the_library_does_quote_values_when_it_may(tmp_path):
         pixel_array(path)
 
 
-def test_other_loggers_and_filters_stay_as_they_were(file, caplog):
+def test_other_loggers_and_filters_stay_as_they_were(file, caplog, here):
     save(file, dataset(RAMP))
     before = list(logging.getLogger("pydicom").filters)
     filters = list(warnings.filters)

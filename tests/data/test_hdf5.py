@@ -195,7 +195,7 @@ def test_cut_short(file, keep):
     assert "Secret" not in str(error.value)
 
 
-def test_missing_h5py_names_the_extra(file, monkeypatch):
+def test_missing_h5py_names_the_extra(file, monkeypatch, here):
     save(file)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImageError, match=r'needs h5py; .*pip install "sdmad\[hdf5\]"'):

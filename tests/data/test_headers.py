@@ -119,7 +119,7 @@ def answer(read, path):
     return ""
 
 
-def test_the_header_has_the_errors_of_the_image(tmp_path, capfd):
+def test_the_header_has_the_errors_of_the_image(tmp_path, capfd, here):
     """One reader: what one of both refuses before a pixel is decoded, the other does."""
     good = Path(get_testdata_file("CT_small.dcm")).read_bytes()
     deflated = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
@@ -169,7 +169,7 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path):
                 read(path)
 
 
-def test_what_a_library_raises_is_logged_without_its_message(tmp_path, monkeypatch, caplog):
+def test_what_a_library_raises_is_logged_without_its_message(tmp_path, monkeypatch, caplog, here):
     picture(tmp_path / "a.png")
     caplog.set_level("DEBUG", logger="sdmad")
 

@@ -326,7 +326,7 @@ def test_every_type_that_is_read(tmp_path, kind, order):
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255, 1536, 1792 + 1, 9999, -2])
-def test_other_types_are_refused(tmp_path, code, capfd):
+def test_other_types_are_refused(tmp_path, code, capfd, here):
     (tmp_path / "a.nii").write_bytes(header((4, 5, 3), kind=code) + bytes(1000))
     with pytest.raises(ImageError, match=rf"a\.nii: NIfTI whose values are of type {code}, which"):
         read_image(tmp_path / "a.nii")
@@ -343,7 +343,7 @@ def test_a_nifti2_header_cut_short(tmp_path, keep):
 
 
 @pytest.mark.parametrize("codes", ["PSR", "SRP", "RAS"])
-def test_a_slice_across_the_storage_takes_no_more_memory(tmp_path, codes, monkeypatch):
+def test_a_slice_across_the_storage_takes_no_more_memory(tmp_path, codes, monkeypatch, here):
     monkeypatch.setattr(nifti, "PIECE", 1 << 14)
     transform = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
     right, front, head = np.ogrid[:300, :400, :100]
@@ -365,14 +365,14 @@ def test_slice_out_of_range(tmp_path):
         read_image(f"{path}#7")
 
 
-def test_missing_nibabel_names_the_extra(tmp_path, monkeypatch):
+def test_missing_nibabel_names_the_extra(tmp_path, monkeypatch, here):
     path = save(tmp_path / "a.nii", RAS)
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(ImageError, match=r'needs nibabel; .*pip install "sdmad\[nifti\]"'):
         read_image(path)
 
 
-def test_random_damage_is_refused_or_read(tmp_path, capfd):
+def test_random_damage_is_refused_or_read(tmp_path, capfd, here):
     generator = np.random.default_rng(0)
     whole = np.frombuffer(save(tmp_path / "a.nii", RAS).read_bytes(), np.uint8)
     path, messages = tmp_path / "b.nii", []

@@ -142,7 +142,7 @@ def test_what_pillow_writes(tmp_path, scheme, predictor):
         np.testing.assert_array_equal(pixels(tmp_path / "a.tif"), as_shown(values, False))
 
 
-def test_bands_of_strips_do_not_show(tmp_path, monkeypatch):
+def test_bands_of_strips_do_not_show(tmp_path, monkeypatch, here):
     values = ramp("u2", (50, 40))
     for options in ({"rows": 3}, {"tile": 16}, {"rows": 99}):
         path = write(tmp_path / "a.tif", values, **options)

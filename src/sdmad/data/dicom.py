@@ -49,7 +49,6 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sdmad.data import isolated
 from sdmad.data.dicom_luts import Asked, Units, modality, palette, voi
 from sdmad.data.plane import (
     Header,
@@ -68,8 +67,8 @@ MAX_INFLATED = 1 << 29
 
 DECODERS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow", "gdcm")
 """pydicom's decoders, the one to be trusted with a damaged frame first: on such, GDCM can end the
-process and pylibjpeg-rle panics. GDCM decodes only what no other can (lossless JPEG), and that in
-a process of its own (`sdmad.data.isolated`)."""
+process and pylibjpeg-rle panics. GDCM decodes only what no other can (lossless JPEG); it is one
+reason why files are read in processes of their own (`sdmad.data.decoders`)."""
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -364,8 +363,6 @@ def _decode(file: Dicom, frame: int) -> NDArray[np.integer]:
     if not words:
         _check_codestream(file, frame)
     try:
-        if decoder == "gdcm":
-            return isolated.decode(file.path, frame, file.frames)
         file.stream.seek(file.start)
         options = as_pixel_options(file.attributes, number_of_frames=file.frames)
         values: NDArray[np.integer] = get_decoder(file.syntax).as_array(
@@ -455,10 +452,10 @@ def _unpack(values: NDArray[np.integer], file: Dicom) -> NDArray[np.integer]:
         return values
     if stored == allocated or allocated > 32:
         return values
-    words = values.astype(np.int64) >> (high + 1 - stored) & (1 << stored) - 1
-    if file.signed:
-        words -= (words >> stored - 1) << stored
-    return words.astype(np.int32 if file.signed or stored < 32 else np.int64)
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    words = np.left_shift(native.view(f"u{allocated // 8}"), allocated - high - 1)
+    kind = "i" if file.signed else "u"
+    return np.right_shift(words.view(f"{kind}{allocated // 8}"), allocated - stored)
 
 
 def _padding(stored: NDArray[np.integer], file: Dicom) -> tuple[NDArray[np.bool_] | None, bool]:

@@ -30,7 +30,15 @@ _lock = threading.Lock()
 
 
 class IntensityWarning(UserWarning):
-    """An image whose values suggest a wrong scale, a wrong window or a wrong file."""
+    """An image whose values suggest a wrong scale, a wrong window or a wrong file.
+
+    Attributes:
+        kind: of what is wrong.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class PartWarning(UserWarning):
@@ -114,11 +122,19 @@ def tell(kind: str, path: Path | None, message: str) -> None:
         path: the file, if there is one.
         message: what is wrong.
     """
+    name = f"{path}: " if path else "image: "
+    pass_on(kind, f"{name}{message} (told once; other images may be alike)")
+
+
+def pass_on(kind: str, text: str) -> None:
+    """Warn of an image as `tell` does, of which a decoder process warned in these words."""
     with _lock:
         if kind in _told:
             return
         _told.add(kind)
-    name = f"{path}: " if path else "image: "
-    warnings.warn(
-        f"{name}{message} (told once; other images may be alike)", IntensityWarning, stacklevel=4
-    )
+    warnings.warn(IntensityWarning(text, kind), stacklevel=5)
+
+
+def forget() -> None:
+    """Take nothing for told."""
+    _told.clear()

@@ -21,6 +21,8 @@ from sdmad.errors import InputError
 
 NAMES: dict[Format, str] = {**{"dicom": "DICOM", "nifti": "NIfTI", "hdf5": "HDF5", "tiff": "TIFF"}}
 
+TOO_MUCH_MEMORY = "takes more memory to read than it may"
+
 _log = logging.getLogger(__name__)
 
 
@@ -96,9 +98,7 @@ def boundary(path: Path | None, kind: str = "") -> Iterator[None]:
     except PermissionError:
         raise ImageError(f"{name}cannot be read (permission denied)", path) from None
     except MemoryError:
-        raise ImageError(
-            f"{name}takes more memory to read than it may; crop or reduce it", path
-        ) from None
+        raise ImageError(f"{name}{TOO_MUCH_MEMORY}; crop or reduce it", path) from None
     except BaseException as error:  # some decoders in Rust raise no Exception
         log_unknown(name, error)
         what = f"a damaged {kind} file, or one cut short" if kind else "damaged or cut short"

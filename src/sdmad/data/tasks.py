@@ -19,6 +19,7 @@ from sdmad.data.intensity import tell_part
 from sdmad.data.pictures import as_image
 from sdmad.data.plane import Window
 from sdmad.data.reading import boundary, kind_of, opened
+from sdmad.data.windows import check_window
 
 Answer = NDArray[Any] | dict[str, Any] | str
 
@@ -87,6 +88,7 @@ TASKS: dict[str, Callable[..., Answer]] = {
 
 
 def _read(path: Path, index: int | None, window: Window, max_pixels: int) -> Image.Image:
+    window = check_window(window)  # a pair comes as a list from another process
     with opened(path) as file:
         found, part = file.plane(index, max_pixels, window), file.part(index)
     if part:
