@@ -101,8 +101,8 @@ Window = Annotated[
     typer.Option(
         "--window",
         callback=_checked_window,
-        autocompletion=_offer("auto", "full", "percentiles"),
-        help="Grey values: auto (the file's own), full, percentiles, or CENTER,WIDTH: 40,400.",
+        autocompletion=_offer("auto", "lut", "full", "percentiles"),
+        help="Grey values: auto (the file's own), lut, full, percentiles, or CENTER,WIDTH: 40,400.",
     ),
 ]
 _backbone = typer.Option(
