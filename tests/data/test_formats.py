@@ -32,6 +32,8 @@ IMPLICIT = struct.pack("<HHI", 8, 0x16, 4) + b"1.2\0" + struct.pack("<HHI", 8, 0
         (b"\x89PNG\r\n\x1a\n", "picture"),
         (b"II*\0" + bytes(200), "tiff"),
         (b"MM\0+" + bytes(200), "tiff"),
+        (b"\0\0\0\x18ftypheic" + bytes(20), "heif"),
+        (b"\0\0\0\x18ftypisom" + bytes(20), "picture"),
         (b"", "picture"),
         (b"\x08\0", "picture"),
         (struct.pack("<HHI", 8, 0x16, 9999) + bytes(20), "picture"),

@@ -338,6 +338,9 @@ def _check_length(file: Dicom) -> None:
         file.stream.seek(file.start)
         if file.stream.read(4) != _ITEM:
             raise damaged(file.path, "DICOM whose pixel data is not compressed as its header says")
+        rest = file.stream.seek(0, io.SEEK_END) - file.start
+        if file.frames > rest // len(_ITEM + bytes(4)):  # each has an item of its own
+            raise damaged(file.path, f"DICOM that cannot hold the {file.frames:,} frames it says")
         return
     pixels = file.number("Rows") * file.number("Columns") * file.frames
     samples = file.number("SamplesPerPixel")

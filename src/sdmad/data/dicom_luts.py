@@ -144,7 +144,7 @@ def _window(function: str, center: float, width: float) -> Shade | None:
     return linear(center, width) if width >= 1 else None
 
 
-def palette(values: NDArray[np.generic], header: Dataset, signed: bool) -> NDArray[np.uint8]:
+def palette(values: NDArray[np.integer], header: Dataset, signed: bool) -> NDArray[np.uint8]:
     """Colours ``(H, W, 3)`` of a PALETTE COLOR frame, PS3.3 C.7.6.3.1.5 and C.7.9.
 
     Raises:
@@ -166,8 +166,18 @@ def palette(values: NDArray[np.generic], header: Dataset, signed: bool) -> NDArr
             raise ValueError("palette too short")
         if entries.max() > 255:
             entries = entries >> 8
-        channels.append(LookupTable(first, bits, entries[:count]).look_up(values))
-    return np.stack(channels, axis=-1).astype(np.uint8)
+        channels.append(LookupTable(first, bits, entries[:count]))
+    low, high = int(values.min()), int(values.max())
+    if high - low >= ENTRIES:
+        raise ValueError("palette of more values than one can have")
+    every = np.arange(low, high + 1)
+    table = np.stack([channel.look_up(every) for channel in channels], axis=-1).astype(np.uint8)
+    colours = np.empty((*values.shape, 3), np.uint8)
+    rows = max(1, ENTRIES // values.shape[1])
+    for top in range(0, len(values), rows):  # no copy of the whole in 64 bits
+        part = slice(top, top + rows)
+        colours[part] = table[values[part].astype(np.int64) - low]
+    return colours
 
 
 def expand_segments(words: list[int], bytewise: bool, little: bool) -> NDArray[np.int64]:

@@ -11,8 +11,6 @@ from PIL import Image
 from sdmad.data import decoders
 from sdmad.data.address import file_of, parse_address
 from sdmad.data.intensity import check_floats, check_shown
-from sdmad.data.pictures import FORMATS as FORMATS
-from sdmad.data.pictures import VOLUMES as VOLUMES
 from sdmad.data.pictures import as_image, finish, grey_if_equal
 from sdmad.data.plane import MAX_PIXELS as MAX_PIXELS
 from sdmad.data.plane import ImageError as ImageError
@@ -30,11 +28,12 @@ def read_image(
 ) -> Image.Image:
     """Read an image file as 8-bit greyscale or RGB.
 
-    - The format is recognised by content: PNG, JPEG, TIFF, BMP, WebP, GIF, PNM and JPEG 2000
-      through Pillow; DICOM (`sdmad.data.dicom`), NIfTI (`sdmad.data.nifti`) and fastMRI's HDF5
-      (`sdmad.data.hdf5`) through this package's readers.
+    - The format is recognised by content: PNG, JPEG, BMP, WebP, GIF, PNM, JPEG 2000 and HEIC
+      through Pillow (`sdmad.data.pictures`); TIFF (`sdmad.data.tiff`), DICOM (`sdmad.data.dicom`),
+      NIfTI (`sdmad.data.nifti`) and fastMRI's HDF5 (`sdmad.data.hdf5`) by this package's readers.
+    - It is read in a process of its own, within limits of memory and time (`sdmad.data.limits`).
     - ``file#index`` names a slice, frame or page, from 0. Without an index a volume gives its
-      middle slice, a TIFF or GIF its first page.
+      middle slice, a TIFF or GIF its first page, and that is said.
     - Greyscale of more than 8 bits (16- and 32-bit integers, floats) passes the window of
       `sdmad.data.windows`; of values that are not finite, NaN and minus infinity become 0 and plus
       infinity 255. 8-bit greyscale is left alone unless a window other than ``auto`` is asked for,
@@ -152,7 +151,7 @@ def _default_slice(path: Path, index: int) -> int:
     """The slice that a file gives without an index; refuses an index beyond the last."""
     count = volume_slices(path)
     choose_slice(path, index, count)
-    return 0 if kind_of(path) in ("picture", "tiff") else choose_slice(path, None, count)
+    return 0 if kind_of(path) in ("picture", "tiff", "heif") else choose_slice(path, None, count)
 
 
 def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,8 @@ from sdmad.data.windows import eight_bit
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
 """Pillow formats that are tried; formats that start other programs (EPS, PDF) are not."""
 
-VOLUMES = ("DICOM", "NIfTI", "fastMRI HDF5")
-"""Formats of this package's own readers."""
+OTHERS = ("HEIC", "DICOM", "NIfTI", "fastMRI HDF5")
+"""Formats of this package's other readers."""
 
 MAX_FRAMES = 1 << 16
 """Frames of a GIF that are counted; what lies beyond is not looked at."""
@@ -85,19 +85,20 @@ class Opened:
 
     def plane(self, index: int | None, max_pixels: int, window: Window) -> Picture:
         """Read a page or frame, the first where none is named."""
-        page = 0 if index is None else choose_slice(self.path, index, self.pages)
+        first = self.image.tell()  # of a HEIC the primary one
+        page = first if index is None else choose_slice(self.path, index, self.pages)
         return self.page(page, max_pixels, window)
 
     def page(self, place: int, max_pixels: int, window: Window) -> Picture:
         """Read a page that is known to be there."""
         check_size(self.path, *self.image.size, max_pixels)
-        if place:
+        if place != self.image.tell():
             self.image.seek(place)
         return finish(self.image, self.path, max_pixels, window)
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Opened]:
+def opened(path: Path, formats: Sequence[str] = FORMATS) -> Iterator[Opened]:
     """Open a picture; nothing of it is decoded.
 
     Pillow gets a stream, not a name: files of which it maps the bytes it turns wrongly, and one
@@ -107,10 +108,10 @@ def opened(path: Path) -> Iterator[Opened]:
         # Pillow warns of large or oddly tagged files; size is judged later, the rest is readable.
         warnings.simplefilter("ignore")
         try:
-            image = Image.open(stream, formats=FORMATS)
+            image = Image.open(stream, formats=tuple(formats))
         except UnidentifiedImageError:
             raise ImageError(
-                f"{path}: not an image that can be read (known: {', '.join(FORMATS + VOLUMES)}); "
+                f"{path}: not an image that can be read (known: {', '.join(FORMATS + OTHERS)}); "
                 "convert it to PNG",
                 path,
             ) from None

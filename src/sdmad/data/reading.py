@@ -19,7 +19,9 @@ from sdmad.data.formats import Format, recognise
 from sdmad.data.plane import ImageError, Opened, damaged
 from sdmad.errors import InputError
 
-NAMES: dict[Format, str] = {**{"dicom": "DICOM", "nifti": "NIfTI", "hdf5": "HDF5", "tiff": "TIFF"}}
+NAMES: dict[Format, str] = {
+    **{"dicom": "DICOM", "nifti": "NIfTI", "hdf5": "HDF5", "tiff": "TIFF", "heif": "HEIC"}
+}
 
 TOO_MUCH_MEMORY = "takes more memory to read than it may"
 
