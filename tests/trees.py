@@ -215,9 +215,8 @@ def write_fastmri_plus_tree(
     Raises:
         InputError: if h5py is not installed.
     """
-    from sdmad.data.headers import import_h5py
+    import h5py
 
-    h5py = import_h5py()
     (folder / "multicoil_val").mkdir(parents=True, exist_ok=True)
     (folder / "Annotations").mkdir(exist_ok=True)
     cases = {s: tree_cases(load_modality("brain"), volumes, seed + s, size) for s in PAPER_SLICES}

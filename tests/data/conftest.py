@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sdmad.data.limits import reading_limits
 from sdmad.data.table import LabelTable, read_label_table
 
 
@@ -16,6 +17,13 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder}; set SDMAD_REALDATA to the folder that has them")
     return folder
+
+
+@pytest.fixture
+def here():
+    """Files are read in this process, where a test can change a setting and listen."""
+    with reading_limits(trusted=True):
+        yield
 
 
 @pytest.fixture

@@ -1,18 +1,19 @@
 import itertools
 import os
-import subprocess
 import threading
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.data import decoding
+from sdmad.data import decoders, decoding, intensity
 from sdmad.data.decoding import decode_all
 from sdmad.data.intensity import IntensityWarning
 from sdmad.data.plane import ImageError
 from sdmad.data.preprocessing import Preprocessing
+from sdmad.errors import InputError
 
 PLAIN = Preprocessing(size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -29,6 +30,14 @@ def files(tmp_path):
         paths.append(path)
     paths[5].write_bytes(paths[5].read_bytes()[:60])
     return paths
+
+
+@contextmanager
+def decoders_ended():
+    """Whoever asks next starts a decoder."""
+    decoders._end_all()
+    yield
+    decoders._end_all()
 
 
 def same(one, other):
@@ -51,26 +60,6 @@ def test_more_workers_than_images(files):
     assert len(list(decode_all(PLAIN, files[:2], 4))) == 2
 
 
-def test_a_crashing_decoder_costs_one_image(files, monkeypatch):
-    monkeypatch.setattr(decoding, "serve", None)
-    monkeypatch.setattr(decoding, "__name__", "tests_crashing_worker")
-    folder = files[0].parent
-    (folder / "tests_crashing_worker.py").write_text(
-        "import os, sdmad.data.decoding as d\n"
-        "true = d._answer\n"
-        "def answer(preprocessing, path, answers):\n"
-        "    if path.name == '02.png':\n"
-        "        os._exit(139)\n"
-        "    true(preprocessing, path, answers)\n"
-        "d._answer = answer\n"
-        "serve = d.serve\n"
-    )
-    monkeypatch.syspath_prepend(str(folder))
-    found = list(decode_all(PLAIN, files, 1))
-    assert "its decoder crashed on it" in str(found[2])
-    assert [isinstance(f, ImageError) for f in found] == [i in (2, 5) for i in range(12)]
-
-
 def test_a_reader_that_stops_leaves_no_process_and_no_thread(files):
     before = threading.active_count()
     squares = decode_all(PLAIN, files * 20, 2)
@@ -91,7 +80,8 @@ def test_no_more_squares_wait_than_allowed(files, monkeypatch):
     assert len([next(squares) for _ in range(len(good) - 1)]) == len(good) - 1
 
 
-def test_warnings_of_a_worker_are_given_here(tmp_path):
+def test_warnings_of_a_worker_are_given_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(intensity, "_told", set())
     path = tmp_path / "flat.png"
     Image.fromarray(np.full((20, 20), 7, np.uint8)).save(path)
     with warnings.catch_warnings(record=True) as caught:
@@ -100,28 +90,26 @@ def test_warnings_of_a_worker_are_given_here(tmp_path):
     assert {w.category for w in caught} == {IntensityWarning}
 
 
-@pytest.fixture
-def started(monkeypatch):
-    """An entry a process that was started."""
-    entries = []
-    true_start = subprocess.Popen.__init__
+def test_many_files_are_read_ahead(files, monkeypatch):
+    """So many lines, each with a decoder, as there are cores but one."""
+    lines = []
+    true_line = decoding._Line
 
-    def start(self, *arguments, **settings):
-        entries.append(arguments)
-        true_start(self, *arguments, **settings)
+    def line(*arguments):
+        lines.append(true_line(*arguments))
+        return lines[-1]
 
-    monkeypatch.setattr(subprocess.Popen, "__init__", start)
-    return entries
-
-
-def test_few_images_and_arrays_need_no_process(files, started):
+    monkeypatch.setattr(decoding, "_Line", line)
     assert len(list(decode_all(PLAIN, files))) == 12
     arrays = [np.zeros((20, 20, 3), np.uint8)] * (decoding.ENOUGH + 1)
     assert len(list(decode_all(PLAIN, arrays))) == len(arrays)
-    assert started == []
-
-
-def test_many_files_are_decoded_elsewhere(files, started):
+    assert lines == []
     good = [files[i % 5] for i in range(decoding.ENOUGH)]
     assert len(list(decode_all(PLAIN, good))) == len(good)
-    assert len(started) == min(decoding.MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
+    assert len(lines) == min(decoding.MOST_WORKERS, max(1, (os.cpu_count() or 1) - 1))
+
+
+def test_no_process_that_can_be_started_is_one_error(files, monkeypatch):
+    monkeypatch.setattr(decoders, "PROGRAM", "raise SystemExit(3)")
+    with decoders_ended(), pytest.raises(InputError, match=r"ended as it started \(status 3\)"):
+        list(decode_all(PLAIN, files, 2))

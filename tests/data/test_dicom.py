@@ -30,9 +30,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sdmad.data import dicom, isolated
+from sdmad.data import dicom, intensity
 from sdmad.data.images import ImageError, content_hash, read_image, volume_slices
-from sdmad.data.intensity import IntensityWarning
+from sdmad.data.intensity import IntensityWarning, PartWarning
+from sdmad.data.limits import reading_limits
 
 FILES = Path(pydicom.data.__file__).parent / "test_files"
 NAME = "Doe^Secret"
@@ -40,6 +41,7 @@ RAMP = np.array([[0, 100], [200, 400]], np.uint16)  # 0, a quarter, a half, all 
 
 pytestmark = [  # the library may speak in the oracles; the tests of silence record for themselves
     pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning"),
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),
 ]
 
@@ -80,6 +82,13 @@ def file(tmp_path):
     return tmp_path / "a.dcm"
 
 
+@pytest.fixture
+def nothing_told(monkeypatch):
+    """What was told before is forgotten."""
+    monkeypatch.setattr(intensity, "_told", set())
+    return intensity._told
+
+
 # ---- pydicom's own files
 
 
@@ -88,10 +97,9 @@ UNREADABLE = {
     "JPGExtended.dcm": "JPEG Extended .* of a rare kind",
     "JPEG2000-embedded-sequence-delimiter.dcm": "another size than its header",
     "MR_truncated.dcm": "cut short",
-    "SC_rgb_jpeg.dcm": "not compressed as its header says",  # implicit VR in an explicit syntax
-    "badVR.dcm": "damaged",
-    "meta_missing_tsyntax.dcm": "header has no Columns",
-    "nested_priv_SQ.dcm": "header has no Columns",
+    "badVR.dcm": "NumberOfFrames is no number",
+    "meta_missing_tsyntax.dcm": "header has no Rows",
+    "nested_priv_SQ.dcm": "header has no Rows",
     "no_meta.dcm": "not an image",  # starts with a blank
 }
 NO_PICTURE = "DICOM without pixel data|not an image|holds no NIfTI"
@@ -102,7 +110,9 @@ with warnings.catch_warnings():
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda p: p.name)
-def test_every_bundled_file_reads_or_is_refused(path, capfd):
+def test_every_bundled_file_reads_or_is_refused(path, capfd, here):
+    header = pydicom.dcmread(path, stop_before_pixels=True, force=True) if path in PICTURES else {}
+    capfd.readouterr()  # of what pydicom says
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if path.name in UNREADABLE or path not in PICTURES:
@@ -113,7 +123,6 @@ def test_every_bundled_file_reads_or_is_refused(path, capfd):
                 read_image(path)
             assert str(path) in str(error.value)
         else:
-            header = pydicom.dcmread(path, stop_before_pixels=True)
             image = read_image(path)
             assert image.size == (header.Columns, header.Rows)
             assert volume_slices(path) == int(header.get("NumberOfFrames") or 1)
@@ -121,7 +130,7 @@ def test_every_bundled_file_reads_or_is_refused(path, capfd):
                 header.SamplesPerPixel == 3 or header.PhotometricInterpretation == "PALETTE COLOR"
             )
     assert capfd.readouterr() == ("", "")
-    assert all(entry.category is IntensityWarning for entry in caught)
+    assert all(entry.category in (IntensityWarning, PartWarning) for entry in caught)
 
 
 def test_most_bundled_pictures_read():
@@ -206,6 +215,92 @@ def test_own_range_without_a_window(file, syntax):
     np.testing.assert_array_equal(shown(file, dataset(RAMP, syntax)), [[0, 64], [128, 255]])
 
 
+def mislabelled(path, wrong):
+    """Rewrite the transfer syntax of a file, nothing else."""
+    with path.open("rb") as stream:
+        meta = pydicom.filereader.read_file_meta_info(path)
+    stream = path.read_bytes()
+    old = meta.TransferSyntaxUID
+    start = 132 + 12 + meta.FileMetaInformationGroupLength
+    meta.TransferSyntaxUID = wrong
+    buffer = pydicom.filebase.DicomBytesIO()
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    pydicom.filewriter.write_file_meta_info(buffer, meta)
+    assert old != wrong
+    path.write_bytes(bytes(128) + b"DICM" + buffer.getvalue() + stream[start:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        (ImplicitVRLittleEndian, ExplicitVRLittleEndian),
+        (ExplicitVRLittleEndian, ImplicitVRLittleEndian),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_the_encoding_is_taken_from_the_data_not_from_its_name(file, written, named, kind):
+    ramp = (RAMP // 2).astype(kind)
+    data = dataset(ramp, written, WindowCenter=100.5, WindowWidth=201)
+    mislabelled(save(file, data), named)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+
+
+WINDOW = {"WindowCenter": 50, "WindowWidth": 100}
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_compressed_frames_in_a_data_set_of_implicit_representation(file, syntax):
+    noise = np.random.default_rng(1).integers(0, 99, (20, 24)).astype(np.uint16)
+    data, packed = (dataset(noise, **WINDOW) for _ in range(2))
+    packed.compress(syntax, generate_instance_uid=False)
+    expected = shown(file, data)
+    raw = save(file, dataset(noise, ImplicitVRLittleEndian, **WINDOW)).read_bytes()
+    tag = struct.pack("<HH", 0x7FE0, 0x10)
+    head = raw[: raw.rindex(tag)] + tag + struct.pack("<I", 0xFFFFFFFF)
+    end = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    file.write_bytes(head + packed.PixelData + end)
+    mislabelled(file, syntax)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), expected)
+
+
+def test_jpeg_in_a_data_set_of_implicit_representation_agrees_with_pydicom():
+    path = FILES / "SC_rgb_jpeg.dcm"
+    np.testing.assert_array_equal(np.asarray(read_image(path)), pydicom.dcmread(path).pixel_array)
+
+
+def test_eight_bits_as_words_of_a_big_endian_file(file):
+    grey = np.array([[10, 20, 30, 40], [50, 60, 70, 80]], np.uint8)
+    data = dataset(grey, ExplicitVRBigEndian)
+    data.PixelData = grey.reshape(-1, 2)[:, ::-1].tobytes()  # the bytes of each word are swapped
+    data["PixelData"].VR = "OW"
+    data.save_as(file, implicit_vr=False, little_endian=False, enforce_file_format=True)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), grey)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"],
+)
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_missing_attribute_is_named(file, keyword, grey):
+    data = dataset(RAMP)
+    if not grey:
+        colour = np.zeros((2, 2, 3), np.uint8)
+        data = dataset(colour, SamplesPerPixel=3, PhotometricInterpretation="RGB")
+        data.PlanarConfiguration = 0
+    delattr(data, keyword)
+    with pytest.raises(ImageError, match=rf"a\.dcm: DICOM whose header has no {keyword}; export"):
+        shown(file, data)
+
+
+def test_a_number_of_frames_that_is_none_is_named(file):
+    save(file, dataset(RAMP, NumberOfFrames="7777"))
+    file.write_bytes(file.read_bytes().replace(b"7777", b"many"))
+    with pytest.raises(ImageError, match=r"a\.dcm: DICOM whose NumberOfFrames is no number"):
+        read_image(file)
+
+
 def test_big_endian(tmp_path):
     path = tmp_path / "a.dcm"
     data = dataset(RAMP, ExplicitVRBigEndian)
@@ -248,6 +343,25 @@ def test_signed_twelve_bits_and_high_bit(file):
     data = dataset((words << 4 | 0x7).astype(np.uint16), BitsStored=12, PixelRepresentation=1)
     data.HighBit = 15
     np.testing.assert_array_equal(shown(file, data), expected)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize("signed", [0, 1])
+@pytest.mark.parametrize("little", [True, False])
+def test_bits_are_taken_out_of_words_of_any_size(file, kind, signed, little):
+    """Every value of 6 bits, which lie below two others and above the rest, which are noise."""
+    syntax = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    bits = 8 * np.dtype(kind).itemsize
+    values = np.arange(64).reshape(8, 8)
+    noise = np.random.default_rng(0).integers(0, 1 << bits, (8, 8), dtype=kind)
+    place = bits - 8  # of the lowest of the 6
+    keep = kind(((1 << bits) - 1) ^ (63 << place))
+    words = noise & keep | (values << place).astype(kind)
+    data = dataset(words, syntax, BitsStored=6, HighBit=place + 5, PixelRepresentation=signed)
+    data.save_as(file, implicit_vr=False, little_endian=little, enforce_file_format=True)
+    taken = np.where(values >= 32, values - 64, values) if signed else values
+    expected = np.rint((taken - taken.min()) / 63 * 255)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), expected)
 
 
 @pytest.mark.parametrize(("stored", "high"), [(0, 15), (12, 10), (12, 16)])
@@ -295,6 +409,67 @@ def test_first_of_several_windows_and_useless_ones(file):
     np.testing.assert_array_equal(shown(file, half), [[0, 128], [191, 255]])
 
 
+def write_text(path, data, keyword, text):
+    """Save a file with a text in an attribute that pydicom would not write."""
+    element = data[keyword]
+    save(path, data)
+    raw = path.read_bytes()
+    start = raw.index(struct.pack("<HH", element.tag.group, element.tag.elem))
+    length = struct.unpack("<H", raw[start + 6 : start + 8])[0]
+    text = text.encode().ljust(len(text) + len(text) % 2)
+    new = raw[start : start + 6] + struct.pack("<H", len(text)) + text
+    path.write_bytes(raw[:start] + new + raw[start + 8 + length :])
+    return path
+
+
+@pytest.mark.parametrize("text", ["2048,0", "AUTO", "1_0", "nan", "1e999", "-5", "0", "2 5"])
+def test_a_window_that_is_no_number_is_passed_over(file, text, nothing_told):
+    for keyword in ("WindowWidth", "WindowCenter")[: 1 if text in ("-5", "0") else 2]:
+        nothing_told.clear()
+        data = dataset(RAMP, WindowCenter=99, WindowWidth=99)
+        write_text(file, data, keyword, text)
+        with pytest.warns(IntensityWarning, match=r"a\.dcm: a window .* is passed over"):
+            image = np.asarray(read_image(file))
+        np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("text", ["2048,0", "AUTO"])
+def test_it_is_not_looked_at_where_the_user_chose_a_window(file, text, nothing_told, recwarn):
+    write_text(file, dataset(RAMP, WindowCenter=99, WindowWidth=99), "WindowWidth", text)
+    expected = [[0, 64], [128, 255]]
+    for window in ("full", (200.5, 401.0)):
+        np.testing.assert_array_equal(np.asarray(read_image(file, window)), expected)
+    assert read_image(file, "percentiles").size == (2, 2)
+    assert [w for w in recwarn if "window" in str(w.message)] == []
+
+
+def test_the_first_window_that_can_be_used_counts(file):
+    data = dataset(RAMP, WindowCenter=[7, 8, 200.5, 9], WindowWidth=[1, 2, 401, 2])
+    write_text(file, data, "WindowWidth", "AUTO\\0\\401\\2")
+    np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
+def test_a_rescale_that_is_no_number(file, keyword, nothing_told):
+    """Its units are not known: its own range can be shown, a window in units cannot."""
+    data = dataset(RAMP, RescaleSlope=2, RescaleIntercept=7, WindowCenter=3, WindowWidth=3)
+    write_text(file, data, keyword, "1,0")
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: rescale slope or intercept is no number"):
+        image = np.asarray(read_image(file))
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+    with pytest.raises(ImageError, match=r"a\.dcm: rescale .* 40,400 is in are not known; take"):
+        read_image(file, (40, 400))
+
+
+def test_a_padding_value_that_is_no_number(file, nothing_told):
+    data = dataset(RAMP)
+    data.add_new("PixelPaddingValue", "LO", "none")
+    save(file, data)
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: its pixel padding value is no number"):
+        image = np.asarray(read_image(file))
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+
+
 def lut(entries, first, bits, kind="US"):
     item = Dataset()
     item.add_new("LUTDescriptor", "SS" if first < 0 else "US", [len(entries), first, bits])
@@ -310,6 +485,80 @@ def test_voi_lut(file, kind):
     np.testing.assert_array_equal(shown(file, data), [[255, 0], [85, 85]])
     oracle = apply_voi_lut(data.pixel_array, pydicom.dcmread(file)) / 1023 * 255
     np.testing.assert_array_equal(shown(file, data), oracle)
+
+
+CT = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+TABLE = np.linspace(0, 255, 400).round().astype(int).tolist()
+
+
+def by_formula(values, table, first, bits):
+    """PS3.3 C.11.2.1.1: below the first value the first entry, beyond the last the last."""
+    places = np.clip(values.astype(int) - first, 0, len(table) - 1)
+    return np.rint(np.array(table)[places] / (2**bits - 1) * 255)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", ["US", "SS"])
+def test_a_voi_lut_of_rescaled_values_begins_below_zero(file, syntax, kind):
+    data = dataset(CT, syntax, BitsStored=12, RescaleSlope=1, RescaleIntercept=-1024)
+    data.VOILUTSequence = lut(TABLE, 0, 8)
+    first = -160 if kind == "SS" else 65536 - 160
+    data.VOILUTSequence[0].add_new("LUTDescriptor", kind, [400, first, 8])
+    expected = by_formula(CT.astype(int) - 1024, TABLE, -160, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_voi_lut_of_signed_pixels_that_are_rescaled_upwards(file):
+    signed = (CT.astype(int) - 2048).astype(np.int16)
+    data = dataset(signed, BitsStored=12, RescaleSlope=1, RescaleIntercept=40000)
+    data.VOILUTSequence = lut(TABLE, 39000, 8)
+    expected = by_formula(signed.astype(int) + 40000, TABLE, 39000, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_voi_lut_after_a_modality_lut_begins_above_32767(file):
+    signed = (CT.astype(int) - 2048).astype(np.int16)
+    data = dataset(signed, BitsStored=12)
+    modality = (np.arange(4096) * 16).tolist()
+    data.ModalityLUTSequence = lut(modality, -2048, 16)
+    data.VOILUTSequence = lut(TABLE, 33000, 8)
+    expected = by_formula((signed.astype(int) + 2048) * 16, TABLE, 33000, 8)
+    np.testing.assert_array_equal(shown(file, data), expected)
+    assert (expected.min(), expected.max()) == (0, 255)
+
+
+def test_a_table_that_uses_fewer_bits_than_it_says_is_told_of(file, nothing_told):
+    values = np.array([[0, 1], [2, 3]], np.uint16)
+    data = dataset(values)
+    data.VOILUTSequence = lut([100, 1100, 2100, 4100], 0, 16)
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: .* says 16 bits and uses 13: .* dark"):
+        image = shown(file, data)
+    np.testing.assert_array_equal(image, np.rint(np.array([[100, 1100], [2100, 4100]]) / 257))
+    # its own range: (100, 4100) to (0, 255)
+    np.testing.assert_array_equal(shown(file, data, "lut"), [[0, 64], [128, 255]])
+    data.VOILUTSequence = lut([100, 1100, 2100, 65535], 0, 16)
+    nothing_told.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shown(file, data)
+
+
+def test_the_window_lut_is_auto_where_there_is_no_table(file):
+    data = dataset(RAMP, WindowCenter=100.5, WindowWidth=101)
+    np.testing.assert_array_equal(shown(file, data, "lut"), shown(file, data))
+    grey = np.array([[10, 20], [30, 40]], np.uint8)
+    np.testing.assert_array_equal(shown(file, dataset(grey), "lut"), grey)
+
+
+def test_a_broken_table_is_passed_over(file, nothing_told):
+    data = dataset(RAMP, WindowCenter=200.5, WindowWidth=401)
+    data.VOILUTSequence = lut([1, 2, 3], 0, 16)
+    data.VOILUTSequence[0].LUTDescriptor = [9, 0, 16]
+    with pytest.warns(IntensityWarning, match=r"a lookup table in its header cannot be used"):
+        image = shown(file, data)
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
 
 
 def test_modality_lut_with_a_negative_start(file):
@@ -556,7 +805,7 @@ def test_size_is_judged_before_decoding(file):
         read_image(file)
 
 
-def test_deflated_bomb(file, monkeypatch):
+def test_deflated_bomb(file, monkeypatch, here):
     data = dataset(np.zeros((500, 500), np.uint16), DeflatedExplicitVRLittleEndian)
     save(file, data)
     assert file.stat().st_size < 5000
@@ -589,7 +838,7 @@ def test_codestream_sizes():
         assert dicom.codestream_size(nothing) is None
 
 
-def test_missing_decoder_names_the_extra(monkeypatch):
+def test_missing_decoder_names_the_extra(monkeypatch, here):
     path = FILES / "MR_small_jpeg_ls_lossless.dcm"
     decoder = get_decoder(JPEGLSLossless)
     monkeypatch.setattr(decoder, "_available", {})
@@ -630,25 +879,12 @@ def lossless_jpeg(folder):
     return good, broken
 
 
-def test_gdcm_works_in_a_process_of_its_own(tmp_path):
+def test_a_frame_that_ends_gdcm_costs_one_image(tmp_path):
     good, broken = lossless_jpeg(tmp_path)
     before = np.asarray(read_image(good))
-    helper = isolated._helper
-    with pytest.raises(ImageError, match=r"broken\.dcm: .* cannot decode"):
+    with pytest.raises(ImageError, match=r"broken\.dcm: (its decoder crashed|.* cannot decode)"):
         read_image(broken)
-    assert helper.returncode < 0  # ended by a signal, or killed after its error
     np.testing.assert_array_equal(np.asarray(read_image(good)), before)
-    assert isolated._helper is not helper
-
-
-def test_a_helper_that_was_killed_is_refused_once(tmp_path):
-    good, _ = lossless_jpeg(tmp_path)
-    read_image(good)
-    isolated._helper.kill()
-    isolated._helper.wait()
-    with pytest.raises(ImageError, match="cannot decode"):
-        read_image(good)
-    assert read_image(good).size == (100, 100)
 
 
 # ---- privacy
@@ -679,7 +915,8 @@ def leaky_files(folder):
     yield save(folder / "rle.dcm", packed)
 
 
-def test_no_name_leaks(tmp_path, capfd, caplog):
+@pytest.mark.parametrize("trusted", [True, False])
+def test_no_name_leaks(tmp_path, capfd, caplog, trusted):
     caplog.set_level(logging.DEBUG)
     paths = list(leaky_files(tmp_path))
     assert len(paths) == 5
@@ -689,7 +926,8 @@ def test_no_name_leaks(tmp_path, capfd, caplog):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                read_image(path)
+                with reading_limits(trusted=trusted):
+                    read_image(path)
                 told = ""
             except ImageError as error:
                 told = "".join(traceback.format_exception(error))
@@ -705,7 +943,7 @@ def test_the_library_does_quote_values_when_it_may(tmp_path):
         pixel_array(path)
 
 
-def test_other_loggers_and_filters_stay_as_they_were(file, caplog):
+def test_other_loggers_and_filters_stay_as_they_were(file, caplog, here):
     save(file, dataset(RAMP))
     before = list(logging.getLogger("pydicom").filters)
     filters = list(warnings.filters)

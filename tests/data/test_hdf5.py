@@ -6,7 +6,10 @@ import pytest
 
 from sdmad.data.images import ImageError, content_hash, read_image, volume_slices
 
-pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning"),
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
+]
 
 VOLUME = (np.arange(16 * 6 * 4).reshape(16, 6, 4) % 97 * 1e-6).astype(np.float32)
 
@@ -192,7 +195,7 @@ def test_cut_short(file, keep):
     assert "Secret" not in str(error.value)
 
 
-def test_missing_h5py_names_the_extra(file, monkeypatch):
+def test_missing_h5py_names_the_extra(file, monkeypatch, here):
     save(file)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(ImageError, match=r'needs h5py; .*pip install "sdmad\[hdf5\]"'):

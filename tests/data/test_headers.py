@@ -1,3 +1,7 @@
+import gzip
+import os
+from pathlib import Path
+
 import h5py
 import nibabel
 import numpy as np
@@ -6,7 +10,10 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from sdmad.data.headers import Header, read_header, volume_patient
+from sdmad.data.images import content_hash, read_image
 from sdmad.data.plane import ImageError
+
+NAME = "Doe^Secret"
 
 
 def picture(path, mode="L", size=(30, 20), **options):
@@ -52,7 +59,7 @@ def test_cut_short(tmp_path, suffix, share):
         (None, "no such file"),
         (b"", "empty file"),
         (b"<html>", "not an image that can be read"),
-        (b"\x89HDF\r\n\x1a\n12", "damaged or cut short"),
+        (b"\x89HDF\r\n\x1a\n12", "a damaged HDF5 file, or one cut short"),
         (b"\x89PNG\r\n\x1a\n", "not an image"),
     ],
 )
@@ -75,7 +82,7 @@ def test_fastmri(tmp_path):
     assert volume_patient(tmp_path / "none.h5") == ""
     with h5py.File(path, "w") as file:
         file["kspace"] = np.zeros((2, 2))
-    with pytest.raises(ImageError, match="no volume reconstruction_rss"):
+    with pytest.raises(ImageError, match="HDF5 without reconstruction_rss"):
         read_header(path)
     assert volume_patient(path) == ""
 
@@ -100,5 +107,78 @@ def test_a_link_out_of_the_file_is_not_followed(tmp_path):
         file["x"] = np.zeros((1, 2, 3))
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file["reconstruction_rss"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
-    with pytest.raises(ImageError, match="no volume reconstruction_rss"):
+    with pytest.raises(ImageError, match="is a link to another place, which is not"):
         read_header(tmp_path / "v.h5")
+
+
+def answer(read, path):
+    try:
+        read(path)
+    except ImageError as error:
+        return str(error)
+    return ""
+
+
+def test_the_header_has_the_errors_of_the_image(tmp_path, capfd, here):
+    """One reader: what one of both refuses before a pixel is decoded, the other does."""
+    good = Path(get_testdata_file("CT_small.dcm")).read_bytes()
+    deflated = Path(get_testdata_file("image_dfl.dcm")).read_bytes()
+    nifti = gzip.compress(bytes(344) + b"n+1\0" + bytes(100))
+    files = {
+        "cut": good[:600],
+        "representation": good.replace(b"UI\x14\x00", b"\x55\xc9\x14\x00", 1),
+        "bytes": good.replace(b"US\x02\x00", b"US\x03\x00"),
+        "deflated": deflated[: len(deflated) // 2],
+        "report": Path(get_testdata_file("reportsi.dcm")).read_bytes(),
+        "hdf5": b"\x89HDF\r\n\x1a\n12",
+        "gzip": gzip.compress(b"no volume"),
+        "nifti": b"\x5c\x01\0\0" + nifti,
+        "text": b"file,labels",
+        "tiff": b"II*\0" + bytes(90),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        told = answer(read_header, tmp_path / name)
+        assert told.startswith(f"{tmp_path / name}: "), name
+        assert told == answer(read_image, tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("preamble", [True, False])
+def test_dicom_without_a_preamble(tmp_path, preamble):
+    good = Path(get_testdata_file("CT_small.dcm")).read_bytes()
+    (tmp_path / "a").write_bytes(good if preamble else good[132:])
+    assert read_header(tmp_path / "a") == Header("DICOM", "MONOCHROME2 16 bits", (128, 128))
+    assert read_image(tmp_path / "a").size == (128, 128)
+
+
+def test_the_size_is_that_of_the_upright_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a.png", "a.jpg", "a.tif"):
+        picture(tmp_path / name, exif=exif)
+        assert read_header(tmp_path / name).shape == (30, 20)
+        assert read_image(tmp_path / name).size == (20, 30)
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        for read in (read_header, read_image, content_hash):
+            with pytest.raises(ImageError, match="not a regular file"):
+                read(path)
+
+
+def test_what_a_library_raises_is_logged_without_its_message(tmp_path, monkeypatch, caplog, here):
+    picture(tmp_path / "a.png")
+    caplog.set_level("DEBUG", logger="sdmad")
+
+    def fail(*_, **__):
+        raise ZeroDivisionError(NAME)
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(ImageError, match=r"a\.png: damaged or cut short; copy or export it again$"):
+        read_image(tmp_path / "a.png")
+    assert "ZeroDivisionError" in caplog.text
+    assert "in fail" in caplog.text
+    assert "Secret" not in caplog.text

@@ -1,12 +1,15 @@
 import gc
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from sdmad.data import pictures
+from sdmad.data.headers import Header, read_header
 from sdmad.data.images import (
     ImageError,
     content_hash,
@@ -16,7 +19,10 @@ from sdmad.data.images import (
 )
 from sdmad.errors import InputError
 
-pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning"),
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
+]
 
 GREY = np.array([[0, 10, 20], [30, 40, 255]], dtype=np.uint8)
 COLOUR = np.dstack([GREY, GREY[::-1], 255 - GREY])
@@ -145,6 +151,35 @@ def test_broken_exif_does_not_lose_the_image(tmp_path):
     np.testing.assert_array_equal(pixels(path), GREY)
 
 
+def test_heic(tmp_path, here):
+    heif = pytest.importorskip("pillow_heif")
+    flat = np.full((32, 48, 3), (200, 90, 30), np.uint8)
+    heif.from_bytes("RGB", (48, 32), flat.tobytes()).save(tmp_path / "a.png", quality=90)
+    image = read_image(tmp_path / "a.png")
+    assert image.size == (48, 32)
+    assert np.abs(np.asarray(image).astype(int) - flat).max() <= 4
+    assert read_header(tmp_path / "a.png") == Header("HEIF", "RGB", (32, 48))
+
+
+def test_heic_without_its_extra_names_it(tmp_path, monkeypatch, here):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    with pytest.raises(ImageError, match=r'needs pillow-heif; .*pip install "sdmad\[heic\]"'):
+        read_image(tmp_path / "a.heic")
+
+
+def test_frames_of_a_gif_are_counted_within_a_bound(tmp_path, monkeypatch, here):
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY), Image.fromarray(GREY[::-1])]
+    path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:], loop=0)
+    with Image.open(path) as image:
+        assert volume_slices(path) == image.n_frames == 3
+    np.testing.assert_array_equal(pixels(f"{path}#1"), 255 - GREY)
+    monkeypatch.setattr(pictures, "MAX_FRAMES", 2)
+    assert volume_slices(path) == 2
+    path.write_bytes(path.read_bytes()[:-30])
+    assert volume_slices(path) == 2
+
+
 def test_first_frame_of_several(tmp_path):
     frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
     path = save(tmp_path / "a.tif", frames[0], save_all=True, append_images=frames[1:])
@@ -240,7 +275,7 @@ def test_truncated(tmp_path, ending):
     path = save(tmp_path / f"a.{ending}", Image.fromarray(noise))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
-    with pytest.raises(ImageError, match=rf"a\.{ending}: (damaged or cut short|not an image)"):
+    with pytest.raises(ImageError, match=rf"a\.{ending}: (damaged|a damaged TIFF|not an image)"):
         read_image(path)
 
 

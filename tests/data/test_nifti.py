@@ -1,6 +1,7 @@
 import gzip
 import struct
 import sys
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -17,7 +18,10 @@ from sdmad.data.images import ImageError, content_hash, read_image, volume_slice
 NIBABEL = Path(nib.__file__).parent / "tests" / "data"
 NILEARN = Path(nilearn.__file__).parent / "datasets" / "data"
 
-pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning"),
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
+]
 
 RAS = np.random.default_rng(0).integers(-500, 1500, (5, 6, 7)).astype(np.int16)
 
@@ -297,20 +301,78 @@ def test_an_orientation_that_cannot_be_made_out(tmp_path):
         read_image(tmp_path / "a.nii")
 
 
+@pytest.mark.parametrize("broken", [0.0, np.nan, np.inf])
+def test_an_sform_of_no_use_gives_way_to_a_qform(tmp_path, broken):
+    data, affine = oriented("PIR")
+    image = nib.Nifti1Image(data, None, dtype=np.int16)
+    image.set_qform(affine, 1)
+    nib.save(image, tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[254:256] = struct.pack("<h", 2)  # sform_code
+    raw[280:328] = struct.pack("<12f", *[broken] * 12)  # srow_x, srow_y, srow_z
+    (tmp_path / "a.nii").write_bytes(raw)
+    shown = np.asarray(read_image(f"{tmp_path / 'a.nii'}#2"))
+    np.testing.assert_array_equal(shown, eight_bit(radiological(RAS[:, :, 2])))
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"])
+@pytest.mark.parametrize("order", "<>")
+def test_every_type_that_is_read(tmp_path, kind, order):
+    data = (RAS % 100).astype(kind)
+    image = nib.Nifti1Image(data, np.eye(4), nib.Nifti1Header(endianness=order), dtype=kind)
+    nib.save(image, tmp_path / "a.nii")
+    shown = np.asarray(read_image(tmp_path / "a.nii"))
+    np.testing.assert_array_equal(shown, eight_bit(radiological(data[..., 3])))
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 255, 1536, 1792 + 1, 9999, -2])
+def test_other_types_are_refused(tmp_path, code, capfd, here):
+    (tmp_path / "a.nii").write_bytes(header((4, 5, 3), kind=code) + bytes(1000))
+    with pytest.raises(ImageError, match=rf"a\.nii: NIfTI whose values are of type {code}, which"):
+        read_image(tmp_path / "a.nii")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("keep", [348, 429, 539])
+def test_a_nifti2_header_cut_short(tmp_path, keep):
+    nib.save(nib.Nifti2Image(RAS, np.eye(4), dtype=np.int16), tmp_path / "a.nii")
+    raw = (tmp_path / "a.nii").read_bytes()[:keep]
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(ImageError, match=r"a\.nii: a NIfTI file whose header is cut short; copy"):
+        read_image(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize("codes", ["PSR", "SRP", "RAS"])
+def test_a_slice_across_the_storage_takes_no_more_memory(tmp_path, codes, monkeypatch, here):
+    monkeypatch.setattr(nifti, "PIECE", 1 << 14)
+    transform = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
+    right, front, head = np.ogrid[:300, :400, :100]
+    patient = (right + front + head).astype(np.uint8)  # 12 MB
+    data = nib.orientations.apply_orientation(patient, transform)
+    affine = inv_ornt_aff(transform, patient.shape)
+    path = save(tmp_path / "a.nii.gz", data, affine)
+    tracemalloc.start()
+    shown = np.asarray(read_image(f"{path}#70"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(shown, eight_bit(radiological(patient[:, :, 70])))
+    assert peak < 5 << 20
+
+
 def test_slice_out_of_range(tmp_path):
     path = save(tmp_path / "a.nii", RAS)
     with pytest.raises(ImageError, match="holds 7 slices, 0 to 6; there is no slice 7"):
         read_image(f"{path}#7")
 
 
-def test_missing_nibabel_names_the_extra(tmp_path, monkeypatch):
+def test_missing_nibabel_names_the_extra(tmp_path, monkeypatch, here):
     path = save(tmp_path / "a.nii", RAS)
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(ImageError, match=r'needs nibabel; .*pip install "sdmad\[nifti\]"'):
         read_image(path)
 
 
-def test_random_damage_is_refused_or_read(tmp_path, capfd):
+def test_random_damage_is_refused_or_read(tmp_path, capfd, here):
     generator = np.random.default_rng(0)
     whole = np.frombuffer(save(tmp_path / "a.nii", RAS).read_bytes(), np.uint8)
     path, messages = tmp_path / "b.nii", []
@@ -334,5 +396,5 @@ def test_nothing_of_the_header_is_repeated(tmp_path):
     raw[14:20] = b"Secret"  # db_name
     (tmp_path / "a.nii").write_bytes(raw)
     with pytest.raises(ImageError) as error:
-        nifti.read_plane(tmp_path / "a.nii", None, 100)
+        read_image(tmp_path / "a.nii")
     assert "Secret" not in str(error.value)

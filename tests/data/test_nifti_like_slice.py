@@ -7,6 +7,7 @@ import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from sdmad.data import nifti
+from sdmad.data.nifti_maps import like_slice
 from sdmad.data.plane import ImageError
 
 RAS = np.random.default_rng(0).integers(-500, 1500, (5, 6, 7)).astype(np.int16)
@@ -33,8 +34,9 @@ def test_a_map_lies_where_its_slice_lies(tmp_path, codes, place):
     image.header.set_xyzt_units("mm", "sec")
     image.header["descrip"] = b"Jane Doe"
     nib.save(image, path)
-    shown = nifti.read_plane(path, place, 10**6).values.astype(np.float64)
-    content = nifti.like_slice(path, place, shown / 1000)
+    with nifti.opened(path) as file:
+        shown = file.plane(place, 10**6, "auto").values.astype(np.float64)
+    content = like_slice(path, place, shown / 1000)
     found = nib.as_closest_canonical(loaded(content))
     index = 3 if place is None else place
     assert found.shape == (5, 6, 1)
@@ -50,8 +52,9 @@ def test_a_map_lies_where_its_slice_lies(tmp_path, codes, place):
 def test_a_picture_of_two_dimensions(tmp_path):
     path = tmp_path / "flat.nii"
     nib.save(nib.Nifti1Image(RAS[..., 2], np.eye(4)), path)
-    shown = nifti.read_plane(path, None, 10**6).values.astype(np.float32)
-    found = loaded(nifti.like_slice(path, None, shown))
+    with nifti.opened(path) as file:
+        shown = file.plane(None, 10**6, "auto").values.astype(np.float32)
+    found = loaded(like_slice(path, None, shown))
     np.testing.assert_array_equal(found.get_fdata()[..., 0], RAS[..., 2])
 
 
@@ -59,8 +62,8 @@ def test_the_same_map_gives_the_same_bytes_and_another_shape_is_refused(tmp_path
     path = tmp_path / "scan.nii"
     nib.save(nib.Nifti1Image(RAS, np.eye(4)), path)
     values = np.zeros((6, 5), np.float32)
-    assert nifti.like_slice(path, 1, values) == nifti.like_slice(path, 1, values)
-    with gzip.open(io.BytesIO(nifti.like_slice(path, 1, values))) as stream:
+    assert like_slice(path, 1, values) == like_slice(path, 1, values)
+    with gzip.open(io.BytesIO(like_slice(path, 1, values))) as stream:
         assert len(stream.read()) == 352 + 4 * 30
     with pytest.raises(ImageError, match=r"slices are 6 x 5, the map is \(5, 6\)"):
-        nifti.like_slice(path, 1, values.T)
+        like_slice(path, 1, values.T)

@@ -127,7 +127,7 @@ def test_window_is_applied(tmp_path):
         ({"std": [1, 1, math.nan]}, "std must be three finite"),
         ({"std": [1, 0, 1]}, "std must be at least 0.0001"),
         ({"normalise_border": 1}, "normalise_border must be true or false"),
-        ({"window": "lung"}, "preprocessing: window: expected auto, full, percentiles"),
+        ({"window": "lung"}, "preprocessing: window: expected auto, lut, full, percentiles"),
         ({"window": [40, 0]}, "preprocessing: window: the width must be at least 1"),
         ({"crop": 1}, "unknown key crop; known: size"),
     ],

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,9 @@ from sdmad.errors import InputError
 HU = np.array([[-1024.0, -160.0], [39.5, 240.0]])
 
 
-@pytest.mark.parametrize("value", ["auto", "full", "percentiles", (40.0, 400.0), (-0.5, 1.0)])
+@pytest.mark.parametrize(
+    "value", ["auto", "lut", "full", "percentiles", (40.0, 400.0), (-0.5, 1.0)]
+)
 def test_settings_that_are_kept(value):
     assert check_window(value) == value
     text = value if isinstance(value, str) else ",".join(map(str, value))
@@ -35,7 +39,7 @@ def test_settings_from_json_and_typing():
     ["", "lung", "40,400", None, 3, (1,), (1, 2, 3), ("1", "2"), (True, 5), (1, float("nan")), {}],
 )
 def test_settings_refused(value):
-    with pytest.raises(InputError, match="window: expected auto, full, percentiles or center"):
+    with pytest.raises(InputError, match="window: expected auto, lut, full, percentiles or center"):
         check_window(value)
 
 
@@ -134,3 +138,59 @@ def test_blocks_of_rows_do_not_show():
     values = np.random.default_rng(0).integers(0, 5000, (3, BLOCK // 2 + 7)).astype(np.int16)
     expected = np.rint((values - values.min()) / float(np.ptp(values)) * 255)
     np.testing.assert_array_equal(eight_bit(Plane(values)), expected)
+
+
+KINDS = ["u1", "i1", "u2", "i2", ">u2", ">i2", "u4", "i4", "i8", "f4", "f8"]
+
+
+def of_all_kinds(kind):
+    """70,000 values, more than a table of 16 bits has entries, near both ends of the type."""
+    rng = np.random.default_rng(0)
+    kind = np.dtype(kind)
+    if kind.kind == "f":
+        return rng.normal(50, 900, (250, 280)).astype(kind)
+    ends = np.iinfo(kind)
+    low, high = max(ends.min, -(2**40)), min(ends.max, 2**40)
+    values = rng.integers(low, high, (250, 280), endpoint=True).astype(kind)
+    values[0, :2] = low, high
+    return values
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("units", [None, lambda values: values * -0.37 + 12])
+@pytest.mark.parametrize("masked", [False, True])
+def test_every_type_is_shown_as_its_float64_copy_is(kind, units, masked):
+    """The oracle keeps whole copies in float64 and asks NumPy for the percentiles."""
+    values = of_all_kinds(kind)
+    padding = np.random.default_rng(1).random(values.shape) < 0.3 if masked else None
+    exact = values.astype(np.float64)
+    exact = exact if units is None else units(exact)
+    counted = exact if padding is None else exact[~padding]
+    ranges = {
+        "full": (counted.min(), counted.max()),
+        "percentiles": np.percentile(counted, (0.5, 99.5)),
+    }
+    for window, (low, high) in ranges.items():
+        for inverted in (False, True):
+            bright = np.clip((exact - low) / (high - low), 0, 1)
+            expected = np.rint((1 - bright if inverted else bright) * 255)
+            if padding is not None:
+                expected[padding] = 0
+            plane = Plane(values, padding=padding, inverted=inverted, units=units)
+            np.testing.assert_array_equal(eight_bit(plane, window), expected)
+
+
+def test_units_come_before_the_window():
+    hu = Plane(np.array([[0, 864], [1063, 2000]], np.uint16), units=lambda v: v - 1024)
+    # HU -1024, -160, 39 and 976 in the window 40, 400
+    expected = [[0, 0], [np.rint((-0.5 / 399 + 0.5) * 255), 255]]
+    np.testing.assert_array_equal(eight_bit(hu, (40.0, 400.0)), expected)
+
+
+def test_memory_stays_near_that_of_the_picture():
+    values = np.arange(1 << 25, dtype=np.uint32).reshape(1 << 12, 1 << 13)  # 128 MiB
+    tracemalloc.start()
+    eight_bit(Plane(values, units=lambda v: v * 2.0))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20  # 32 MiB of result and some blocks; a float64 copy were 256 MiB

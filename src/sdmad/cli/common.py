@@ -37,6 +37,12 @@ STATUSES = {
 """What the exit status of a command says."""
 
 
+REPEATED = ("PartWarning",)
+"""Warnings that come for every file; the first few are shown and the rest counted."""
+
+SHOWN_OF_A_KIND = 3
+
+
 def _checked_decision(ctx: typer.Context, rule: str | None) -> str | None:
     """A decision rule, refused by the parser if there is none such."""
     from sdmad.detector.config import parse_decision
@@ -101,8 +107,8 @@ Window = Annotated[
     typer.Option(
         "--window",
         callback=_checked_window,
-        autocompletion=_offer("auto", "full", "percentiles"),
-        help="Grey values: auto (the file's own), full, percentiles, or CENTER,WIDTH: 40,400.",
+        autocompletion=_offer("auto", "lut", "full", "percentiles"),
+        help="Grey values: auto (the file's own), lut, full, percentiles, or CENTER,WIDTH: 40,400.",
     ),
 ]
 _backbone = typer.Option(
@@ -251,7 +257,16 @@ def readable_warnings() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         yield
-    notes(dict.fromkeys(str(warning.message) for warning in caught))
+    told: dict[str, list[str]] = {}
+    for warning in caught:
+        text = str(warning.message)
+        kind = text if warning.category.__name__ not in REPEATED else warning.category.__name__
+        told.setdefault(kind, []).append(text)
+    for kind, texts in told.items():
+        notes(dict.fromkeys(texts[:SHOWN_OF_A_KIND]))
+        more = len(texts) - SHOWN_OF_A_KIND
+        if kind in REPEATED and more > 0:
+            notes([f"{more} more files of which one page, frame or slice is read"])
 
 
 def run_study(run: Callable[[], Iterable[Path]]) -> None:

@@ -14,6 +14,8 @@ would say is silenced.
   annotations are not read.
 - Of several frames one is decoded. Its size is judged by Rows and Columns before that, and a
   compressed frame's own header must agree with them.
+- Whether value representations are written out is seen in the data, not taken from the transfer
+  syntax: files that name another than they were written in are read.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,9 +37,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.encaps import get_frame
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels import get_decoder
+from pydicom.pixels.utils import as_pixel_options
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -46,17 +49,26 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from sdmad.data import isolated
-from sdmad.data.dicom_luts import modality, palette, voi
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, damaged, reading
+from sdmad.data.dicom_luts import Asked, Units, modality, palette, voi
+from sdmad.data.plane import (
+    Header,
+    ImageError,
+    Plane,
+    Window,
+    check_size,
+    choose_slice,
+    damaged,
+    one_of,
+)
+from sdmad.data.windows import eight_bits
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
 
 DECODERS = ("pydicom", "pyjpegls", "pylibjpeg", "pillow", "gdcm")
 """pydicom's decoders, the one to be trusted with a damaged frame first: on such, GDCM can end the
-process and pylibjpeg-rle panics. GDCM decodes only what no other can (lossless JPEG), and that in
-a process of its own (`sdmad.data.isolated`)."""
+process and pylibjpeg-rle panics. GDCM decodes only what no other can (lossless JPEG); it is one
+reason why files are read in processes of their own (`sdmad.data.decoders`)."""
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -77,107 +89,145 @@ _ATTRIBUTES = [
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
     *_PALETTES,
 ]
+_REQUIRED = (
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+)
 _PIXEL_DATA, _FLOATS = 0x7FE00010, (0x7FE00008, 0x7FE00009)
+_PIXEL_VRS = (b"OB", b"OW", b"UN")  # read as a length, each would be odd, which none is
 _ITEM = b"\xfe\xff\x00\xe0"
 _LOGGERS = ("pydicom", "pydicom.pixels.decoders.base", "pydicom.pixels.utils", "openjpeg.utils")
-_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-    *(RuntimeError, AssertionError, MemoryError, struct.error, zlib.error),
-    *(BytesLengthException, InvalidDicomError),
-)
 
 
 @dataclass(frozen=True)
-class _File:
+class Dicom:
     """An opened file with its header.
 
     Attributes:
         path: of the file.
         stream: the file, or a deflated data set inflated.
-        header: the attributes that the picture needs.
+        attributes: those that the picture needs.
         syntax: the transfer syntax of ``stream``.
+        representation: the pixel data's own, such as OW; "" where it is not written out.
         start: where the value of the pixel data starts in ``stream``.
         length: the pixel data's own length; of no meaning when encapsulated.
     """
 
     path: Path
     stream: BinaryIO
-    header: Dataset
+    attributes: Dataset
     syntax: UID
+    representation: str
     start: int
     length: int
 
     def number(self, keyword: str, default: int | None = None) -> int:
-        value = self.header.get(keyword)
+        """An attribute as an integer; refuses what is no number, and what lacks and is needed."""
+        value = self.attributes.get(keyword)
         if value is None or value == "":
             if default is None:
                 raise ImageError(
                     f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
                 )
             return default
-        return int(value)
+        try:
+            return int(value)
+        except (ValueError, TypeError):
+            raise damaged(self.path, f"DICOM whose {keyword} is no number") from None
 
-    @property
+    @cached_property
     def frames(self) -> int:
+        """How many frames there are, as the header says."""
         return max(1, self.number("NumberOfFrames", 1))
 
     @property
-    def signed(self) -> bool:
-        return self.number("PixelRepresentation", 0) == 1
+    def header(self) -> Header:
+        """Photometric interpretation, bits, size and frames."""
+        self._check()
+        mode = f"{_kind(self)} {self.number('BitsStored')} bits"
+        shape = self.number("Rows"), self.number("Columns")
+        return Header("DICOM", mode, shape, self.frames)
 
+    def part(self, index: int | None) -> str:
+        """Whether only the middle frame is read."""
+        return one_of(self.frames, "frames", index, f"number {self.frames // 2}, from 0,")
 
-def count_slices(path: Path) -> int:
-    """The number of frames.
-
-    Raises:
-        ImageError: if the file holds no picture or is damaged.
-    """
-    with _opened(path) as file:
-        return file.frames
-
-
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
-    """Read one frame.
-
-    Args:
-        path: the file.
-        index: the frame, from 0; None for the middle one, ``frames // 2``.
-        max_pixels: rows times columns above which nothing is decoded.
-
-    Returns:
-        Greyscale in the scanner's units with the file's window, or RGB of 8 bits.
-
-    Raises:
-        ImageError: if the file has no pixel data, or such of another length than its header says,
-            is cut short, too large, of an unknown kind, or has no such frame; or if the decoder
-            for its transfer syntax is missing.
-    """
-    with _opened(path) as file:
-        check_size(path, file.number("Columns"), file.number("Rows"), max_pixels)
-        frame = choose_slice(path, index, file.frames)
-        kind = _kind(file)
-        _check_length(file)
-        values = _decode(file, frame)
+    def plane(self, index: int | None, max_pixels: int, window: Window) -> Plane:
+        """Read one frame, the middle one, ``frames // 2``, where none is named."""
+        self._check()
+        check_size(self.path, self.number("Columns"), self.number("Rows"), max_pixels)
+        frame = choose_slice(self.path, index, self.frames)
+        kind = _kind(self)
+        _check_length(self)
+        values = _decode(self, frame)
         if kind in COLOUR:
-            return Plane(_colour(values, file))
-        stored = _unpack(values, file)
+            return Plane(_colour(values, self))
+        stored = _unpack(values, self)
         if kind == PALETTE:
-            return Plane(palette(stored, file.header, file.signed))
-        return _grey(stored, file, frame, kind == "MONOCHROME1")
+            return Plane(palette(stored, self.attributes, self.signed))
+        return _grey(stored, self, frame, window, kind == "MONOCHROME1")
+
+    def _check(self) -> None:
+        for keyword in _REQUIRED:
+            self.number(keyword)
+
+    @property
+    def signed(self) -> bool:
+        """Whether stored values have a sign."""
+        return self.number("PixelRepresentation") == 1
+
+    @property
+    def storable(self) -> range:
+        """The values that the stored bits can hold."""
+        count = 1 << self.number("BitsStored")
+        return range(-count // 2, count // 2) if self.signed else range(count)
 
 
-def _grey(stored: NDArray[np.integer], file: _File, frame: int, inverted: bool) -> Plane:
-    values, changed = modality(stored, file.header, frame, file.signed)
-    shade = voi(file.header, frame, file.signed)
-    if shade is None and not changed and not file.signed and file.number("BitsStored") == 8:
-        return Plane(values, lambda grey: grey / 255, _padding(stored, file), inverted)
-    return Plane(values, shade, _padding(stored, file), inverted)
+def _grey(
+    stored: NDArray[np.integer], file: Dicom, frame: int, window: Window, inverted: bool
+) -> Plane:
+    units = modality(file.attributes, frame, file.storable)
+    if not units.known and isinstance(window, tuple):
+        raise ImageError(
+            f"{file.path}: rescale slope or intercept is no number, so the units that the window "
+            f"{window[0]:g},{window[1]:g} is in are not known; take full or percentiles",
+            file.path,
+        )
+    own = window in ("auto", "lut")
+    asked = Asked(None)
+    if own and units.known:
+        asked = voi(file.attributes, frame, units.lowest, window == "lut")
+    shade = asked.shade
+    as_it_is = units.known and units.convert is None and file.storable == range(256)
+    if shade is None and own and as_it_is:
+        shade = eight_bits
+    padding, fault = _padding(stored, file)
+    return Plane(stored, shade, padding, inverted, units.convert, _notes(units, asked, fault))
+
+
+def _notes(units: Units, asked: Asked, padding_fault: bool) -> tuple[tuple[str, str], ...]:
+    notes = []
+    if not units.known:
+        said = "rescale slope or intercept is no number; its own range is shown, not its window"
+        notes.append(("units", said))
+    if asked.passed_over:
+        said = "a window or a lookup table in its header cannot be used and is passed over"
+        notes.append(("window", said))
+    if asked.dark is not None:
+        stated, used = asked.dark
+        said = (
+            f"its lookup table says {stated} bits and uses {used}: the picture is dark "
+            "(the window lut shows the table's own range)"
+        )
+        notes.append(("lut", said))
+    if padding_fault:
+        notes.append(("padding", "its pixel padding value is no number and is passed over"))
+    return tuple(notes)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_File]:
-    """Open a file, turning whatever goes wrong inside into an ImageError without its values."""
-    with reading(path, "DICOM", _ERRORS), _quiet(), path.open("rb") as stream:
+def opened(path: Path) -> Iterator[Dicom]:
+    """Open a file and read its header."""
+    with _quiet(), path.open("rb") as stream:
         yield _parse(path, stream)
 
 
@@ -200,7 +250,7 @@ def _quiet() -> Iterator[None]:
             logger.removeFilter(nothing)
 
 
-def _parse(path: Path, stream: BinaryIO) -> _File:
+def _parse(path: Path, stream: BinaryIO) -> Dicom:
     stream = _inflated(path, stream)
     header = dcmread(stream, stop_before_pixels=True, force=True, specific_tags=_ATTRIBUTES)
     syntax = _syntax(path, header)
@@ -218,10 +268,10 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
         raise ImageError(f"{path}: DICOM with float pixel data, which is not read", path)
     if tag != _PIXEL_DATA:
         raise damaged(path, "DICOM whose elements are out of order or damaged")
-    implicit = syntax.is_implicit_VR
-    (length,) = struct.unpack(f"{order}I", head[4:8] if implicit else head[8:12])
-    start = stream.tell() - (4 if implicit else 0)
-    return _File(path, stream, header, syntax, start, length)
+    written = head[4:6].decode("latin-1") if head[4:6] in _PIXEL_VRS else ""
+    (length,) = struct.unpack(f"{order}I", head[8:12] if written else head[4:8])
+    start = stream.tell() - (0 if written else 4)
+    return Dicom(path, stream, header, syntax, written, start, length)
 
 
 def _syntax(path: Path, header: Dataset) -> UID:
@@ -261,10 +311,10 @@ def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
     return io.BytesIO(inner)
 
 
-def _kind(file: _File) -> str:
+def _kind(file: Dicom) -> str:
     """The photometric interpretation, checked against the samples a pixel."""
-    kind = str(file.header.get("PhotometricInterpretation", "")).strip().upper()
-    samples = file.number("SamplesPerPixel", 1)
+    kind = str(file.attributes.get("PhotometricInterpretation", "")).strip().upper()
+    samples = file.number("SamplesPerPixel")
     known = (*GREY, PALETTE, *COLOUR)
     if kind not in known:
         raise ImageError(
@@ -279,7 +329,7 @@ def _kind(file: _File) -> str:
     return kind
 
 
-def _check_length(file: _File) -> None:
+def _check_length(file: Dicom) -> None:
     """Native pixel data must have the length that the header says, and be there in full.
 
     Up to a sixteenth more is taken for padding, which some writers leave.
@@ -288,11 +338,14 @@ def _check_length(file: _File) -> None:
         file.stream.seek(file.start)
         if file.stream.read(4) != _ITEM:
             raise damaged(file.path, "DICOM whose pixel data is not compressed as its header says")
+        rest = file.stream.seek(0, io.SEEK_END) - file.start
+        if file.frames > rest // len(_ITEM + bytes(4)):  # each has an item of its own
+            raise damaged(file.path, f"DICOM that cannot hold the {file.frames:,} frames it says")
         return
     pixels = file.number("Rows") * file.number("Columns") * file.frames
-    samples = file.number("SamplesPerPixel", 1)
+    samples = file.number("SamplesPerPixel")
     bits = pixels * samples * file.number("BitsAllocated")
-    if file.header.get("PhotometricInterpretation") == "YBR_FULL_422":
+    if file.attributes.get("PhotometricInterpretation") == "YBR_FULL_422":
         bits = bits // 3 * 2
     expected = math.ceil(bits / 8)
     if not expected <= file.length <= expected + max(1, expected // 16):
@@ -306,23 +359,24 @@ def _check_length(file: _File) -> None:
         raise damaged(file.path, "DICOM whose pixel data is cut short")
 
 
-def _decode(file: _File, frame: int) -> NDArray[np.integer]:
+def _decode(file: Dicom, frame: int) -> NDArray[np.integer]:
     """Pixel values of one frame, colour as RGB."""
     words = file.syntax == RLELossless or not file.syntax.is_encapsulated
     decoder = _decoder(file)
     if not words:
         _check_codestream(file, frame)
     try:
-        if decoder == "gdcm":
-            return isolated.decode(file.path, frame, file.frames)
-        values: NDArray[np.integer] = pixel_array(
+        file.stream.seek(file.start)
+        options = as_pixel_options(file.attributes, number_of_frames=file.frames)
+        values: NDArray[np.integer] = get_decoder(file.syntax).as_array(
             file.stream,
             index=frame,
             decoding_plugin=decoder,
-            transfer_syntax_uid=file.syntax,
-            number_of_frames=file.frames,
+            pixel_keyword="PixelData",
+            pixel_vr=file.representation,
             correct_unused_bits=not words,
-        )
+            **options,
+        )[0]
     except RuntimeError:
         raise ImageError(
             f"{file.path}: compressed as {file.syntax.name}, which the decoders at hand cannot "
@@ -333,7 +387,7 @@ def _decode(file: _File, frame: int) -> NDArray[np.integer]:
     return values
 
 
-def _decoder(file: _File) -> str:
+def _decoder(file: Dicom) -> str:
     """Which of pydicom's decoders is used; none ("") for native pixel data."""
     try:
         decoder = get_decoder(file.syntax)
@@ -355,15 +409,15 @@ def _decoder(file: _File) -> str:
     )
 
 
-def _check_codestream(file: _File, frame: int) -> None:
+def _check_codestream(file: Dicom, frame: int) -> None:
     """Refuse a compressed frame that would unfold to another size than the header's."""
     file.stream.seek(file.start)
     offsets = None
-    if "ExtendedOffsetTable" in file.header:
-        offsets = (file.header.ExtendedOffsetTable, file.header.ExtendedOffsetTableLengths)
+    if "ExtendedOffsetTable" in file.attributes:
+        offsets = (file.attributes.ExtendedOffsetTable, file.attributes.ExtendedOffsetTableLengths)
     data = get_frame(file.stream, frame, extended_offsets=offsets, number_of_frames=file.frames)
     size = codestream_size(data)
-    expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel", 1))
+    expected = (file.number("Columns"), file.number("Rows"), file.number("SamplesPerPixel"))
     if size != expected:
         raise damaged(file.path, "DICOM whose compressed picture has another size than its header")
 
@@ -391,7 +445,7 @@ def codestream_size(data: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
+def _unpack(values: NDArray[np.integer], file: Dicom) -> NDArray[np.integer]:
     """Take the bits up to HighBit out of native words and extend their sign, PS3.5 8.1.1."""
     allocated, stored = file.number("BitsAllocated"), file.number("BitsStored")
     high = file.number("HighBit", stored - 1)
@@ -401,33 +455,37 @@ def _unpack(values: NDArray[np.integer], file: _File) -> NDArray[np.integer]:
         return values
     if stored == allocated or allocated > 32:
         return values
-    words = values.astype(np.int64) >> (high + 1 - stored) & (1 << stored) - 1
-    if file.signed:
-        words -= (words >> stored - 1) << stored
-    return words.astype(np.int32 if file.signed or stored < 32 else np.int64)
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    words = np.left_shift(native.view(f"u{allocated // 8}"), allocated - high - 1)
+    kind = "i" if file.signed else "u"
+    return np.right_shift(words.view(f"{kind}{allocated // 8}"), allocated - stored)
 
 
-def _padding(stored: NDArray[np.integer], file: _File) -> NDArray[np.bool_] | None:
-    """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2."""
-    value = file.header.get("PixelPaddingValue")
-    if value is None or value == "":
-        return None
-    ends = sorted(
-        _as_stored(int(end), file)
-        for end in (value, file.header.get("PixelPaddingRangeLimit") or value)
-    )
+def _padding(stored: NDArray[np.integer], file: Dicom) -> tuple[NDArray[np.bool_] | None, bool]:
+    """Pixels with the padding value, or between it and the range limit; PS3.3 C.7.5.1.1.2.
+
+    Also whether the value is there and no number.
+    """
+    try:
+        value = file.attributes.get("PixelPaddingValue")
+        if value is None or value == "":
+            return None, False
+        limit = file.attributes.get("PixelPaddingRangeLimit") or value
+        ends = sorted(_as_stored(int(end), file) for end in (value, limit))
+    except (ValueError, TypeError):
+        return None, True
     mask: NDArray[np.bool_] = (stored >= ends[0]) & (stored <= ends[1])
-    return mask if mask.any() else None
+    return (mask if mask.any() else None), False
 
 
-def _as_stored(value: int, file: _File) -> int:
+def _as_stored(value: int, file: Dicom) -> int:
     """A padding value with the sign of the pixels, whatever the element's own type says."""
     bits = file.number("BitsAllocated")
     value %= 1 << bits
     return value - (1 << bits) if file.signed and value >= 1 << bits - 1 else value
 
 
-def _colour(values: NDArray[np.integer], file: _File) -> NDArray[np.uint8]:
+def _colour(values: NDArray[np.integer], file: Dicom) -> NDArray[np.uint8]:
     """The upper 8 bits of each channel."""
     stored = file.number("BitsStored")
     if stored <= 8:

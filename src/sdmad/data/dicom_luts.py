@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import MutableSequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.plane import Shade
-from sdmad.data.windows import linear, linear_exact, sigmoid
+from sdmad.data.windows import between, linear, linear_exact, sigmoid
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 ENTRIES = 1 << 16
 """The most entries that a table can have."""
+
+_BINARY = ("FD", "FL", "SL", "SS", "SV", "UL", "US", "UV")
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class LookupTable(NamedTuple):
@@ -32,60 +38,113 @@ class LookupTable(NamedTuple):
         return found
 
 
-def modality(
-    values: NDArray[np.generic], header: Dataset, index: int, signed: bool
-) -> tuple[NDArray[np.generic], bool]:
-    """Stored values to the scanner's units (Hounsfield units for CT), PS3.3 C.11.1.
+class Units(NamedTuple):
+    """What a modality LUT makes of stored values: the scanner's units, PS3.3 C.11.1.
+
+    Attributes:
+        convert: from stored values; None where they are in these units already.
+        lowest: the smallest that can come out.
+        known: whether the units are; not, where the rescale is no number.
+    """
+
+    convert: Shade | None
+    lowest: float
+    known: bool = True
+
+
+def modality(header: Dataset, index: int, stored: range) -> Units:
+    """The units of a frame (Hounsfield units for CT), PS3.3 C.11.1.
 
     Args:
-        values: of one frame.
         header: the data set; a frame's own functional group goes before the shared one and that
             before the top level.
         index: the frame.
-        signed: whether stored values are signed.
-
-    Returns:
-        The values, and whether anything was changed.
+        stored: the values that its bits can hold.
 
     Raises:
-        ValueError: if a table or a number cannot be used.
+        ValueError: if a table cannot be used.
     """
     sequence = header.get("ModalityLUTSequence")
     if sequence:
-        return _table(sequence[0], header, signed).look_up(values), True
+        table = _table(sequence[0], header, stored.start < 0)
+        return Units(lambda v: table.look_up(v).astype(np.float64), float(table.entries.min()))
     group = _group(header, index, "PixelValueTransformationSequence")
-    slope, intercept = _first(group.get("RescaleSlope")), _first(group.get("RescaleIntercept"))
-    slope, intercept = 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
-    if not (math.isfinite(slope) and math.isfinite(intercept)):
-        raise ValueError("rescale slope or intercept is not finite")
-    if (slope, intercept) == (1, 0):
-        return values, False
-    return values.astype(np.float64) * slope + intercept, True
+    slope, intercept = (_decimals(group, f"Rescale{part}") for part in ("Slope", "Intercept"))
+    if None in slope[:1] + intercept[:1]:
+        return Units(None, stored.start, known=False)
+    by, plus = (slope or [1.0])[0] or 0.0, (intercept or [0.0])[0] or 0.0
+    if (by, plus) == (1, 0):
+        return Units(None, stored.start)
+    ends = (stored.start * by + plus, (stored.stop - 1) * by + plus)
+    return Units(lambda values: values * by + plus, min(ends))
 
 
-def voi(header: Dataset, index: int, signed: bool) -> Shade | None:
-    """The window that the file asks for, the first of several; None without a usable one.
+class Asked(NamedTuple):
+    """What a file asks for as its window.
+
+    Attributes:
+        shade: the first that can be used; None where there is none.
+        passed_over: whether one before it, or all, cannot be used.
+        dark: the bits that a table says and those that it uses, where these are fewer.
+    """
+
+    shade: Shade | None
+    passed_over: bool = False
+    dark: tuple[int, int] | None = None
+
+
+def voi(header: Dataset, index: int, lowest: float, own_range: bool) -> Asked:
+    """The window that the file asks for, the first of several that can be used.
 
     A lookup table goes before a window (PS3.3 C.11.2.1.1 leaves the choice). A window that the
-    standard forbids, such as one of width 0, counts for none; an unknown function for LINEAR.
+    standard forbids, such as one of width 0 or of no number, is passed over; an unknown function
+    is taken for LINEAR.
+
+    Args:
+        header: as in `modality`.
+        index: the frame.
+        lowest: the smallest that the modality LUT gives: a table's first value has its sign.
+        own_range: whether a table goes from its smallest to its largest entry, not over its bits.
     """
-    group = _group(header, index, "FrameVOILUTSequence")
+    group, over = _group(header, index, "FrameVOILUTSequence"), False
     for place in (group, header):
-        if place.get("VOILUTSequence"):
-            table = _table(place["VOILUTSequence"].value[0], header, signed)
-            white = float(2**table.bits - 1)
-            return lambda values: np.clip(table.look_up(values) / white, 0, 1)
-    center, width = _first(group.get("WindowCenter")), _first(group.get("WindowWidth"))
-    if center is None or width is None or not (math.isfinite(center) and math.isfinite(width)):
-        return None
-    function = str(group.get("VOILUTFunction") or "LINEAR").upper()
+        for item in _items(place, "VOILUTSequence"):
+            try:
+                return _by_table(_table(item, header, lowest < 0), own_range, over)
+            except (ValueError, TypeError, AttributeError):
+                over = True
+    function = str(_text(group, "VOILUTFunction") or "LINEAR").upper()
+    centers, widths = (_decimals(group, f"Window{part}") for part in ("Center", "Width"))
+    for center, width in zip(centers, widths, strict=False):
+        shade = None if center is None or width is None else _window(function, center, width)
+        if shade is not None:
+            return Asked(shade, over)
+        over = True
+    return Asked(None, over)
+
+
+def _by_table(table: LookupTable, own_range: bool, passed_over: bool) -> Asked:
+    low, high = float(table.entries.min()), float(table.entries.max())
+    if own_range:
+        stretched = between(low, high)
+        return Asked(lambda values: stretched(table.look_up(values).astype(np.float64)))
+    white = float(2**table.bits - 1)
+    used = max(1, int(high).bit_length())
+    return Asked(
+        lambda values: np.clip(table.look_up(values) / white, 0, 1),
+        passed_over,
+        (table.bits, used) if used < table.bits else None,
+    )
+
+
+def _window(function: str, center: float, width: float) -> Shade | None:
     if function in ("LINEAR_EXACT", "SIGMOID"):
         make = linear_exact if function == "LINEAR_EXACT" else sigmoid
         return make(center, width) if width > 0 else None
     return linear(center, width) if width >= 1 else None
 
 
-def palette(values: NDArray[np.generic], header: Dataset, signed: bool) -> NDArray[np.uint8]:
+def palette(values: NDArray[np.integer], header: Dataset, signed: bool) -> NDArray[np.uint8]:
     """Colours ``(H, W, 3)`` of a PALETTE COLOR frame, PS3.3 C.7.6.3.1.5 and C.7.9.
 
     Raises:
@@ -107,8 +166,18 @@ def palette(values: NDArray[np.generic], header: Dataset, signed: bool) -> NDArr
             raise ValueError("palette too short")
         if entries.max() > 255:
             entries = entries >> 8
-        channels.append(LookupTable(first, bits, entries[:count]).look_up(values))
-    return np.stack(channels, axis=-1).astype(np.uint8)
+        channels.append(LookupTable(first, bits, entries[:count]))
+    low, high = int(values.min()), int(values.max())
+    if high - low >= ENTRIES:
+        raise ValueError("palette of more values than one can have")
+    every = np.arange(low, high + 1)
+    table = np.stack([channel.look_up(every) for channel in channels], axis=-1).astype(np.uint8)
+    colours = np.empty((*values.shape, 3), np.uint8)
+    rows = max(1, ENTRIES // values.shape[1])
+    for top in range(0, len(values), rows):  # no copy of the whole in 64 bits
+        part = slice(top, top + rows)
+        colours[part] = table[values[part].astype(np.int64) - low]
+    return colours
 
 
 def expand_segments(words: list[int], bytewise: bool, little: bool) -> NDArray[np.int64]:
@@ -175,6 +244,14 @@ def _group(header: Dataset, index: int, macro: str) -> Dataset:
     return header
 
 
+def _items(header: Dataset, keyword: str) -> list[Dataset]:
+    """The items of a sequence; none where it lacks or is no sequence."""
+    try:
+        return list(header.get(keyword) or [])
+    except (ValueError, TypeError, AttributeError):
+        return []
+
+
 def _table(item: Dataset, header: Dataset, signed: bool) -> LookupTable:
     count, first, bits = _descriptor(item.get("LUTDescriptor"), signed)
     entries = _numbers(item.get("LUTData"), count, header)
@@ -210,9 +287,28 @@ def _little(header: Dataset) -> bool:
     return header.original_encoding[1] is not False
 
 
-def _first(value: object) -> float | None:
-    """A number, or the first of several; None if there is none."""
-    if value is None or value == "":
-        return None
-    values = np.asarray(value, dtype=np.float64).reshape(-1)
-    return float(values[0]) if values.size else None
+def _decimals(header: Dataset, keyword: str) -> list[float | None]:
+    """The numbers of an attribute, None for each that is none; empty where it lacks or is empty.
+
+    They are parsed here, one by one: the library refuses all for one that is no number.
+    """
+    texts = _text(header, keyword).split("\\")
+    if texts == [""]:
+        return []
+    found = (float(text) if _DECIMAL.fullmatch(text.strip()) else math.nan for text in texts)
+    return [number if math.isfinite(number) else None for number in found]
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    """The text of an attribute, as it stands in the file; "" where it lacks."""
+    if keyword not in header:
+        return ""
+    element = header.get_item(keyword)
+    if isinstance(element.value, bytes) and element.VR not in _BINARY:
+        return element.value.decode("latin-1").strip(" \0")
+    try:
+        value = header[keyword].value
+    except (ValueError, TypeError, AttributeError, NotImplementedError):
+        return "no number"
+    values = value if isinstance(value, list | tuple | MutableSequence) else [value]
+    return "\\".join("" if one is None else str(one) for one in values)

@@ -7,13 +7,15 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
-Format = Literal["dicom", "nifti", "hdf5", "gzip", "picture"]
+Format = Literal["dicom", "nifti", "hdf5", "tiff", "heif", "gzip", "picture"]
 """``picture`` is left to Pillow; ``gzip`` is a compressed file of another kind."""
 
 HEAD = 4096
 """Bytes that are looked at."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIF = b"heic heix heim heis hevc hevx mif1 msf1".split()
 _GZIP = b"\x1f\x8b"
 _VRS = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR "
@@ -26,7 +28,9 @@ def recognise(path: Path) -> Format:
 
     - DICOM: ``DICM`` at byte 128 (PS3.10 7.1), or a data set without that preamble;
     - HDF5: its signature at byte 0, 512, 1024 or 2048;
-    - NIfTI-1 and -2: header size and magic, also inside gzip.
+    - NIfTI-1 and -2: header size and magic, also inside gzip;
+    - TIFF and BigTIFF: byte order and version;
+    - HEIC: its file type and brand.
 
     Raises:
         OSError: if the file cannot be read.
@@ -41,6 +45,10 @@ def recognise(path: Path) -> Format:
         return "nifti" if is_nifti(_inflated(head)) else "gzip"
     if is_nifti(head):
         return "nifti"
+    if head.startswith(_TIFF):
+        return "tiff"
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF:
+        return "heif"
     if _is_bare_dicom(head):
         return "dicom"
     return "picture"

@@ -13,69 +13,94 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
+from sdmad.data.plane import Header, ImageError, Plane, Window, check_size, choose_slice, one_of
 
 if TYPE_CHECKING:
     import h5py
 
 KEYS = ("reconstruction_rss", "reconstruction_esc")
 
+MAX_CHUNK = 1 << 29
+"""Bytes of a chunk, unpacked, above which a file is refused (512 MiB)."""
+
 SHOWN_KEYS = 10
 """How many of a file's keys an error lists."""
 
-_ERRORS = (OSError, EOFError, ValueError, TypeError, LookupError, RuntimeError, MemoryError)
+_LONGEST_ID = 256
 
 
-def count_slices(path: Path) -> int:
-    """The number of slices.
+@dataclass(frozen=True)
+class Volume:
+    """An opened volume.
 
-    Raises:
-        ImageError: if the file holds no reconstruction or is damaged.
+    Attributes:
+        path: of the file.
+        data: h5py's data set, (slice, y, x).
     """
-    with _opened(path) as data:
-        return int(data.shape[0])
 
+    path: Path
+    data: h5py.Dataset
 
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
-    """Read one slice, flipped up-down.
+    @property
+    def header(self) -> Header:
+        """Type of a value, size and number of slices."""
+        slices, height, width = self.data.shape
+        return Header("HDF5", str(self.data.dtype), (height, width), slices)
 
-    Args:
-        path: the file.
-        index: the slice, from 0; None for the middle one.
-        max_pixels: of the slice or of a compressed chunk, above which nothing is read.
+    def part(self, index: int | None) -> str:
+        """Whether only the middle slice is read."""
+        slices = int(self.data.shape[0])
+        return one_of(slices, "slices", index, f"number {slices // 2}, from 0,")
 
-    Raises:
-        ImageError: if there is no reconstruction, it lies outside the file, is too large or
-            damaged, or has no such slice; or if h5py is missing.
-    """
-    with _opened(path) as data:
-        slices, height, width = data.shape
-        check_size(path, width, height, max_pixels)
-        if data.chunks is not None and math.prod(data.chunks) > max_pixels:
+    def plane(self, index: int | None, max_pixels: int, _window: Window) -> Plane:
+        """Read one slice, flipped up-down; the middle one where none is named."""
+        slices, height, width = self.data.shape
+        check_size(self.path, width, height, max_pixels)
+        chunk = 0 if self.data.chunks is None else math.prod(self.data.chunks)
+        if chunk > max_pixels or chunk * self.data.dtype.itemsize > MAX_CHUNK:
             raise ImageError(
-                f"{path}: stored in chunks of more than {max_pixels:,} values, refused; "
-                "store it slice by slice",
-                path,
+                f"{self.path}: stored in chunks of more than {min(max_pixels, MAX_CHUNK):,} values "
+                f"or {MAX_CHUNK:,} bytes, refused; store it slice by slice",
+                self.path,
             )
-        values = data[choose_slice(path, index, slices)]
+        values = self.data[choose_slice(self.path, index, slices)]
         return Plane(np.ascontiguousarray(values[::-1]))
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.Dataset]:
+def opened(path: Path) -> Iterator[Volume]:
+    """Open a file and find its reconstruction."""
+    with import_h5py(path).File(path, "r") as file:
+        yield Volume(path, _reconstruction(path, file))
+
+
+def patient(path: Path) -> str:
+    """The patient's pseudonym, the attribute ``patient_id``; "" where it lacks."""
+    with import_h5py(path).File(path, "r") as file:
+        value = file.attrs.get("patient_id", "")
+    name = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return name[:_LONGEST_ID]
+
+
+def import_h5py(path: Path) -> Any:
+    """The module h5py.
+
+    Raises:
+        ImageError: if it is not installed.
+    """
     try:
         import h5py
     except ImportError:
         raise ImageError(
             f'{path}: HDF5 needs h5py; install it with: pip install "sdmad[hdf5]"', path
         ) from None
-    with reading(path, "HDF5", _ERRORS), h5py.File(path, "r") as file:
-        yield _reconstruction(path, file)
+    return h5py
 
 
 def _reconstruction(path: Path, file: h5py.File) -> h5py.Dataset:
@@ -100,7 +125,7 @@ def _reconstruction(path: Path, file: h5py.File) -> h5py.Dataset:
         raise ImageError(f"{path}: {name} is no array but a group", path)
     if data.is_virtual or data.external:
         raise ImageError(f"{path}: {name} lies in other files, which are not opened", path)
-    if data.dtype.kind not in "fiu" or data.ndim != 3 or 0 in data.shape:
+    if data.dtype.kind not in "fiu" or data.dtype.itemsize > 8 or data.ndim != 3 or 0 in data.shape:
         raise ImageError(
             f"{path}: {name} must hold numbers of shape (slice, y, x), "
             f"got {data.dtype} of shape {data.shape}",

@@ -2,51 +2,25 @@
 
 import hashlib
 import os
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from sdmad.data import decoders
 from sdmad.data.address import file_of, parse_address
-from sdmad.data.formats import Format, recognise
 from sdmad.data.intensity import check_floats, check_shown
+from sdmad.data.pictures import as_image, finish, grey_if_equal
 from sdmad.data.plane import MAX_PIXELS as MAX_PIXELS
 from sdmad.data.plane import ImageError as ImageError
-from sdmad.data.plane import Plane, check_size, choose_slice
-from sdmad.data.windows import Window, check_window, eight_bit, full_range, shaded
+from sdmad.data.plane import Plane, Window, check_size, choose_slice
+from sdmad.data.reading import boundary, check_file, kind_of
+from sdmad.data.windows import check_window, full_range, shaded
 
 ImageSource = str | os.PathLike[str] | Image.Image | NDArray[np.generic]
 """What counts as an image: a path or address (``scan.nii.gz#80``), a Pillow image or an array
 (H, W), (H, W, 1) or (H, W, 3)."""
-
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "PPM", "JPEG2000")
-"""Pillow formats that are tried; formats that start other programs (EPS, PDF) are not."""
-
-VOLUMES = ("DICOM", "NIfTI", "fastMRI HDF5")
-"""Formats of this package's own readers."""
-
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_image(
@@ -54,11 +28,12 @@ def read_image(
 ) -> Image.Image:
     """Read an image file as 8-bit greyscale or RGB.
 
-    - The format is recognised by content: PNG, JPEG, TIFF, BMP, WebP, GIF, PNM and JPEG 2000
-      through Pillow; DICOM (`sdmad.data.dicom`), NIfTI (`sdmad.data.nifti`) and fastMRI's HDF5
-      (`sdmad.data.hdf5`) through this package's readers.
+    - The format is recognised by content: PNG, JPEG, BMP, WebP, GIF, PNM, JPEG 2000 and HEIC
+      through Pillow (`sdmad.data.pictures`); TIFF (`sdmad.data.tiff`), DICOM (`sdmad.data.dicom`),
+      NIfTI (`sdmad.data.nifti`) and fastMRI's HDF5 (`sdmad.data.hdf5`) by this package's readers.
+    - It is read in a process of its own, within limits of memory and time (`sdmad.data.limits`).
     - ``file#index`` names a slice, frame or page, from 0. Without an index a volume gives its
-      middle slice, a TIFF or GIF its first page.
+      middle slice, a TIFF or GIF its first page, and that is said.
     - Greyscale of more than 8 bits (16- and 32-bit integers, floats) passes the window of
       `sdmad.data.windows`; of values that are not finite, NaN and minus infinity become 0 and plus
       infinity 255. 8-bit greyscale is left alone unless a window other than ``auto`` is asked for,
@@ -71,7 +46,7 @@ def read_image(
 
     Args:
         path: a file or an address.
-        window: ``auto``, ``full``, ``percentiles`` or (center, width).
+        window: ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width).
         max_pixels: width times height above which the file is refused before it is decoded.
 
     Returns:
@@ -82,14 +57,12 @@ def read_image(
             no such slice, or needs an extra of this package that is not installed.
         InputError: if the window is none.
     """
-    window = check_window(window)
     file, index = parse_address(path)
-    kind = _kind(file)
-    if kind == "picture":
-        with _opened(file, max_pixels) as image:
-            _turn_to(image, file, index)
-            return _finish(image, file, max_pixels, window)
-    return _shown(_reader(kind).read_plane(file, index, max_pixels), window, file)
+    return Image.fromarray(
+        decoders.ask_for_pixels(
+            "image", file, index=index, window=check_window(window), max_pixels=max_pixels
+        )
+    )
 
 
 def volume_slices(path: str | os.PathLike[str]) -> int:
@@ -98,12 +71,7 @@ def volume_slices(path: str | os.PathLike[str]) -> int:
     Raises:
         ImageError: if the file cannot be read.
     """
-    file = file_of(path)
-    kind = _kind(file)
-    if kind == "picture":
-        with _opened(file, MAX_PIXELS) as image:
-            return _pages(image, file)
-    return int(_reader(kind).count_slices(file))
+    return int(decoders.ask_for("header", file_of(path))["slices"])
 
 
 def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
@@ -118,7 +86,7 @@ def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
     Args:
         source: a path, a Pillow image, or an array of shape ``(H, W)``, ``(H, W, 1)`` or
             ``(H, W, 3)``, channels last.
-        window: ``auto``, ``full``, ``percentiles`` or (center, width).
+        window: ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width).
 
     Returns:
         Pillow image of mode "L" or "RGB", at least 2 pixels a side.
@@ -133,7 +101,9 @@ def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
     if isinstance(source, Image.Image):
         name = getattr(source, "filename", None)
         path = Path(name) if isinstance(name, str) and name else None
-        return _finish(source, path, MAX_PIXELS, window)
+        with boundary(path):
+            found = finish(source, path, MAX_PIXELS, window)
+            return as_image(found.copy() if found is source else found, window, path)
     if isinstance(source, np.ndarray):
         return _from_array(source, window)
     raise ImageError(
@@ -155,7 +125,7 @@ def content_hash(source: ImageSource) -> str:
     digest = hashlib.sha256()
     if isinstance(source, str | os.PathLike):
         path, index = parse_address(source)
-        _check_file(path)
+        check_file(path)
         if index is not None and index != _default_slice(path, index):
             digest.update(f"#{index} of ".encode())
         try:
@@ -177,146 +147,11 @@ def content_hash(source: ImageSource) -> str:
     return digest.hexdigest()
 
 
-def _kind(path: Path) -> Format:
-    """Check that the file can be opened and recognise its format."""
-    _check_file(path)
-    with _decoding(path):
-        kind = recognise(path)
-    if kind == "gzip":
-        raise ImageError(f"{path}: a compressed file that holds no NIfTI; unpack it first", path)
-    return kind
-
-
-def _reader(kind: Format) -> Any:
-    """The module that reads volumes of a kind, imported when one is met."""
-    return import_module(f"sdmad.data.{kind}")
-
-
 def _default_slice(path: Path, index: int) -> int:
     """The slice that a file gives without an index; refuses an index beyond the last."""
     count = volume_slices(path)
     choose_slice(path, index, count)
-    return 0 if _kind(path) == "picture" else choose_slice(path, None, count)
-
-
-def _opened(path: Path, max_pixels: int) -> Image.Image:
-    with warnings.catch_warnings():
-        # Pillow warns of large or oddly tagged files; size is judged later, the rest is readable.
-        warnings.simplefilter("ignore")
-        try:
-            return Image.open(path, formats=FORMATS)
-        except UnidentifiedImageError:
-            raise ImageError(
-                f"{path}: not an image that can be read (known: {', '.join(FORMATS + VOLUMES)}); "
-                "convert it to PNG",
-                path,
-            ) from None
-        except Image.DecompressionBombError:
-            raise ImageError(
-                f"{path}: more than {max_pixels:,} pixels, refused before decoding; "
-                "reduce or crop it",
-                path,
-            ) from None
-        except _DECODER_ERRORS as error:
-            raise _undecodable(path, error) from error
-
-
-def _pages(image: Image.Image, path: Path) -> int:
-    with _decoding(path):
-        return int(getattr(image, "n_frames", 1))
-
-
-def _turn_to(image: Image.Image, path: Path, index: int | None) -> None:
-    if index is None:
-        return
-    page = choose_slice(path, index, _pages(image, path))
-    with _decoding(path):
-        image.seek(page)
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise ImageError(f"{path}: a folder, not an image file", path)
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file", path) from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{str(path)!r}: cannot be read ({error})", path) from error
-    if size == 0 and path.is_file():
-        raise ImageError(f"{path}: empty file (0 bytes); copy or export it again", path)
-    if not path.is_file():
-        raise ImageError(f"{path}: not a regular file", path)
-
-
-@contextmanager
-def _decoding(path: Path | None) -> Iterator[None]:
-    """Turn what decoders raise into an ImageError that names the file."""
-    try:
-        yield
-    except _DECODER_ERRORS as error:
-        raise _undecodable(path, error) from error
-
-
-def _undecodable(path: Path | None, error: BaseException) -> ImageError:
-    name = f"{path}: " if path else ""
-    if isinstance(error, PermissionError):
-        return ImageError(f"{name}cannot be read (permission denied)", path)
-    return ImageError(f"{name}damaged or cut short ({error}); copy or export it again", path)
-
-
-def _finish(image: Image.Image, path: Path | None, max_pixels: int, window: Window) -> Image.Image:
-    """Check the size from the header, decode, and convert to "L" or "RGB"."""
-    check_size(path, *image.size, max_pixels)
-    with warnings.catch_warnings(), _decoding(path):
-        warnings.simplefilter("ignore")  # of odd tags
-        image.load()
-        image = _upright(image)
-        if image.mode not in _DEEP_MODES:
-            image = _eight_bit(image)
-    if image.mode in _DEEP_MODES or (image.mode == "L" and window != "auto"):
-        return _shown(Plane(np.asarray(image)), window, path)
-    check_shown(np.asarray(image), False, path)
-    return image
-
-
-def _shown(plane: Plane, window: Window, path: Path | None) -> Image.Image:
-    try:
-        pixels = eight_bit(plane, window)
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}" if path else str(error), path) from None
-    check_shown(pixels, plane.values.dtype != np.uint8, path)
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    return _grey_if_equal(image) if image.mode == "RGB" else image
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; EXIF data that cannot be parsed says nothing about it."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except (SyntaxError, ValueError, LookupError, TypeError, EOFError, struct.error):
-        return image
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "1"):
-        return image.convert("L") if "transparency" not in image.info else _on_black(image)
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        image = _on_black(image)
-    return _grey_if_equal(image.convert("RGB"))
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    colour = image.convert("RGBA")
-    black = Image.new("RGBA", colour.size, (0, 0, 0, 255))
-    return _grey_if_equal(Image.alpha_composite(black, colour).convert("RGB"))
-
-
-def _grey_if_equal(image: Image.Image) -> Image.Image:
-    red, green, blue = image.split()
-    if red.tobytes() == green.tobytes() == blue.tobytes():
-        return red
-    return image
+    return 0 if kind_of(path) in ("picture", "tiff", "heif") else choose_slice(path, None, count)
 
 
 def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:
@@ -334,8 +169,8 @@ def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:
     check_size(None, array.shape[1], array.shape[0], MAX_PIXELS)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
-    if window != "auto" and array.ndim == 2:
-        return _shown(Plane(array), window, None)
+    if window not in ("auto", "lut") and array.ndim == 2:
+        return as_image(Plane(array), window, None)
     if array.dtype == np.uint8:
         pixels = array.astype(np.uint8)
     elif array.dtype.kind == "f" and 0 <= array.min() <= array.max() <= 1:
@@ -344,6 +179,6 @@ def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:
         if array.dtype.kind == "f":
             check_floats(array)
         pixels = full_range(array)
-    check_shown(pixels, deep=False)  # a range of its own or of [0, 1] is no window to doubt
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    return _grey_if_equal(image) if image.mode == "RGB" else image
+    check_shown(image, deep=False)  # a range of its own or of [0, 1] is no window to doubt
+    return grey_if_equal(image) if image.mode == "RGB" else image

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,34 @@ MIN_COUNTED = 1024
 NARROW = 128
 """A window that leaves fewer grey levels has thrown away more than half of the 8 bits."""
 
+Extremes = tuple[tuple[int, int], ...]
+
 _told: set[str] = set()
 _lock = threading.Lock()
 
 
 class IntensityWarning(UserWarning):
-    """An image whose values suggest a wrong scale, a wrong window or a wrong file."""
+    """An image whose values suggest a wrong scale, a wrong window or a wrong file.
+
+    Attributes:
+        kind: of what is wrong.
+    """
+
+    def __init__(self, text: str, kind: str = "") -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
-def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None) -> None:
+class PartWarning(UserWarning):
+    """A file that holds several pages, frames, slices or volumes, of which one is read."""
+
+
+def tell_part(path: Path, part: str) -> None:
+    """Warn, for every file, that only a part of it is read."""
+    warnings.warn(f"{path}: {part}", PartWarning, stacklevel=3)
+
+
+def check_shown(image: Image.Image, deep: bool, path: Path | None = None) -> None:
     """Warn of an image that shows little once it has 8 bits.
 
     - constant: one value everywhere; nothing can be found in it;
@@ -40,30 +60,31 @@ def check_shown(pixels: NDArray[np.uint8], deep: bool, path: Path | None = None)
       window does not fit the file's units.
 
     Args:
-        pixels: ``(H, W)`` or ``(H, W, 3)``.
+        image: of mode "L" or "RGB".
         deep: whether the file had more than 8 bits.
         path: the file, if there is one.
     """
-    if pixels.ndim == 3:
-        if np.ptp(pixels, axis=(0, 1)).max() == 0:
-            _tell("constant", path, "every pixel has the same colour")
+    if image.mode == "RGB":
+        if all(ends[0] == ends[1] for ends in cast(Extremes, image.getextrema())):
+            tell("constant", path, "every pixel has the same colour")
         return
-    counts = np.array(Image.fromarray(pixels).histogram())  # several times as quick as NumPy's
+    counts = np.array(image.histogram())  # several times as quick as NumPy's
     low, high = np.flatnonzero(counts)[[0, -1]].tolist()
     if low == high:
-        _tell("constant", path, "every pixel is the same; the picture or its window is wrong")
+        tell("constant", path, "every pixel is the same; the picture or its window is wrong")
         return
-    if pixels.size < MIN_COUNTED:
+    pixels = image.width * image.height
+    if pixels < MIN_COUNTED:
         return
-    if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels.size:
-        _tell(
+    if np.sort(counts)[-HANDFUL:].sum() >= MOST * pixels:
+        tell(
             "handful",
             path,
             f"99 % of the pixels have one of {HANDFUL} grey values: a mask, or a few outliers "
             "that darken the rest (then the window percentiles helps)",
         )
     elif deep and high - low < NARROW:
-        _tell(
+        tell(
             "narrow",
             path,
             f"only {high - low + 1} of 256 grey levels are left after windowing; check that the "
@@ -85,7 +106,7 @@ def check_floats(values: NDArray[np.generic]) -> None:
     if not 0 <= low < high <= 255 or high <= 1:
         return
     if high >= 250 or bool((values == np.rint(values.astype(np.float64))).all()):
-        _tell(
+        tell(
             "float",
             None,
             f"a float array with values from {low:g} to {high:g} looks like 8-bit grey values; it "
@@ -93,12 +114,27 @@ def check_floats(values: NDArray[np.generic]) -> None:
         )
 
 
-def _tell(kind: str, path: Path | None, message: str) -> None:
+def tell(kind: str, path: Path | None, message: str) -> None:
+    """Warn of an image, once a process and kind.
+
+    Args:
+        kind: of what is wrong.
+        path: the file, if there is one.
+        message: what is wrong.
+    """
+    name = f"{path}: " if path else "image: "
+    pass_on(kind, f"{name}{message} (told once; other images may be alike)")
+
+
+def pass_on(kind: str, text: str) -> None:
+    """Warn of an image as `tell` does, of which a decoder process warned in these words."""
     with _lock:
         if kind in _told:
             return
         _told.add(kind)
-    name = f"{path}: " if path else "image: "
-    warnings.warn(
-        f"{name}{message} (told once; other images may be alike)", IntensityWarning, stacklevel=4
-    )
+    warnings.warn(IntensityWarning(text, kind), stacklevel=5)
+
+
+def forget() -> None:
+    """Take nothing for told."""
+    _told.clear()

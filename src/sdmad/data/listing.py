@@ -15,7 +15,7 @@ from sdmad.errors import InputError
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".heic", ".heif"}
     | {".dcm", ".dicom", ".nii", ".nii.gz", ".h5", ".hdf5"}
 )
 """File-name endings (lower case) that make a file an image before a look into it."""
@@ -94,7 +94,7 @@ def is_image(path: Path) -> bool:
     try:
         kind = recognise(path)
         if kind != "picture":
-            return kind in ("dicom", "nifti")
+            return kind in ("dicom", "nifti", "tiff", "heif")
         with path.open("rb") as file:
             return _PICTURE.match(file.read(HEAD)) is not None
     except OSError:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import gzip
 import math
+import os
 import struct
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,31 +25,67 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.plane import ImageError, Plane, check_size, choose_slice, reading
+from sdmad.data.plane import (
+    Header,
+    ImageError,
+    Plane,
+    Shade,
+    Window,
+    check_size,
+    choose_slice,
+    damaged,
+    one_of,
+)
 
 if TYPE_CHECKING:
     from nibabel import Nifti1Header
 
+PIECE = 1 << 20
+"""Values that are read at a time where a slice lies across the direction of storage."""
+
 MAX_VOLUME = 1 << 31
 """Bytes of one volume, unpacked, above which a file is refused (2 GiB)."""
+
+TYPES = {
+    **{2: "u1", 256: "i1", 512: "u2", 4: "i2", 768: "u4", 8: "i4", 1280: "u8", 1024: "i8"},
+    **{16: "f4", 64: "f8", 128: "RGB", 2304: "RGBA"},
+}
+"""Codes of the types of values that are read."""
+
+_COMPLEX = (32, 1792, 2048)
 
 MAX_OFFSET = 1 << 26
 """Bytes of header extensions before the data above which a file is refused (64 MiB)."""
 
-_ERRORS = (
-    *(OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError),
-    *(RuntimeError, MemoryError, struct.error, zlib.error),
-)
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a slice lies in space; plain values.
+
+    Attributes:
+        shape: ``(H, W)``, as it is shown.
+        affine: from indices, the slice's own 0, to millimetres, 4 x 4.
+        axes: the axes of storage that run along columns, rows and slices of the picture.
+        flips: for these, whether storage runs against x, y or z.
+        units: of space and time.
+    """
+
+    shape: Sequence[int]
+    affine: Sequence[Sequence[float]]
+    axes: Sequence[int]
+    flips: Sequence[bool]
+    units: Sequence[str]
 
 
 @dataclass(frozen=True)
-class _File:
+class Nifti:
     """An opened volume.
 
     Attributes:
         path: of the file.
         stream: its bytes, unpacked.
-        header: nibabel's.
+        attributes: nibabel's header.
+        kind: type of a value.
         shape: of the first volume, three numbers in the order of storage.
         axes: the axes of storage that run along columns, rows and slices of the picture.
         flips: for these, whether storage runs against x, y or z.
@@ -57,7 +93,8 @@ class _File:
 
     path: Path
     stream: BinaryIO
-    header: Nifti1Header
+    attributes: Nifti1Header
+    kind: np.dtype[Any]
     shape: tuple[int, int, int]
     axes: tuple[int, int, int]
     flips: tuple[bool, bool, bool]
@@ -68,97 +105,88 @@ class _File:
         width, height, slices = (self.shape[axis] for axis in self.axes)
         return width, height, slices
 
+    @property
+    def header(self) -> Header:
+        """Type of a voxel, and size of an axial slice and their number."""
+        width, height, slices = self.sides
+        kind = "RGB" if self.kind.fields else self.kind.name
+        return Header("NIfTI", kind, (height, width), slices)
 
-def count_slices(path: Path) -> int:
-    """The number of axial slices.
+    def part(self, index: int | None) -> str:
+        """Whether only the first volume, and of it the middle slice, is read."""
+        slices = self.sides[2]
+        told = one_of(slices, "slices", index, f"number {slices // 2}, from 0,")
+        volumes = math.prod(int(side) for side in self.attributes.get_data_shape()[3:])
+        first = f"of its {volumes} volumes the first is read" if volumes > 1 else ""
+        return "; ".join(filter(None, (first, told)))
 
-    Raises:
-        ImageError: if the file is damaged or cannot be used.
-    """
-    with _opened(path) as file:
-        return file.sides[2]
-
-
-def read_plane(path: Path, index: int | None, max_pixels: int) -> Plane:
-    """Read one axial slice, scaled by the header's slope and intercept.
-
-    Args:
-        path: a .nii or .nii.gz file.
-        index: the slice from the feet, from 0; None for the middle one.
-        max_pixels: of the slice, above which nothing is read.
-
-    Raises:
-        ImageError: if the file is damaged, too large, a pair's header, of complex values, has no
-            such slice; or if nibabel is missing.
-    """
-    with _opened(path) as file:
-        width, height, slices = file.sides
-        check_size(path, width, height, max_pixels)
-        place = choose_slice(path, index, slices)
-        return Plane(_displayed(_slice(file, place), file))
-
-
-def like_slice(path: Path, index: int | None, values: NDArray[np.floating[Any]]) -> bytes:
-    """A NIfTI file of one slice that lies in space where a slice of another file lies.
-
-    Args:
-        path: the other file.
-        index: its slice, as in :func:`read_plane`.
-        values: shape ``(H, W)``, as :func:`read_plane` shows the slice; stored as float32.
-
-    Returns:
-        The content of a .nii.gz file. Nothing but geometry and units is taken from the other file.
-
-    Raises:
-        ImageError: if the other file cannot be used, or its slices have another shape.
-    """
-    from nibabel import Nifti1Image
-
-    with _opened(path) as file:
-        width, height, slices = file.sides
-        if values.shape != (height, width):
-            raise ImageError(
-                f"{path}: its slices are {height} x {width}, the map is {values.shape}", path
-            )
-        place, along = choose_slice(path, index, slices), file.axes[2]
-        stored = file.shape[along] - 1 - place if file.flips[2] else place
-        affine = np.array(file.header.get_best_affine(), dtype=np.float64)
+    def placement(self, index: int | None) -> Placement:
+        """Where a slice lies in space."""
+        width, height, slices = self.sides
+        place, along = choose_slice(self.path, index, slices), self.axes[2]
+        stored = self.shape[along] - 1 - place if self.flips[2] else place
+        affine = np.array(_affine(self.attributes), dtype=np.float64)
         affine[:3, 3] += stored * affine[:3, along]
-        volume = np.expand_dims(_stored(values.astype(np.float32), file), along)
-        image = Nifti1Image(volume, affine)
-        image.header.set_xyzt_units(*file.header.get_xyzt_units())
-    return gzip.compress(image.to_bytes(), mtime=0)
+        units = self.attributes.get_xyzt_units()
+        return Placement((height, width), affine.tolist(), self.axes, self.flips, units)
+
+    def plane(self, index: int | None, max_pixels: int, _window: Window) -> Plane:
+        """Read one axial slice, counted from the feet; the middle one where none is named."""
+        width, height, slices = self.sides
+        check_size(self.path, width, height, max_pixels)
+        shown = _displayed(_slice(self, choose_slice(self.path, index, slices)), self)
+        return Plane(shown, units=_units(self.attributes, self.kind))
 
 
-def _stored(values: NDArray[np.float32], file: _File) -> NDArray[np.float32]:
-    """Undo :func:`_displayed`."""
-    values = values.swapaxes(0, 1)
-    if not file.flips[1]:
-        values = values[:, ::-1]
-    if not file.flips[0]:
-        values = values[::-1]
-    return values.swapaxes(0, 1) if file.axes[0] > file.axes[1] else values
+def _slice(file: Nifti, place: int) -> NDArray[Any]:
+    """Values of a slice as stored, in the order of storage, the slice's own axis gone.
 
-
-def _slice(file: _File, place: int) -> NDArray[np.generic]:
-    """Values of a slice in the order of storage, the slice's own axis gone."""
-    from nibabel.arrayproxy import ArrayProxy
-
-    header = file.header
-    slope, intercept = header.get_slope_inter()
-    kind = header.get_data_dtype()
-    shape = header.get_data_shape()
-    scale = (1.0, 0.0) if kind.fields else (slope or 1.0, intercept or 0.0)
-    proxy = ArrayProxy(file.stream, (shape, kind, header.get_data_offset(), *scale), mmap=False)
+    The volume is passed through once, up to the slice's end and in pieces: a slice across the
+    direction of storage takes no more memory than one along it.
+    """
+    width, height, depth = file.shape
     along = file.axes[2]
-    where: list[slice | int] = [slice(None)] * min(3, len(shape)) + [0] * (len(shape) - 3)
-    if along >= len(shape):  # a picture of two dimensions has one slice
-        return np.asarray(proxy[tuple(where)])
-    where[along] = file.shape[along] - 1 - place if file.flips[2] else place
-    return np.asarray(proxy[tuple(where)])
+    stored = file.shape[along] - 1 - place if file.flips[2] else place
+    file.stream.seek(int(file.attributes.get_data_offset()))
+    if along == 2:
+        _skip(file, width * height * stored)
+        return _values(file, width * height).reshape(height, width).T
+    if along == 1:
+        rows = np.empty((depth, width), file.kind)
+        for row in rows:
+            _skip(file, width * stored)
+            row[:] = _values(file, width)
+            _skip(file, width * (height - 1 - stored))
+        return rows.T
+    columns = np.empty(depth * height, file.kind)
+    step = max(1, PIECE // width)
+    for start in range(0, len(columns), step):
+        count = min(step, len(columns) - start)
+        columns[start : start + count] = _values(file, count * width)[stored::width]
+    return columns.reshape(depth, height).T
 
 
-def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
+def _values(file: Nifti, count: int) -> NDArray[Any]:
+    size = count * file.kind.itemsize
+    data = file.stream.read(size)
+    if len(data) != size:
+        raise EOFError("a volume that is cut short")
+    return np.frombuffer(data, file.kind)
+
+
+def _skip(file: Nifti, count: int) -> None:
+    if count:
+        file.stream.seek(count * file.kind.itemsize, os.SEEK_CUR)
+
+
+def _units(header: Nifti1Header, kind: np.dtype[Any]) -> Shade | None:
+    """From stored values to the file's units by slope and intercept; None where they are alike."""
+    slope, intercept = (None, None) if kind.fields else header.get_slope_inter()
+    by, plus = slope or 1.0, intercept or 0.0
+    return None if (by, plus) == (1, 0) else lambda values: values * by + plus
+
+
+def _displayed(values: NDArray[Any], file: Nifti) -> NDArray[np.generic]:
     """Rows from front to back, columns from the patient's right to the left; colour last."""
     if values.dtype.fields:
         values = np.stack([np.asarray(values[name]) for name in ("R", "G", "B")], axis=-1)
@@ -172,8 +200,9 @@ def _displayed(values: NDArray[Any], file: _File) -> NDArray[np.generic]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_File]:
-    with reading(path, "NIfTI", _ERRORS), _unpacked(path) as stream:
+def opened(path: Path) -> Iterator[Nifti]:
+    """Open a file and read its header."""
+    with _unpacked(path) as stream:
         yield _parse(path, stream)
 
 
@@ -183,11 +212,9 @@ def _unpacked(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path)) if packed else path.open("rb")
 
 
-def _parse(path: Path, stream: BinaryIO) -> _File:
+def _parse(path: Path, stream: BinaryIO) -> Nifti:
     header = _header(path, stream)
-    kind = header.get_data_dtype()
-    if kind.kind == "c" or (kind.fields and not {"R", "G", "B"} <= set(kind.fields)):
-        raise ImageError(f"{path}: NIfTI of complex values; save their magnitude", path)
+    kind = _type(path, header)
     shape = tuple(int(side) for side in header.get_data_shape())
     if len(shape) < 2 or min(shape) < 1:
         raise ImageError(f"{path}: NIfTI of shape {shape}, no picture or volume", path)
@@ -204,7 +231,23 @@ def _parse(path: Path, stream: BinaryIO) -> _File:
     if len(single) == 1:  # one slice, whichever way it lies
         order.sort(key=lambda entry: entry[0] == single[0])
     axes, flips = zip(*order, strict=True)
-    return _File(path, stream, header, cast(tuple[int, int, int], first), axes, flips)
+    return Nifti(path, stream, header, kind, cast(tuple[int, int, int], first), axes, flips)
+
+
+def _type(path: Path, header: Nifti1Header) -> np.dtype[Any]:
+    code = int(header["datatype"])
+    if code in _COMPLEX:
+        raise ImageError(f"{path}: NIfTI of complex values; save their magnitude", path)
+    if code not in TYPES:
+        raise ImageError(
+            f"{path}: NIfTI whose values are of type {code}, which is not read; save it as "
+            "integers of 8 to 64 bits, floats of 32 or 64, or RGB",
+            path,
+        )
+    name = TYPES[code]
+    if name.startswith("RGB"):
+        return np.dtype([(channel, "u1") for channel in name])
+    return np.dtype(name).newbyteorder(header.endianness)
 
 
 def _header(path: Path, stream: BinaryIO) -> Nifti1Header:
@@ -217,6 +260,8 @@ def _header(path: Path, stream: BinaryIO) -> Nifti1Header:
         ) from None
     block = stream.read(540)
     old = 348 in struct.unpack("<i", block[:4]) + struct.unpack(">i", block[:4])
+    if len(block) < (348 if old else 540):
+        raise damaged(path, "a NIfTI file whose header is cut short")
     if block[344:348] == b"ni1\0" if old else block[4:8] == b"ni2\0":
         raise ImageError(
             f"{path}: the header of a NIfTI pair (.hdr, .img); save it as one .nii file", path
@@ -228,10 +273,27 @@ def _orientation(path: Path, header: Nifti1Header) -> list[tuple[int, bool]]:
     """For x, y and z the axis of storage, and whether it runs the other way."""
     from nibabel.orientations import io_orientation
 
-    affine = header.get_best_affine()
-    found = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    affine = _affine(header)
+    found = np.full((3, 2), np.nan) if affine is None else io_orientation(affine)
     if not np.isfinite(found).all():
         raise ImageError(f"{path}: NIfTI whose orientation cannot be made out (its affine)", path)
     towards = [int(axis) for axis in found[:, 0]]
     axes = [towards.index(axis) for axis in range(3)]
     return [(axis, bool(found[axis, 1] < 0)) for axis in axes]
+
+
+def _affine(header: Nifti1Header) -> NDArray[np.float64] | None:
+    """Where the volume lies: nibabel's best affine, but the qform where the sform is of no use.
+
+    None where it cannot be made out.
+    """
+    codes = [int(header[f"{form}_code"]) for form in ("sform", "qform")]
+    unusable = min(codes) > 0 and _flat(header.get_sform())
+    affine = header.get_qform() if unusable else header.get_best_affine()
+    return None if _flat(affine) else np.asarray(affine, dtype=np.float64)
+
+
+def _flat(affine: NDArray[np.floating[Any]]) -> bool:
+    """Whether an affine has no place for three axes: not finite, or an axis of no length."""
+    turn = np.asarray(affine, dtype=np.float64)[:3, :3]
+    return not np.isfinite(affine).all() or bool((turn == 0).all(axis=0).any())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sdmad.errors import InputError
 
@@ -20,6 +21,10 @@ MIN_SIDE = 2
 
 Shade = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """From values in the file's own units to brightness: 0 is black, 1 is white."""
+
+
+Window = str | tuple[float, float]
+"""``auto``, ``lut``, ``full``, ``percentiles``, or center and width in the file's own units."""
 
 
 class ImageError(InputError):
@@ -39,17 +44,66 @@ class Plane:
     """One slice, frame or page.
 
     Attributes:
-        values: grey values in the file's own units, ``(H, W)``, or finished colour,
-            ``(H, W, 3)`` uint8.
+        values: grey values as stored, ``(H, W)``, or finished colour, ``(H, W, 3)`` uint8.
         shade: the window that the file itself asks for; None for its own full range.
         padding: pixels outside the picture, ``(H, W)``; they become black and do not count.
         inverted: whether the smallest value is white.
+        units: from stored values to the file's own units, which windows are in; None where they
+            are the same.
+        notes: what is worth telling of the file: a kind, told once a process, and a sentence.
     """
 
     values: NDArray[np.generic]
     shade: Shade | None = None
     padding: NDArray[np.bool_] | None = None
     inverted: bool = False
+    units: Shade | None = None
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+Picture = Plane | Image.Image
+"""A slice, frame or page: with a window to come, or finished, of mode "L" or "RGB"."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of an image says.
+
+    Attributes:
+        kind: file format, such as PNG, DICOM or HDF5.
+        mode: how a pixel is stored, such as L, RGB or float32.
+        shape: ``(H, W)`` in pixels, as the picture is shown.
+        slices: slices, frames or pages: 1 for a plain picture.
+    """
+
+    kind: str
+    mode: str
+    shape: tuple[int, int]
+    slices: int = 1
+
+
+class Opened(Protocol):
+    """An opened file of any format: what each reader gives."""
+
+    @property
+    def header(self) -> Header:
+        """Format, depth, size and slices, without a pixel decoded."""
+
+    def part(self, index: int | None) -> str:
+        """What is read of a file that holds more; "" where that was asked for."""
+
+    def plane(self, index: int | None, max_pixels: int, window: Window) -> Picture:
+        """Read one slice, frame or page.
+
+        Args:
+            index: from 0; None for the one that stands for the file, the first of pages, the
+                middle one of slices and frames.
+            max_pixels: width times height above which nothing is decoded.
+            window: the setting; the file's own is looked at where it asks for that.
+
+        Raises:
+            ImageError: if it cannot be read or is not there.
+        """
 
 
 def check_size(path: Path | None, width: int, height: int, max_pixels: int) -> None:
@@ -73,6 +127,19 @@ def check_size(path: Path | None, width: int, height: int, max_pixels: int) -> N
         )
 
 
+def one_of(count: int, what: str, index: int | None, which: str) -> str:
+    """Say which of several slices is read where none was named.
+
+    >>> one_of(3, "pages", None, "the first")
+    'of its 3 pages the first is read; name another as FILE#INDEX'
+    >>> one_of(3, "pages", 2, "the first") + one_of(1, "pages", None, "the first")
+    ''
+    """
+    if index is not None or count == 1:
+        return ""
+    return f"of its {count} {what} {which} is read; name another as FILE#INDEX"
+
+
 def choose_slice(path: Path, index: int | None, count: int) -> int:
     """The slice that is meant: the one asked for, else the middle one, ``count // 2``.
 
@@ -92,32 +159,11 @@ def choose_slice(path: Path, index: int | None, count: int) -> int:
     return index
 
 
-def damaged(path: Path, what: str = "damaged or cut short") -> ImageError:
+def damaged(path: Path | None, what: str = "damaged or cut short") -> ImageError:
     """The error for content that cannot be decoded.
 
     It does not repeat what the decoder says: that may quote values of the file, a patient's name
     among them.
     """
-    return ImageError(f"{path}: {what}; copy or export it again", path)
-
-
-@contextmanager
-def reading(path: Path, kind: str, errors: tuple[type[BaseException], ...]) -> Iterator[None]:
-    """Turn whatever goes wrong with a file into an ImageError without values of the file.
-
-    Args:
-        path: the file.
-        kind: of file, for the error.
-        errors: what its reader raises on damaged content.
-
-    Raises:
-        ImageError: as raised inside, or that the file is damaged or may not be read.
-    """
-    try:
-        yield
-    except PermissionError:
-        raise ImageError(f"{path}: cannot be read (permission denied)", path) from None
-    except ImageError:
-        raise
-    except errors:
-        raise damaged(path, f"a damaged {kind} file, or one cut short") from None
+    name = "" if path is None else f"{path}: "
+    return ImageError(f"{name}{what}; copy or export it again", path)

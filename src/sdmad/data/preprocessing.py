@@ -1,5 +1,6 @@
 """Images to the tensor that a backbone takes; travels with every saved model."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdmad.data.borders import normalise_border
-from sdmad.data.images import ImageSource, to_image
+from sdmad.data import decoders
+from sdmad.data.address import parse_address
+from sdmad.data.images import MAX_PIXELS, ImageSource, to_image
+from sdmad.data.tasks import squashed
 from sdmad.data.windows import Window, check_window
 from sdmad.errors import InputError
 
@@ -36,7 +39,7 @@ class Preprocessing:
         std: standard deviation of each channel, in [0, 1] units.
         normalise_border: whether white padding of greyscale images is made black first.
         window: how grey values of more than 8 bits become brightness (`sdmad.data.windows`):
-            ``auto``, ``full``, ``percentiles`` or (center, width) in the files' own units.
+            ``auto``, ``lut``, ``full``, ``percentiles`` or (center, width) in the files' own units.
 
     Raises:
         InputError: if a value is out of range.
@@ -99,10 +102,20 @@ class Preprocessing:
         Raises:
             ImageError: if it cannot be read; it carries the file's path.
         """
-        image = to_image(source, self.window)
-        if self.normalise_border:
-            image = normalise_border(image)
-        return np.asarray(image.resize((self.size, self.size), Image.Resampling.BICUBIC))
+        if isinstance(source, str | os.PathLike):
+            file, index = parse_address(source)
+            return decoders.ask_for_pixels("square", file, **self.how, index=index)
+        return squashed(to_image(source, self.window), self.size, self.normalise_border)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What a decoder process must know to make a square (`sdmad.data.tasks.square`)."""
+        return {
+            "window": self.window,
+            "max_pixels": MAX_PIXELS,
+            "size": self.size,
+            "border": self.normalise_border,
+        }
 
     def standardise(self, squares: Sequence[NDArray[np.uint8]]) -> "Tensor":
         """Make pixel values of squares.

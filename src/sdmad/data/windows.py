@@ -4,6 +4,7 @@
 | --- | --- |
 | ``auto`` | the window that the file asks for, else its smallest value black, its largest white |
 | ``full`` | the image's smallest value black, its largest white |
+| ``lut`` | as ``auto``, but a DICOM lookup table's own smallest entry black, its largest white |
 | ``percentiles`` | black at 0.5 per cent of the finite values, white at 99.5 per cent |
 | center, width | in the file's own units (HU for CT), DICOM PS3.3 C.11.2.1.2.1 |
 
@@ -14,17 +15,17 @@ alone by ``auto``; the other settings take its grey values, 0 to 255, for its un
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.plane import ImageError, Plane, Shade
+from sdmad.data.plane import Window as Window
 from sdmad.errors import InputError
 
-Window = str | tuple[float, float]
-"""``auto``, ``full``, ``percentiles``, or center and width in the file's own units."""
-
-NAMES = ("auto", "full", "percentiles")
+NAMES = ("auto", "lut", "full", "percentiles")
 
 PERCENTILES = (0.5, 99.5)
 """Where ``percentiles`` puts black and white: a few hot pixels do not darken the rest."""
@@ -35,7 +36,7 @@ BLOCK = 1 << 20
 LARGEST = 1e12
 """No file's own units come near it."""
 
-_CHOICES = "auto, full, percentiles or center,width such as 40,400"
+_CHOICES = "auto, lut, full, percentiles or center,width such as 40,400"
 
 
 def check_window(value: object) -> Window:
@@ -119,6 +120,11 @@ def sigmoid(center: float, width: float) -> Shade:
     return shade
 
 
+def eight_bits(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Grey values from 0 to 255 as they are."""
+    return values / 255
+
+
 def between(low: float, high: float) -> Shade:
     """Black at ``low``, white at ``high``; where they are equal, white above them."""
     with np.errstate(over="ignore"):
@@ -153,53 +159,159 @@ def eight_bit(plane: Plane, window: Window = "auto") -> NDArray[np.uint8]:
 
 
 def shaded(plane: Plane, shade: Shade) -> NDArray[np.uint8]:
-    """Apply a window to values of any shape, in blocks of rows."""
+    """Apply a window to values of any shape, in blocks of rows.
+
+    Integers of up to 16 bits are looked up in a table of all brightnesses.
+    """
     values = plane.values
     shown = np.empty(values.shape, dtype=np.uint8)
-    rows = max(1, BLOCK // max(1, values[0].size))
-    for start in range(0, len(values), rows):
-        part = slice(start, start + rows)
-        bright = np.nan_to_num(shade(values[part].astype(np.float64)), nan=0)
-        if plane.inverted:
-            bright = 1 - bright
+    table = _table(plane, shade)
+    for part in _blocks(values):
+        if table is None:
+            shown[part] = _bright(plane, values[part], shade)
+        else:
+            shown[part] = np.take(table[1], _words(values[part]) - table[0])
         if plane.padding is not None:
-            bright[plane.padding[part]] = 0
-        shown[part] = np.rint(bright * 255)
+            shown[part][plane.padding[part]] = 0
     return shown
 
 
 def full_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Values of any shape, the smallest finite one black, the largest white."""
     plane = Plane(values)
-    return shaded(plane, _full(_counted(plane)))
+    return shaded(plane, between(*_extremes(plane)))
+
+
+def _blocks(values: NDArray[np.generic]) -> Iterator[slice]:
+    rows = max(1, BLOCK // max(1, values[0].size))
+    for start in range(0, len(values), rows):
+        yield slice(start, start + rows)
+
+
+def _in_units(plane: Plane, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    exact = values.astype(np.float64)
+    return exact if plane.units is None else plane.units(exact)
+
+
+def _bright(plane: Plane, values: NDArray[np.generic], shade: Shade) -> NDArray[np.uint8]:
+    bright = np.nan_to_num(shade(_in_units(plane, values)), nan=0)
+    return np.rint((1 - bright if plane.inverted else bright) * 255).astype(np.uint8)
+
+
+def _few_values(plane: Plane) -> bool:
+    """Whether a table of all values between the smallest and the largest is worth its making."""
+    kind = plane.values.dtype
+    return kind.kind in "iu" and kind.itemsize <= 2 and plane.values.size > 1 << 8 * kind.itemsize
+
+
+def _words(values: NDArray[np.generic]) -> NDArray[np.unsignedinteger[Any]]:
+    """Integers as unsigned ones of their size, differences between which are right."""
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    words: NDArray[np.unsignedinteger[Any]] = native.view(f"u{native.dtype.itemsize}")
+    return words
+
+
+def _range_of(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """All values from the smallest to the largest, of the same type."""
+    every = np.arange(int(values.min()), int(values.max()) + 1)
+    return every.astype(values.dtype.newbyteorder("="))
+
+
+def _table(plane: Plane, shade: Shade) -> tuple[np.unsignedinteger[Any], NDArray[np.uint8]] | None:
+    """The smallest value, as an unsigned word, and the brightness of each from there on."""
+    if not _few_values(plane):
+        return None
+    every = _range_of(plane.values)
+    return _words(every)[0], _bright(plane, every, shade)
 
 
 def _shade(plane: Plane, window: Window) -> Shade:
     if isinstance(window, tuple):
         return linear(*window)
-    if window == "auto" and plane.shade is not None:
+    if window in ("auto", "lut") and plane.shade is not None:
         return plane.shade
-    counted = _counted(plane)
     if window == "percentiles":
-        low, high = np.percentile(counted.astype(np.float64), PERCENTILES)
+        low, high = _percentiles(plane)
         if high > low and math.isfinite(high - low):
-            return between(float(low), float(high))
-    return _full(counted)
+            return between(low, high)
+    return between(*_extremes(plane))
 
 
-def _full(counted: NDArray[np.generic]) -> Shade:
-    return between(float(counted.astype(np.float64).min()), float(counted.astype(np.float64).max()))
+def _counted(plane: Plane) -> Iterator[NDArray[np.generic]]:
+    """The values that the range is taken from, inside the picture and finite, in blocks."""
+    for part in _blocks(plane.values):
+        values = plane.values[part].ravel()
+        if plane.padding is not None:
+            values = values[~plane.padding[part].ravel()]
+        if values.dtype.kind == "f":
+            values = values[np.isfinite(values)]
+        if values.size:
+            yield values
 
 
-def _counted(plane: Plane) -> NDArray[np.generic]:
-    """The values that the range is taken from: finite and inside the picture."""
-    values = plane.values
-    if plane.padding is not None:
-        values = values[~plane.padding]
-        if values.size == 0:  # nothing but padding, which is black whatever the range
-            return np.zeros(1)
-    if values.dtype.kind == "f":
-        values = values[np.isfinite(values)]
-        if values.size == 0:
-            raise ImageError("holds no finite value")
-    return values
+def _only_padding(plane: Plane) -> bool:
+    """Whether all is padding, which is black whatever the range.
+
+    Raises:
+        ImageError: if there is a picture, and no value of it is finite.
+    """
+    if next(_counted(plane), None) is not None:
+        return False
+    if plane.padding is None or not plane.padding.all():
+        raise ImageError("holds no finite value")
+    return True
+
+
+def _extremes(plane: Plane) -> tuple[float, float]:
+    """The smallest and the largest value in the picture's units."""
+    if _only_padding(plane):
+        return 0.0, 0.0
+    ends = [(v.min(), v.max()) for v in (_known(plane, values) for values in _counted(plane))]
+    return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+
+
+def _known(plane: Plane, values: NDArray[np.generic]) -> NDArray[Any]:
+    return values if plane.units is None else plane.units(values.astype(np.float64))
+
+
+def _percentiles(plane: Plane) -> tuple[float, float]:
+    """`PERCENTILES` of the values in the picture's units, to the bit as NumPy's."""
+    if _only_padding(plane):
+        return 0.0, 0.0
+    at = _tallied(plane) if _few_values(plane) else _gathered(plane)
+    low, high = (_between_ranks(*at, percent) for percent in PERCENTILES)
+    return low, high
+
+
+AtRank = Callable[[int], float]
+"""The value at a place of a sorted list."""
+
+
+def _tallied(plane: Plane) -> tuple[AtRank, int]:
+    """Of a picture of few different values: they are counted, not sorted."""
+    every = _range_of(plane.values)
+    counts = np.zeros(len(every), dtype=np.int64)
+    for values in _counted(plane):
+        counts += np.bincount(_words(values) - _words(every)[0], minlength=len(every))
+    units = _in_units(plane, every)
+    order = np.argsort(units, kind="stable")
+    units, ranks = units[order], counts[order].cumsum()
+    return lambda place: float(units[np.searchsorted(ranks, place, "right")]), int(ranks[-1])
+
+
+def _gathered(plane: Plane) -> tuple[AtRank, int]:
+    values = np.concatenate([_known(plane, values) for values in _counted(plane)])
+
+    def at(place: int) -> float:
+        values.partition(place)
+        return float(values[place])
+
+    return at, values.size
+
+
+def _between_ranks(at: AtRank, total: int, percent: float) -> float:
+    """A percentile by linear interpolation between two values of a sorted list."""
+    place = percent / 100 * (total - 1)
+    first = math.floor(place)
+    share, low, high = place - first, at(first), at(min(first + 1, total - 1))
+    return low + (high - low) * share if share < 0.5 else high - (high - low) * (1 - share)

@@ -72,8 +72,8 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         precision: of the towers: ``"float32"``, ``"bfloat16"`` or ``"auto"``, which is bfloat16
             where the device has it; adapters are trained in float32 whatever it is.
         image_size: side of the input in pixels of a backbone given by name; its own when None.
-        window: how grey values become brightness: ``"auto"``, ``"full"``, ``"percentiles"`` or
-            (center, width); the backbone's own, mostly auto, when None.
+        window: how grey values become brightness: ``"auto"``, ``"lut"``, ``"full"``,
+            ``"percentiles"`` or (center, width); the backbone's own, mostly auto, when None.
 
     Attributes:
         classes_: the K category names, ``(K,)``.

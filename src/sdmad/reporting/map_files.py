@@ -81,7 +81,7 @@ def _named(
 def _write(path: Path, image: Path, values: NDArray[np.float32]) -> Path:
     file, index = parse_address(image)
     if recognise(file) == "nifti":
-        from sdmad.data.nifti import like_slice
+        from sdmad.data.nifti_maps import like_slice
 
         path = path.with_name(f"{path.name}.nii.gz")
         write_bytes(path, like_slice(file, index, values))

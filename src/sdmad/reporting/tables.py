@@ -5,7 +5,8 @@ from math import isnan
 
 from sdmad.errors import InputError
 from sdmad.evaluation.answers import AnswerRates
-from sdmad.evaluation.protocols import DECISION_METRICS, CategoryResult, Evaluation, Interval
+from sdmad.evaluation.limits import Interval
+from sdmad.evaluation.protocols import DECISION_METRICS, CategoryResult, Evaluation
 from sdmad.evaluation.reliability import Reliability
 from sdmad.evaluation.trivial import TRIVIAL_PREDICTORS
 from sdmad.table import MISSING, Table, percent

@@ -95,8 +95,8 @@ def test_volumes_without_a_reconstruction_and_damaged_ones(tmp_path):
     found = finding(tmp_path, "unreadable")
     assert found.verdict is Verdict.FAIL
     assert found.count == 2
-    assert "v1.h5: no volume reconstruction_rss" in found.where[0]
-    assert "v2.h5: damaged or cut short" in found.where[1]
+    assert "v1.h5: HDF5 without reconstruction_rss" in found.where[0]
+    assert "v2.h5: a damaged HDF5 file" in found.where[1]
 
 
 def test_a_volume_that_nobody_reviewed(tmp_path):

@@ -34,7 +34,7 @@ class FitRequest:
         seed: of the draw and of the training.
         backbone: what :func:`~sdmad.load_backbone` takes.
         image_size: side of the input in pixels; the checkpoint's own when None.
-        window: how grey values become 8 bits: auto, full, percentiles or CENTER,WIDTH.
+        window: how grey values become 8 bits: auto, lut, full, percentiles or CENTER,WIDTH.
         preset: a key of :data:`PRESETS`.
         decision: a decision rule that replaces the preset's.
         normals: folder of normal images for the ``fpr`` rule.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ from sdmad.data.plane import ImageError
 from sdmad.data.sets.base import DataSet
 from sdmad.progress import track
 
-THREADS = 4
+THREADS = min(4, os.cpu_count() or 1)
+"""Files that are looked at at once, each in a decoder process."""
+
 _AT_ONCE = 256
 
 

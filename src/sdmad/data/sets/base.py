@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sdmad.data import decoders
 from sdmad.data.address import file_of, is_file
 from sdmad.data.headers import read_header
-from sdmad.data.images import FORMATS, read_image
-from sdmad.data.plane import MAX_PIXELS, check_size
+from sdmad.data.images import read_image
 from sdmad.data.table import LabelTable, absolute_path
 from sdmad.errors import InputError
 from sdmad.inputs import read_text
@@ -190,14 +188,15 @@ def box_masks(boxes: Iterable[Box], categories: Sequence[str], shape: tuple[int,
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> Mask:
-    """Read a mask image: true above half of its own largest value, so 0/1 and 0/255 both do.
+    """Read a mask image (`sdmad.data.masks`): every value but 0 is set.
 
     Args:
         path: the mask.
         shape: ``(H, W)`` of the image that it belongs to.
 
     Raises:
-        InputError: if the mask is missing, damaged or of another size.
+        InputError: if the mask is missing, damaged, of another size or can be understood in two
+            ways.
     """
     header = read_header(path)
     if header.shape != shape:
@@ -205,13 +204,7 @@ def read_mask(path: Path, shape: tuple[int, int]) -> Mask:
             f"{path}: the mask has {header.shape[1]} x {header.shape[0]} pixels, its image "
             f"{shape[1]} x {shape[0]}; unpack the data set again"
         )
-    check_size(path, shape[1], shape[0], MAX_PIXELS)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            values = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise InputError(f"{path}: damaged mask ({error}); unpack the data set again") from error
-    return np.asarray(values > values.max() / 2, dtype=np.bool_)
+    return np.asarray(decoders.ask_for_pixels("mask", path), dtype=np.bool_)
 
 
 def first_there(root: Path, names: Sequence[str], what: str) -> Path:

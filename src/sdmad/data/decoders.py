@@ -1,0 +1,369 @@
+"""Processes that read the files of strangers, within limits of memory and time.
+
+A decoder answers one request after the other (`sdmad.data.serving`). A file that ends it (a crash
+inside a library), overruns its time or its memory is one unreadable image: its decoder is ended,
+and another one reads the next file. Decoders are kept for later files, and end with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import logging
+import math
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdmad.data.intensity import PartWarning, pass_on
+from sdmad.data.limits import MEMORY, SECONDS, Limits, limits
+from sdmad.data.plane import ImageError
+from sdmad.data.tasks import TASKS, Answer
+from sdmad.errors import InputError
+
+PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
+
+MOST_IDLE = 8
+"""Decoders that wait for later files at most."""
+
+START = 60.0
+"""Seconds that a process may take to start."""
+
+MOST_ANSWERED = 1 << 30
+"""Bytes of an array that is taken for an answer: more than any picture has."""
+
+_PIPE, _HEAD = 1 << 20, 1 << 12
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+_log = logging.getLogger(__name__)
+
+
+def ask(task: str, path: Path, **arguments: Any) -> Answer:
+    """Ask something of a file, in a decoder process, or in this one where files are trusted.
+
+    Args:
+        task: one of `sdmad.data.tasks.TASKS`.
+        path: the file.
+        arguments: plain values.
+
+    Raises:
+        ImageError: if it cannot be read within the limits.
+        InputError: if no process can be started.
+    """
+    if limits().trusted:
+        return TASKS[task](path, **arguments)
+    lane = Lane()
+    try:
+        return lane.ask(task, path, **arguments)
+    finally:
+        lane.leave()
+
+
+def ask_for(task: str, path: Path, **arguments: Any) -> dict[str, Any]:
+    """Ask for something with named parts, as `ask`."""
+    found = ask(task, path, **arguments)
+    assert isinstance(found, dict)
+    return found
+
+
+def ask_for_pixels(task: str, path: Path, **arguments: Any) -> NDArray[Any]:
+    """Ask for an array, as `ask`."""
+    found = ask(task, path, **arguments)
+    assert isinstance(found, np.ndarray)
+    return found
+
+
+class Lane:
+    """A decoder for some files, one after the other; another one where it has ended."""
+
+    def __init__(self) -> None:
+        self._decoder: _Decoder | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def ask(self, task: str, path: Path, **arguments: Any) -> Answer:
+        """Ask something of a file, as `sdmad.data.decoders.ask` does, always in a process."""
+        held = limits()
+        head, found = self._ask(held, task, path, arguments)
+        if head.get("memory") and self._had_others:
+            self._end()  # what other files left may fill it: one more try, alone
+            head, found = self._ask(held, task, path, arguments)
+        _pass_on(head)
+        if "error" in head:
+            more = f" (of {held.memory:g} GiB; {MEMORY} sets another limit)"
+            raise ImageError(head["error"] + (more if head["memory"] else ""), path)
+        return found
+
+    def leave(self) -> None:
+        """Keep the decoder for later files."""
+        with self._lock:
+            decoder, self._decoder = self._decoder, None
+        if decoder is not None and self._stopped:
+            decoder.end()
+        elif decoder is not None:
+            _Idle.put(decoder)
+
+    def stop(self) -> None:
+        """End it, from another thread too; what is under way fails."""
+        with self._lock:
+            self._stopped = True
+            if self._decoder is not None:
+                self._decoder.kill()
+
+    @property
+    def _had_others(self) -> bool:
+        return self._decoder is not None and self._decoder.asked > 1
+
+    def _ask(
+        self, held: Limits, task: str, path: Path, arguments: dict[str, Any]
+    ) -> tuple[dict[str, Any], Answer]:
+        decoder = self._take(held)
+        try:
+            decoder.start()
+            return decoder.ask(task, path, arguments, held.seconds)
+        except _OverrunError:
+            self._end()
+            raise ImageError(
+                f"{path}: not read within {held.seconds:g} s, so its decoder was ended; {SECONDS} "
+                "sets another limit",
+                path,
+            ) from None
+        except _EndedError:
+            self._end()
+            raise ImageError(
+                f"{path}: its decoder crashed on it; export the file again", path
+            ) from None
+        except BaseException:  # an interruption: what is under way would be the next one's answer
+            self._end()
+            raise
+
+    def _take(self, held: Limits) -> _Decoder:
+        with self._lock:
+            if self._stopped:
+                raise InputError("stopped")
+            if self._decoder is not None and self._decoder.memory != held.memory:
+                self._decoder.end()
+                self._decoder = None
+            if self._decoder is None:
+                self._decoder = _Idle.take(held.memory) or _Decoder(held.memory)
+            return self._decoder
+
+    def _end(self) -> None:
+        with self._lock:
+            decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            decoder.end()
+
+
+class _EndedError(Exception):
+    """The process has ended instead of answering."""
+
+
+class _OverrunError(Exception):
+    """The process has not answered in time."""
+
+
+class _Decoder(subprocess.Popen[bytes]):
+    """A process that reads files; it finds this package where this process found it.
+
+    Attributes:
+        memory: that it may have, in GiB.
+        asked: how many files it was asked for.
+    """
+
+    def __init__(self, memory: float) -> None:
+        self.memory, self.asked, self._started, self._read = memory, 0, False, b""
+        program = PROGRAM.format(memory=int(memory * (1 << 30)))
+        try:
+            super().__init__(
+                # Without the current folder: a module in it must not take the place of a library.
+                [sys.executable, "-P", "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=_environment(),
+            )
+        except OSError as error:
+            raise InputError(
+                f"no process can be started to read images in ({error.strerror}); close other "
+                "programs, or free memory"
+            ) from error
+        assert self.stdin is not None
+        assert self.stdout is not None
+        self._asks, self._answers = self.stdin, self.stdout
+        _widen(self._answers.fileno())
+        _started.add(self)
+
+    def start(self) -> None:
+        """Wait until it is ready.
+
+        Raises:
+            InputError: if it ends or takes too long.
+        """
+        if self._started:
+            return
+        try:
+            self._line(time.monotonic() + START)
+        except (_EndedError, _OverrunError):
+            self.end()
+            raise InputError(
+                f"a process to read images in ended as it started (status {self.returncode}); "
+                f"free memory, or give it more ({MEMORY}, now {self.memory:g} GiB)"
+            ) from None
+        self._started = True
+
+    def ask(
+        self, task: str, path: Path, arguments: dict[str, Any], seconds: float
+    ) -> tuple[dict[str, Any], Answer]:
+        """Send a request and read the answer: its head and what was found."""
+        self.asked += 1
+        request = {
+            "task": task,
+            "path": os.fspath(path),
+            "arguments": arguments,
+            "seconds": seconds,
+            "debug": _log.isEnabledFor(logging.DEBUG),
+        }
+        until = time.monotonic() + seconds
+        try:
+            self._asks.write(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise _EndedError from error
+        head = json.loads(self._line(until))
+        if "type" not in head:
+            return head, head.get("value", "")
+        if head["type"] not in ("|u1", "|b1") or math.prod(head["shape"]) > MOST_ANSWERED:
+            raise _EndedError
+        array = np.empty(head["shape"], np.dtype(head["type"]))
+        self._fill(array.data.cast("B"), until)
+        return head, array
+
+    def end(self) -> None:
+        """End the process and close its pipes."""
+        self.kill()
+        for pipe in (self._asks, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()
+        self.wait()
+        _started.discard(self)
+
+    def _line(self, until: float) -> bytes:
+        while b"\n" not in self._read:
+            self._read += self._some(until, _HEAD)
+        line, _, self._read = self._read.partition(b"\n")
+        return line
+
+    def _fill(self, place: memoryview, until: float) -> None:
+        """Fill memory with the bytes that follow."""
+        done = min(len(self._read), len(place))
+        place[:done], self._read = self._read[:done], self._read[done:]
+        while done < len(place):
+            self._await(until)
+            count = self._answers.readinto(place[done:])  # type: ignore[attr-defined]
+            if not count:
+                raise _EndedError
+            done += count
+
+    def _some(self, until: float, most: int) -> bytes:
+        self._await(until)
+        found = os.read(self._answers.fileno(), most)
+        if not found:
+            raise _EndedError
+        return found
+
+    def _await(self, until: float) -> None:
+        """Wait until there is something to read."""
+        if not hasattr(select, "poll"):  # a system without: no deadline
+            return
+        poll = select.poll()
+        poll.register(self._answers.fileno(), select.POLLIN)
+        left = until - time.monotonic()
+        if left <= 0 or not poll.poll(left * 1000):
+            raise _OverrunError
+
+
+class _Idle:
+    """Decoders that wait for a file, of this process alone."""
+
+    lock = threading.Lock()
+    waiting: list[_Decoder]
+
+    @classmethod
+    def take(cls, memory: float) -> _Decoder | None:
+        with cls.lock:
+            while cls.waiting:
+                decoder = cls.waiting.pop()
+                if decoder.memory == memory and decoder.poll() is None:
+                    return decoder
+                decoder.end()
+        return None
+
+    @classmethod
+    def put(cls, decoder: _Decoder) -> None:
+        with cls.lock:
+            if len(cls.waiting) < MOST_IDLE:
+                cls.waiting.append(decoder)
+                return
+        decoder.end()
+
+    @classmethod
+    def forget(cls) -> None:
+        """In a fork: they answer the process that started them."""
+        cls.lock, cls.waiting = threading.Lock(), []
+        _started.clear()
+
+
+_started: weakref.WeakSet[_Decoder] = weakref.WeakSet()
+_Idle.waiting = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Idle.forget)
+
+
+@atexit.register
+def _end_all() -> None:
+    for decoder in list(_started):
+        decoder.end()
+
+
+def _environment() -> dict[str, str]:
+    """What the process is told: nothing secret, where modules are, and to use one thread."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not any(word in name.upper() for word in _SECRETS)
+    }
+    folders = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    one = dict.fromkeys((*threads, "MALLOC_ARENA_MAX"), "1")  # each thread maps memory of its own
+    return {**kept, **one, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def _widen(pipe: int) -> None:
+    """Let a whole picture of ordinary size pass at once."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        import fcntl
+
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+
+
+def _pass_on(head: dict[str, Any]) -> None:
+    """Warn here of what a decoder warned of, and log what it logged."""
+    for line in head["log"]:
+        _log.debug("%s", line)
+    for category, kind, text in head["warnings"]:
+        if kind:
+            pass_on(kind, text)
+        else:
+            here = PartWarning if category == PartWarning.__name__ else UserWarning
+            warnings.warn(text, here, stacklevel=4)

@@ -1,0 +1,119 @@
+"""What a decoder process does: tasks of `sdmad.data.tasks`, one after the other, within limits.
+
+A request is a line of JSON on the standard input, an answer such a line on the standard output and
+the bytes of an array; the first answer says that the process has started. Nothing else is ever
+imported or run by what a request or a file says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from sdmad.data import intensity
+from sdmad.data.plane import ImageError
+from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
+from sdmad.data.tasks import TASKS, Answer
+
+GRACE = 5.0
+"""Seconds beyond the limit after which the process ends itself, should nobody end it."""
+
+
+def serve(memory: int) -> None:
+    """Answer requests until there are no more.
+
+    Args:
+        memory: bytes of address space that this process may have.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it is over
+    _limit(memory)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what libraries print
+    _write(answers, {}, "")
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        with _alarm(request.pop("seconds") + GRACE):
+            _write(answers, *_answer(**request))
+
+
+def _limit(memory: int) -> None:
+    """Hold the memory, and leave no core with a patient's picture behind."""
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(kind, (most, most))
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Any:
+    """End the process, in native code too, when the time is over."""
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _answer(
+    task: str, path: str, arguments: dict[str, Any], debug: bool
+) -> tuple[dict[str, Any], Answer]:
+    """Do a task; what it warned of and logged comes with the answer."""
+    head: dict[str, Any] = {}
+    found: Answer = ""
+    intensity.forget()
+    with warnings.catch_warnings(record=True) as caught, _logged(debug) as lines:
+        warnings.simplefilter("always")
+        try:
+            with boundary(Path(path)):
+                found = TASKS[task](Path(path), **arguments)
+        except ImageError as error:
+            head["error"] = str(error)
+            head["memory"] = TOO_MUCH_MEMORY in str(error)
+    head["warnings"] = [
+        (type(one.message).__name__, getattr(one.message, "kind", ""), str(one.message))
+        for one in caught
+    ]
+    head["log"] = lines
+    return head, found
+
+
+@contextlib.contextmanager
+def _logged(wanted: bool) -> Any:
+    """The lines that this package logs meanwhile, where they are wanted."""
+    lines: list[str] = []
+    if not wanted:
+        yield lines
+        return
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("sdmad")
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+
+
+def _write(answers: IO[bytes], head: dict[str, Any], found: Answer) -> None:
+    if isinstance(found, np.ndarray):
+        array = np.ascontiguousarray(found)
+        head |= {"type": array.dtype.str, "shape": array.shape}
+        answers.write(json.dumps(head).encode() + b"\n")
+        answers.write(array.data)
+    else:
+        answers.write(json.dumps({**head, "value": found}).encode() + b"\n")
+    answers.flush()
