@@ -174,7 +174,8 @@ class OnePerCategory(Detector):
         """Fit every detector."""
         pixels = self.preprocessing(training.images).to(self.backbone.device)
         truth = torch.tensor(training.labels, device=pixels.device)
-        positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
+        positive = (truth == 1).any(dim=1)
+        normal = torch.tensor(training.normal, device=pixels.device)
         told = [(positive, positive | normal)]
         told += [(truth[:, k] == 1, ~truth[:, k].isnan()) for k in range(len(self.categories))]
         detectors = [self.general, *self.single]
