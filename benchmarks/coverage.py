@@ -41,7 +41,7 @@ LOW, HIGH = 0.93, 0.97
 ERRORS = 2
 """Deviations of chance by which coverage must lie outside to be told."""
 
-TIMES, RESAMPLES = 1000, 200
+TIMES, RESAMPLES = 600, 100
 Ends = tuple[float, float, float]
 
 
@@ -255,8 +255,8 @@ def cases() -> Iterator[Case]:
     yield Case(PAIRED, "1 draw, rare categories among them", paired(rare))
     for count in (20, 40, 100):
         yield Case(PIXELS, f"{count} patients", pixels(Pictures(count)), TIMES // 2)
-    yield Case(PIXELS, "40 patients, 3 draws", pixels(Pictures(40, 3, 0.3)), TIMES // 4)
-    yield Case(PIXELS, "40 patients, difference", pixels(Pictures(40), 2), TIMES // 4)
+    yield Case(PIXELS, "40 patients, 3 draws", pixels(Pictures(40, 3, 0.3)), TIMES // 2)
+    yield Case(PIXELS, "40 patients, difference", pixels(Pictures(40), 2), TIMES // 2)
     for patients, images in ((60, 1), (150, 1), (400, 1), (60, 3)):
         bent = {f"bent {b:g}": Chances(patients, b, images) for b in (1.0, 1.2, 1.5, 2.0, 3.0)}
         told = f"{patients} patients" + (f" of {images} images" if images > 1 else "")
@@ -361,9 +361,10 @@ REASONS = {
 HEAD = """# Do the intervals hold?
 Written by `make coverage`; do not edit by hand. How often, in percent, an interval at 95% holds the
 truth: data are drawn from a world whose truth is known, the package makes its interval, and so
-{times} times (some cases {half} or {quarter}; {resamples} resamples each). What is aimed at is
-{low:.0f} to {high:.0f}. By chance alone a figure is off by {error:.1f} ({half_error:.1f},
-{quarter_error:.1f}), one deviation; "low" and "high" mark what lies outside by more than two.
+{times} times, some cases {half} times. What is aimed at is {low:.0f} to {high:.0f}. By chance alone
+a figure is off by {error:.1f}, of {half} times by {half_error:.1f}: one deviation. "low" and "high"
+mark what lies outside by more than two. The package takes 1000 resamples of the patients; here it
+gets {resamples}, which is enough for a variance.
 
 How the intervals are made: [decisions and numbers](decisions.md). The interval of one draw speaks
 of new patients, not of another support set; only several draws tell of that.
@@ -389,11 +390,11 @@ def page(found: Mapping[tuple[str, str], Mapping[str, Held]]) -> str:
         parts += [REASONS[group] + "\n"] if marked else []
     parts.append(rates().markdown())
     sides = [one.side for held in found.values() for one in held.values() if one.times]
-    errors = [Held(TIMES // part, LEVEL, 0, 0).error for part in (1, 2, 4)]
+    errors = [Held(TIMES // part, LEVEL, 0, 0).error for part in (1, 2)]
     head = HEAD.format(
-        times=TIMES, half=TIMES // 2, quarter=TIMES // 4, resamples=RESAMPLES,
+        times=TIMES, half=TIMES // 2, resamples=RESAMPLES,
         low=100 * LOW, high=100 * HIGH, error=100 * errors[0], half_error=100 * errors[1],
-        quarter_error=100 * errors[2], count=len(sides), inside=sides.count(0),
+        count=len(sides), inside=sides.count(0),
         high_count=sides.count(1), low_count=sides.count(-1),
     )  # fmt: skip
     return head + "\n".join(parts)

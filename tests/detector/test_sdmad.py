@@ -55,6 +55,42 @@ def test_fitting_again_forgets_the_first_fit(small_bank, tiny_backbone, pictures
     assert detector.support_patients_.hashes == ()
 
 
+# Which images are normal
+
+
+def test_images_with_other_findings_are_not_pulled_to_the_anchor(
+    small_bank, tiny_backbone, pictures
+):
+    images, labels = pictures
+    zeros = ~labels.any(axis=1)
+    config = SDMADConfig.paper(epochs=2)
+    plain = fit(small_bank, tiny_backbone, pictures, config)
+    told = fit(small_bank, tiny_backbone, pictures, config, normal=zeros)
+    ill = fit(small_bank, tiny_backbone, pictures, config, normal=np.zeros(12, bool))
+    assert told.losses == plain.losses
+    assert np.array_equal(told.decision_function(images), plain.decision_function(images))
+    assert ill.losses[0] < plain.losses[0]  # less to pull
+
+
+def test_normal_images_have_no_finding_and_the_callers_labels_stay(
+    small_bank, tiny_backbone, pictures
+):
+    images, labels = pictures
+    unknown = np.where(labels.any(axis=1, keepdims=True), labels, np.nan)
+    before = unknown.copy()
+    normal = ~labels.any(axis=1)
+    config = SDMADConfig.paper(epochs=1)
+    told = fit(small_bank, tiny_backbone, (images, unknown), config, normal=normal.tolist())
+    assert np.array_equal(unknown, before, equal_nan=True)
+    plain = fit(small_bank, tiny_backbone, pictures, config)
+    assert np.array_equal(told.decision_function(images), plain.decision_function(images))
+    with pytest.raises(InputError, match="is declared normal and has a positive label"):
+        fit(small_bank, tiny_backbone, pictures, normal=np.ones(12, bool))
+    for wrong in (normal[:5], np.full(12, 0.5), labels):
+        with pytest.raises(InputError, match="normal: expected true or false of each of 12"):
+            fit(small_bank, tiny_backbone, pictures, normal=wrong)
+
+
 # Scores
 
 

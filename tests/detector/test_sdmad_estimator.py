@@ -293,11 +293,11 @@ def test_a_ranking_scorer_takes_its_decision_function(
     assert np.isfinite(scores).all()
 
 
-def test_patients_and_masks_are_metadata_and_images_and_labels_are_not(small_bank):
+def test_what_is_told_of_images_is_metadata_and_images_and_labels_are_not(small_bank):
     with config_context(enable_metadata_routing=True):
-        detector = SDMAD(small_bank).set_fit_request(patients=True, masks=False)
+        detector = SDMAD(small_bank).set_fit_request(normal=True, patients=True, masks=False)
         asked = detector.get_metadata_routing()
-    assert asked.fit.requests == {"patients": True, "masks": False}
+    assert asked.fit.requests == {"normal": True, "patients": True, "masks": False}
     assert asked.score.requests == asked.predict.requests == {}
     assert asked.decision_function.requests == {}
 

@@ -9,14 +9,13 @@ from sklearn.metrics import roc_auc_score
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics, resampling
 from sdmad.evaluation.intervals import (
-    bootstrap_evaluation,
-    joint_interval,
+    evaluation_intervals,
     paired_difference,
-    percentile_interval,
     summarise_categories,
     summarise_draws,
 )
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, labelled_scores
+from sdmad.evaluation.limits import Whole, hanley_mcneil, score_interval
 from sdmad.evaluation.resampling import (
     ResampledMetrics,
     patient_index,
@@ -36,26 +35,33 @@ def make_scored(seed=0, images=90, categories=3, unknown=0.1, prevalence=0.3):
     return labelled_scores(labels, scores, scores > 0.8, scores.max(axis=1), normal, patients)
 
 
-def naive_metrics(scored, patient, weights):
+def naive_parts(scored, patient, weights):
     """One resample, written out: every image as often as its patient was drawn."""
     rows = np.repeat(np.arange(patient.size), weights[patient].astype(int))
     labels, decisions = scored.labels[rows], scored.decisions[rows]
-
-    def mean(drawn, everything):
-        defined = ~np.isnan(everything)
-        return np.where(np.isnan(drawn), everything, drawn)[defined].mean()
-
-    def both(metric, second, whole_second):
-        return mean(metric(labels, second), metric(scored.labels, whole_second))
-
+    auroc = metrics.category_auroc(labels, scored.scores[rows])
+    auroc[np.isnan(metrics.category_auroc(scored.labels, scored.scores))] = NAN
     return {
-        "mean_auroc": both(metrics.category_auroc, scored.scores[rows], scored.scores),
+        "mean_auroc": auroc,
         "image_auroc": metrics.image_auroc(scored.abnormal[rows], scored.abnormality[rows]),
         "hamming_score": metrics.hamming_score(labels, decisions),
         "subset_accuracy": metrics.subset_accuracy(labels, decisions),
-        "macro_f1": both(metrics.category_f1, decisions, scored.decisions),
-        "sensitivity": both(metrics.sensitivity, decisions, scored.decisions),
-        "specificity": both(metrics.specificity, decisions, scored.decisions),
+        "macro_f1": metrics.category_f1(labels, decisions),
+        "sensitivity": metrics.sensitivity(labels, decisions),
+        "specificity": metrics.specificity(labels, decisions),
+    }
+
+
+def naive_loop(scored, resamples, seed):
+    """Parts of each metric on all patients ``(m,)`` and on resampled ones ``(m, R)``."""
+    (patient,), patients = patient_index(scored.patients)
+    rng = np.random.default_rng(seed)
+    weights = np.concatenate(list(resample_weights(patients, resamples, rng)), axis=1)
+    whole = naive_parts(scored, patient, np.ones(patients))
+    loop = [naive_parts(scored, patient, column) for column in weights.T]
+    return {
+        name: (np.atleast_1d(whole[name]), np.stack([np.atleast_1d(one[name]) for one in loop], 1))
+        for name in SUMMARY_METRICS
     }
 
 
@@ -66,9 +72,9 @@ def test_every_resampled_auroc_agrees_with_scikit_learn():
     with ThreadPoolExecutor(2) as pool:
         found = ResampledMetrics(scored, patient, patients)(weights, pool)
     columns = [
-        (scored.labels[:, k], scored.scores[:, k], found["category_auroc"][k]) for k in (0, 1, 2)
+        (scored.labels[:, k], scored.scores[:, k], found["mean_auroc"][k]) for k in (0, 1, 2)
     ]
-    columns.append((scored.abnormal, scored.abnormality, found["image_auroc"]))
+    columns.append((scored.abnormal, scored.abnormality, found["image_auroc"][0]))
     for labels, scores, resampled in columns:
         known = ~np.isnan(labels)
         for drawn, value in zip(weights.T, resampled, strict=True):
@@ -77,45 +83,74 @@ def test_every_resampled_auroc_agrees_with_scikit_learn():
             assert value == pytest.approx(roc_auc_score(labels[rows], scores[rows]), abs=1e-9)
 
 
-def test_one_weight_each_gives_the_plain_metrics():
-    scored = make_scored()
-    (patient,), patients = patient_index(scored.patients)
-    with ThreadPoolExecutor(2) as pool:
-        whole = ResampledMetrics(scored, patient, patients)(np.ones((patients, 1)), pool)
-    expected = naive_metrics(scored, patient, np.ones(patients))
-    for name in SUMMARY_METRICS:
-        assert whole[name][0] == pytest.approx(expected[name], abs=1e-12), name
-
-
 @pytest.mark.parametrize("prevalence", [0.3, 0.04])
-def test_bootstrap_agrees_with_a_naive_loop(prevalence):
+def test_every_resampled_part_agrees_with_a_naive_loop(prevalence):
     scored = make_scored(seed=5, prevalence=prevalence)
     (patient,), patients = patient_index(scored.patients)
-    result = bootstrap_evaluation(scored, resamples=25, seed=8)
-    weights = np.concatenate(list(resample_weights(patients, 25, np.random.default_rng(8))), axis=1)
-    loop = [naive_metrics(scored, patient, column) for column in weights.T]
-    for name in SUMMARY_METRICS:
-        expected = np.nanpercentile([one[name] for one in loop], [2.5, 97.5])
-        np.testing.assert_allclose(result.summary[name], expected, atol=1e-12, err_msg=name)
+    system = ResampledMetrics(scored, patient, patients)
+    weights = next(resample_weights(patients, 25, np.random.default_rng(8)))
+    with ThreadPoolExecutor(2) as pool:
+        whole, drawn = system(np.ones((patients, 1)), pool), system(weights, pool)
+    for name, (point, values) in naive_loop(scored, 25, 8).items():
+        np.testing.assert_allclose(whole[name][:, 0], point, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(drawn[name], values, atol=1e-12, err_msg=name)
 
 
-def test_category_intervals_agree_with_a_naive_loop():
-    scored = make_scored(seed=6)
+def test_what_parts_rest_on_is_counted_by_patients():
+    # Patients a (1 0, called 1 1), b (1 0, called 0 0; 0 0, called 0 0), c (0 unknown, called 1 0).
+    labels = np.array([[1, 0], [1, 0], [0, 0], [0, NAN]])
+    calls = np.array([[1, 1], [0, 0], [0, 0], [1, 0]])
+    scored = labelled_scores(labels, labels == 1, calls, labels[:, 0], [0, 0, 1, 1], list("abbc"))
     (patient,), patients = patient_index(scored.patients)
-    result = bootstrap_evaluation(scored, resamples=50, seed=1)
-    weights = np.concatenate(list(resample_weights(patients, 50, np.random.default_rng(1))), axis=1)
-    known = ~np.isnan(scored.labels[:, 1])
-    loop = [
-        roc_auc_score(
-            scored.labels[known, 1],
-            scored.scores[known, 1],
-            sample_weight=column[patient[known]],
-        )
-        for column in weights.T
+    bases = ResampledMetrics(scored, patient, patients).bases
+    counts = {name: [one.patients for one in parts] for name, parts in bases.items()}
+    assert counts == {
+        "mean_auroc": [(2, 2), (0, 2)],
+        "image_auroc": [(2, 2)],
+        "hamming_score": [(3,)],
+        "subset_accuracy": [(3,)],
+        "macro_f1": [(3,), (1,)],  # of what is positive or called
+        "sensitivity": [(2,), (0,)],
+        "specificity": [(2,), (2,)],
+    }
+
+
+def test_intervals_of_shares_are_wilsons_at_the_resampled_variance():
+    scored = make_scored(seed=5)
+    loop = naive_loop(scored, 60, 8)
+    found = evaluation_intervals(scored, 60, seed=8).summary
+    for name in ("hamming_score", "subset_accuracy"):
+        (point,), (values,) = loop[name]
+        expected = score_interval(point, point * (1 - point) / values.var(ddof=1))
+        assert found[name] == pytest.approx(expected), name
+    for name in ("sensitivity", "specificity", "macro_f1"):
+        points, values = loop[name]  # no part is without a value, so the mean varies as it varies
+        point, variance = points.mean(), values.mean(axis=0).var(ddof=1)
+        assert not np.isnan(values).any()
+        expected = score_interval(point, point * (1 - point) / variance)
+        assert found[name] == pytest.approx(expected), name
+
+
+def test_intervals_of_aurocs_know_hanley_and_mcneil():
+    scored = make_scored(seed=6)
+    result = evaluation_intervals(scored, 60, seed=1)
+    points, values = naive_loop(scored, 60, 1)["mean_auroc"]
+    sides = [
+        [len({p for p, x in zip(scored.patients, row, strict=True) if x == s}) for s in (1, 0)]
+        for row in scored.labels.T
     ]
-    np.testing.assert_allclose(
-        result.category_auroc[1], np.percentile(loop, [2.5, 97.5]), atol=1e-12
-    )
+
+    def blended(k, whole):
+        few, model = min(sides[k]), hanley_mcneil(whole.shrunk, *sides[k])
+        misranked = few * min(points[k], 1 - points[k])
+        return (misranked * values[k].var(ddof=1) + model) / (misranked + 1)
+
+    one = Whole(points[1], min(sides[1]))
+    assert result.category_auroc[1] == pytest.approx(one.interval(blended(1, one)))
+    whole = Whole(points.mean(), sum(map(min, sides)))
+    deviations = np.sqrt([blended(k, whole) for k in range(3)])
+    variance = deviations @ np.corrcoef(values) @ deviations / 9
+    assert result.summary["mean_auroc"] == pytest.approx(whole.interval(variance))
 
 
 def test_only_an_evaluation_reports_its_progress(monkeypatch):
@@ -126,28 +161,29 @@ def test_only_an_evaluation_reports_its_progress(monkeypatch):
         return items
 
     monkeypatch.setattr(resampling, "track", track)
-    bootstrap_evaluation(make_scored(), 150)
+    evaluation_intervals(make_scored(), 150)
     assert seen == [([0, 64, 128], "resampling")]
     summarise_draws(make_scored(), 10)
     assert seen[1:] == [([0], None)]
 
 
 def test_images_of_a_patient_stay_together():
-    # two patients, one always right and one always wrong: a resample is 0, 1/2 or 1
-    labels = np.array([[1, 0]] * 10)
-    decisions = np.array([[1, 0]] * 5 + [[0, 1]] * 5)
-    patients = ["right"] * 5 + ["wrong"] * 5
-    scored = labelled_scores(labels, decisions, decisions, np.arange(10), [False] * 10, patients)
-    assert bootstrap_evaluation(scored, 200).summary["hamming_score"] == (0, 1)
-    alone = replace(scored, patients=tuple(range(10)))
-    low, high = bootstrap_evaluation(alone, 200).summary["hamming_score"]
-    assert 0.1 <= low < 0.5 < high <= 0.9
+    # One patient in three is always wrong; ten images each tell no more than one.
+    labels = np.array([[1, 0]] * 300)
+    decisions = np.array([[1, 0]] * 200 + [[0, 1]] * 100)
+    patients = [row // 10 for row in range(300)]
+    scored = labelled_scores(labels, decisions, decisions, np.arange(300), [False] * 300, patients)
+    together = evaluation_intervals(scored, 2000).summary["hamming_score"]
+    assert together == pytest.approx(score_interval(2 / 3, 30), abs=0.01)
+    alone = replace(scored, patients=tuple(range(300)))
+    apart = evaluation_intervals(alone, 2000).summary["hamming_score"]
+    assert apart == pytest.approx(score_interval(2 / 3, 300), abs=0.003)
 
 
 def test_same_seed_same_intervals():
     scored = make_scored()
-    assert bootstrap_evaluation(scored, 40, seed=2) == bootstrap_evaluation(scored, 40, seed=2)
-    assert bootstrap_evaluation(scored, 40, seed=2) != bootstrap_evaluation(scored, 40, seed=3)
+    assert evaluation_intervals(scored, 40, seed=2) == evaluation_intervals(scored, 40, seed=2)
+    assert evaluation_intervals(scored, 40, seed=2) != evaluation_intervals(scored, 40, seed=3)
 
 
 def test_one_positive_stays_without_interval_and_out_of_the_mean():
@@ -155,8 +191,8 @@ def test_one_positive_stays_without_interval_and_out_of_the_mean():
     labels = np.array([[1, 1], [1, 0], [0, 0], [0, 0], [1, 0], [0, 0]])
     scores = np.array([[3, 0], [3, 1], [1, 1], [1, 1], [3, 1], [1, 1.0]])
     scored = labelled_scores(labels, scores, scores > 2, scores[:, 0], ~labels.any(axis=1))
-    result = bootstrap_evaluation(scored, 100)
-    assert result.summary["mean_auroc"] == (1, 1)
+    result = evaluation_intervals(scored, 100)
+    assert result.summary["mean_auroc"] == result.category_auroc[0]
     assert np.isnan(result.category_auroc[1]).all()
 
 
@@ -165,15 +201,9 @@ def test_one_patient_or_no_resample_gives_no_interval(resamples):
     scored = make_scored()
     if resamples:
         scored = replace(scored, patients=("one",) * len(scored.labels))
-    result = bootstrap_evaluation(scored, resamples)
+    result = evaluation_intervals(scored, resamples)
     assert all(np.isnan(ends).all() for ends in result.summary.values())
     assert result.resamples == 0
-
-
-def test_percentile_interval_needs_half_of_the_resamples():
-    np.testing.assert_allclose(percentile_interval(np.arange(101.0)), (2.5, 97.5))
-    assert np.isnan(percentile_interval(np.array([1, NAN, NAN]))).all()
-    np.testing.assert_allclose(percentile_interval(np.array([1, 1, NAN])), (1, 1))
 
 
 def test_a_system_does_not_differ_from_itself():
@@ -185,17 +215,17 @@ def test_a_system_does_not_differ_from_itself():
 def test_paired_difference_agrees_with_a_naive_loop():
     a = make_scored(seed=1)
     b = replace(a, scores=a.scores[:, ::-1], decisions=~a.decisions, abnormality=-a.abnormality)
-    (patient,), patients = patient_index(a.patients)
-    weights = np.concatenate(list(resample_weights(patients, 15, np.random.default_rng(4))), axis=1)
-    first = [naive_metrics(a, patient, column) for column in weights.T]
-    second = [naive_metrics(b, patient, column) for column in weights.T]
-    whole = [naive_metrics(one, patient, np.ones(patients)) for one in (a, b)]
-    result = paired_difference(a, b, 15, seed=4)
+    first, second = naive_loop(a, 30, 4), naive_loop(b, 30, 4)
+    people = len(set(a.patients))
+    result = paired_difference(a, b, 30, seed=4)
     for name in SUMMARY_METRICS:
-        gaps = [x[name] - y[name] for x, y in zip(first, second, strict=True)]
-        expected = [whole[0][name] - whole[1][name], *np.percentile(gaps, [2.5, 97.5])]
-        got = [result[name].difference, result[name].low, result[name].high]
-        np.testing.assert_allclose(got, expected, atol=1e-12, err_msg=name)
+        point = first[name][0].mean() - second[name][0].mean()
+        gaps = first[name][1].mean(axis=0) - second[name][1].mean(axis=0)
+        assert result[name].difference == pytest.approx(point), name
+        reach = (result[name].high - result[name].low) / 2 / gaps.std(ddof=1)
+        if name in ("hamming_score", "subset_accuracy"):
+            assert reach == pytest.approx(stats.t.ppf(0.975, people - 1))
+        assert stats.norm.ppf(0.975) < reach < stats.t.ppf(0.975, 10), name
 
 
 def test_draws_count_with_their_own_variance():
@@ -209,45 +239,6 @@ def test_draws_count_with_their_own_variance():
     one = summarise_draws([right, wrong], 400)["hamming_score"]
     assert (one.mean, one.low, one.high) == (0.5, 0, 1)
     assert one.deviation == pytest.approx(np.sqrt(0.5))  # of 0 and 1, divisor 1
-
-
-def test_reaches_of_draws_and_patients_add_up_as_squares():
-    # Three draws at .5, .6 and .7 whose mean over resampled patients is .55 or .65, as often.
-    point, values = (
-        np.array([0.5, 0.6, 0.7]),
-        np.tile([-0.05, 0.05], 500) + np.array([[0.5], [0.6], [0.7]]),
-    )
-    of_draws = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
-    of_patients = stats.norm.ppf(0.975) * 0.05 * np.sqrt(1000 / 999)
-    reach = np.sqrt(of_draws**2 + of_patients**2)
-    assert joint_interval(point, values) == pytest.approx((0.6 - reach, 0.6 + reach))
-    # Of one draw, or of draws that are all alike, it is the percentile interval.
-    assert joint_interval(point[:1], values[:1]) == pytest.approx((0.45, 0.55))
-    alike = joint_interval(np.full(3, 0.6), np.tile(values[1], (3, 1)))
-    assert alike == pytest.approx((0.55, 0.65))
-
-
-@pytest.mark.parametrize("draws", [3, 5, 10])
-@pytest.mark.parametrize("spread", [0.15, 0.6])
-def test_intervals_over_few_draws_cover_what_they_should(draws, spread):
-    """Draws differ in how well they separate; the truth is the mean over draws and patients."""
-    rng, patients = np.random.default_rng(draws), 60
-    labels = np.zeros((patients, 1))
-    labels[: patients // 3] = 1
-    held = []
-    for _ in range(150):
-        noise = rng.normal(size=patients)
-        point, values = [], []
-        quality = 1 + spread * rng.normal(size=draws)
-        weights = rng.multinomial(patients, np.full(patients, 1 / patients), 200)
-        for one in quality:  # the share called rightly: exact moments, and quick to resample
-            right = (noise + rng.normal(size=patients) + one > 0).astype(float)
-            point.append(right.mean())
-            values.append(weights @ right / patients)
-        low, high = joint_interval(np.array(point), np.array(values))
-        truth = stats.norm.cdf(1 / np.sqrt(2 + spread**2))
-        held.append(low <= truth <= high)
-    assert 0.91 <= np.mean(held) <= 1.0
 
 
 def test_draws_may_leave_out_different_patients():
@@ -284,7 +275,7 @@ def test_different_images_cannot_be_paired():
     with pytest.raises(InputError, match="no draw"):
         summarise_draws([])
     with pytest.raises(InputError, match="resamples"):
-        bootstrap_evaluation(a, -1)
+        evaluation_intervals(a, -1)
 
 
 def test_intervals_over_draws_and_over_cases_are_told_apart():
@@ -307,7 +298,7 @@ def test_intervals_over_draws_and_over_cases_are_told_apart():
     assert (found.low, found.high) == (0, 1)  # 4.3 times the draws' own .17, and more
     one = summarise_draws(draws[:1], 50)["hamming_score"]
     assert np.isnan(one.draws).all()
-    assert one.cases == (1.0, 1.0)
+    assert one.cases == (one.low, one.high) == pytest.approx(score_interval(1.0, 4))
 
 
 def test_an_interval_over_draws_is_students():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sdmad.errors import InputError
-from sdmad.evaluation.intervals import joint_interval, percentile_interval
+from sdmad.evaluation.limits import Basis
 from sdmad.evaluation.pixel_intervals import (
     PIXEL_METRICS,
     PatientPixels,
@@ -12,6 +12,7 @@ from sdmad.evaluation.pixel_intervals import (
 )
 from sdmad.evaluation.pixels import PixelScores
 from sdmad.evaluation.resampling import resample_weights
+from sdmad.evaluation.spread import Spread
 
 SIZE = 40
 
@@ -68,7 +69,9 @@ def test_intervals_agree_with_a_naive_loop():
         PIXEL_METRICS, naive(patients, weights, 3.0).T, (1e-3, 2e-3, 1e-12), strict=True
     ):
         ends = (found[name].low, found[name].high)
-        np.testing.assert_allclose(ends, percentile_interval(values), atol=tolerance)
+        point = naive(patients, np.ones((12, 1)), 3.0)[:, PIXEL_METRICS.index(name)]
+        one = Spread(point[None], values[None, None], (Basis("pixels", (8, 12)),))
+        np.testing.assert_allclose(ends, one.interval(), atol=tolerance)
         assert np.isnan(found[name].deviation)
 
 
@@ -89,9 +92,9 @@ def test_draws_and_patients_count_together():
         whole = [naive(draw, np.ones((9, 1)), 3.0)[0, place] for draw in draws]
         assert found[name].mean == pytest.approx(np.mean(whole), abs=2e-3)
         assert found[name].deviation == pytest.approx(np.std(whole, ddof=1), abs=2e-3)
-        low, high = joint_interval(np.array(whole), values[:, :, place])
+        both = Spread(np.array([whole]), values[None, :, :, place], (Basis("pixels", (6, 9)),))
         ends = (found[name].low, found[name].high)
-        np.testing.assert_allclose(ends, (max(low, 0), min(high, 1)), atol=2e-2)
+        np.testing.assert_allclose(ends, both.interval(), atol=2e-2)
 
 
 def test_patients_of_other_draws_keep_their_rows():

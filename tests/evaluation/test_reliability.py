@@ -74,3 +74,13 @@ def test_images_of_one_patient_are_resampled_together():
     assert together.error == pytest.approx(alone.error, abs=1e-9)
     assert together.interval[1] == pytest.approx(alone.interval[1], rel=0.15)
     assert np.isnan(reliability(likely, labels, [0] * 150).interval).all()
+
+
+def test_an_interval_by_hand():
+    # One bin of ten images called .5 of which eight are positive: the gap is .3, and resampling
+    # moves it by .1 either way. Were the true gap f times .3, .3 would be seen or passed in half of
+    # the cases from f = 2/3 (.2 + .1) to f = 4/3 (.4 - .1) and always beyond.
+    from sdmad.evaluation.reliability import _inverted
+
+    low, high = _inverted(np.array([[0.3]]), np.tile([0.1, -0.1], 50)[None])
+    assert (low, high) == pytest.approx((0.2, 0.4))

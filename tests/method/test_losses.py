@@ -99,6 +99,15 @@ def test_decision_a_row_without_a_one_but_with_an_unknown_label_is_not_normal():
     assert hand(inter_anomaly_loss, [[NAN, NAN]], margin=0.3) == 0
 
 
+def test_an_image_with_another_finding_is_not_pulled_to_the_anchor():
+    # Both categories absent: .4 to the anchor where it is normal, nothing where it is not; Eq. 4
+    # holds either way: .4 less 0, .2 and 1, hinged.
+    for normal, pull in ((None, 0.4), (True, 0.4), (False, 0.0)):
+        told = None if normal is None else torch.tensor([normal])
+        assert hand(image_text_loss, [[0, 0]], normal=told) == pytest.approx(pull)
+        assert hand(inter_anomaly_loss, [[0, 0]], normal=told) == pytest.approx(pull + 0.6)
+
+
 def test_an_image_without_a_known_label_still_counts_in_the_mean():
     # .2 from the first image, 0 from the second: mean .1.
     assert hand(image_text_loss, [[1, 0], [NAN, NAN]], IMAGE.repeat(2, 1)) == pytest.approx(0.1)

@@ -1,6 +1,7 @@
 """A draw, and systems that are fitted and scored on it together."""
 
 import dataclasses
+import types
 import warnings
 
 import numpy as np
@@ -54,6 +55,21 @@ def test_the_drawn_patients_are_not_judged(draw):
     assert list(draw.files) == rest
     assert len(rest) == 24 - 2 * len(drawn)
     assert not drawn & {keys[row] for row in draw.rows}
+
+
+def test_whom_judged_images_are_of_is_told(draw):
+    table, rows = draw.material.table, draw.rows
+    assert draw.people == f"{len(rows)} images of {len(rows) // 2} patients"  # two of each
+
+    def told(patients):
+        data = types.SimpleNamespace(table=dataclasses.replace(table, patients=patients))
+        other = Draw(types.SimpleNamespace(table=data.table), 1, 0)
+        other.__dict__["rows"] = rows
+        return other.people
+
+    some = [who if row != rows[0] else "" for row, who in enumerate(table.patients)]
+    assert told(tuple(some)).endswith("patients and 1 image of an unknown patient")
+    assert told(None).startswith(f"{len(rows)} images of unknown patients, resampled one by one")
 
 
 def test_every_system_is_fitted_in_the_order_that_is_asked(draw, tiny_backbone, trainings):

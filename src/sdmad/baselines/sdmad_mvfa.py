@@ -75,12 +75,12 @@ class SDMADMVFA(Detector):
         """Train the adapters; images of which nobody knows whether they are normal are left out."""
         images, device = training.images, self.backbone.device
         truth = torch.tensor(training.labels, dtype=torch.float32, device=device)
-        abnormal, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
+        abnormal, normal = (truth == 1).any(dim=1), torch.tensor(training.normal, device=device)
         rows = (abnormal | normal).nonzero()[:, 0].tolist()
         if not rows:
             raise InputError("of no image it is known whether it is normal")
         pixels = self.backbone.preprocessing([images[i] for i in rows]).to(device)
-        known, head, config = truth[rows], self.head, self.config
+        known, healthy, head, config = truth[rows], normal[rows], self.head, self.config
 
         def added(embeddings: Tensor, sources: Tensor) -> Tensor:
             return inter_anomaly_loss(
@@ -91,6 +91,7 @@ class SDMADMVFA(Detector):
                 known[sources],
                 config.margin,
                 config.image_text_weight,
+                healthy[sources],
             )
 
         self.mvfa.train(pixels, abnormal[rows], [training.masks[i] for i in rows], added)

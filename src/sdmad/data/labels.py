@@ -54,6 +54,32 @@ def is_unknown(cell: str) -> bool:
     return cell.casefold() in _UNKNOWN
 
 
+def all_absent(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows of labels ``(n, K)`` on which every category is absent: normal, if nothing else is told.
+
+    >>> all_absent(np.array([[0.0, 0.0], [0.0, np.nan], [1.0, 0.0]]))
+    array([ True, False, False])
+    """
+    return np.asarray((values == 0).all(axis=1))
+
+
+def settle_normal(values: NDArray[np.float64], declared: NDArray[np.bool_]) -> int | None:
+    """Labels of rows that are declared normal become 0, in place.
+
+    Args:
+        values: 1, 0 or NaN, ``(n, K)``.
+        declared: which rows show no abnormality, ``(n,)``.
+
+    Returns:
+        The first of them that has a finding; None where none has.
+    """
+    contradicted = np.flatnonzero(declared & (values == 1).any(axis=1))
+    if contradicted.size:
+        return int(contradicted[0])
+    values[declared] = 0.0
+    return None
+
+
 def read_labels(
     path: Path,
     header: Sequence[str],
@@ -219,7 +245,7 @@ def _read_columns(
     normal = _normal(path, body, values, declared, categories)
     if normal_column is None:
         other = np.array([any(_truth(row.cells[i]) == 1 for i in ignored) for row in body])
-        zeros = (values == 0).all(axis=1)
+        zeros = all_absent(values)
         normal |= zeros & ~other.astype(np.bool_)
         notes += _taken_note(header, ignored, int(zeros.sum()), int((zeros & other).sum()))
     notes += _no_positive_note(categories, values)
@@ -235,13 +261,14 @@ def _normal(
     categories: Sequence[str],
 ) -> NDArray[np.bool_]:
     """Which rows are declared normal; the labels of these become 0, in place."""
-    for i in np.flatnonzero((declared == 1) & (values == 1).any(axis=1)).tolist():
-        finding = categories[int(np.argmax(values[i] == 1))]
+    normal = np.asarray(declared == 1, dtype=np.bool_)
+    row = settle_normal(values, normal)
+    if row is not None:
+        finding = categories[int(np.argmax(values[row] == 1))]
         raise InputError(
-            f"{path}, row {body[i].line}: both normal and {finding} are 1; keep one of them"
+            f"{path}, row {body[row].line}: both normal and {finding} are 1; keep one of them"
         )
-    values[declared == 1] = 0.0
-    return np.asarray(declared == 1, dtype=np.bool_)
+    return normal
 
 
 def _truth(cell: str) -> float | None:

@@ -24,6 +24,7 @@ from torch.nn.functional import interpolate
 
 from sdmad.data.decoding import Square
 from sdmad.data.images import ImageSource, to_image
+from sdmad.data.labels import all_absent, settle_normal
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.batches import Lanes, lanes_on, score_in_batches
 from sdmad.detector.batches import OnError as OnError
@@ -42,6 +43,7 @@ class TrainingSet:
     Attributes:
         images: n paths, Pillow images or arrays, at least one.
         labels: 1, 0 or NaN, float64 ``(n, K)``; at least one is known.
+        normal: which show no abnormality, boolean ``(n,)``; their labels are 0.
         masks: where each is abnormal, boolean ``(H, W)``, or None where that is not known.
         planes: where each category is, boolean ``(K, H, W)``, or None where they are not told
             apart.
@@ -51,6 +53,7 @@ class TrainingSet:
 
     images: Sequence[ImageSource]
     labels: NDArray[np.float64]
+    normal: NDArray[np.bool_]
     masks: tuple[Mask | None, ...]
     planes: tuple[Mask | None, ...] = ()
     patients: tuple[object, ...] = ()
@@ -131,6 +134,7 @@ class Detector(ABC):
         images: Sequence[ImageSource] | NDArray[Any],
         labels: ArrayLike,
         *,
+        normal: ArrayLike | None = None,
         patients: Sequence[object] | None = None,
         masks: Sequence[Mask | None] | None = None,
         progress: str | None = None,
@@ -139,8 +143,10 @@ class Detector(ABC):
 
         Args:
             images: n paths, Pillow images or arrays, or one array of n paths or images.
-            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``; an all-zero row is a normal
-                image.
+            labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+            normal: which images show no abnormality at all, none of another kind either; boolean
+                ``(n,)``, as a label table's :attr:`~sdmad.data.table.LabelTable.normal`. Their
+                unknown labels are taken for 0. All-zero rows when not given.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept,
                 and only by detectors that can be saved.
             masks: where each image is abnormal, boolean ``(H, W)``, or ``(K, H, W)`` where it is
@@ -153,13 +159,14 @@ class Detector(ABC):
 
         Raises:
             ImageError: if an image cannot be read.
-            InputError: if shapes disagree, there is no image, no label is known, or the system
-                needs what the support set does not have.
+            InputError: if shapes disagree, there is no image, no label is known, a normal image
+                has a finding, or the system needs what the support set does not have.
         """
         sources = as_image_list(images)
         if len(sources) == 0:
             raise InputError("there is no image to fit on")
-        values = label_matrix(labels, (len(sources), len(self.categories)))
+        values = label_matrix(labels, (len(sources), len(self.categories))).copy()
+        healthy = _normal_rows(values, normal)
         if np.isnan(values).all():
             raise InputError("every label is unknown (NaN); there is nothing to learn from")
         for name, column in (("patients", patients), ("masks", masks)):
@@ -168,7 +175,7 @@ class Detector(ABC):
         given = [None] * len(sources) if masks is None else masks
         whole, planes = _told_apart(given, len(self.categories))
         people = tuple(patients or ())
-        self._fit(TrainingSet(sources, values, whole, planes, people, progress))
+        self._fit(TrainingSet(sources, values, healthy, whole, planes, people, progress))
         return self
 
     @abstractmethod
@@ -295,6 +302,23 @@ def _told_apart(
         whole.append(np.any(mask, axis=0) if mask is not None and apart else mask)
         planes.append(mask if apart else None)
     return tuple(whole), tuple(planes)
+
+
+def _normal_rows(values: NDArray[np.float64], normal: ArrayLike | None) -> NDArray[np.bool_]:
+    """Which rows are normal; their labels become 0, in place."""
+    if normal is None:
+        return all_absent(values)
+    declared = np.asarray(normal)
+    if declared.shape != (len(values),) or not np.isin(declared, (0, 1)).all():
+        raise InputError(
+            f"normal: expected true or false of each of {len(values)} images, got an array of "
+            f"shape {declared.shape} and type {declared.dtype}"
+        )
+    declared = declared.astype(np.bool_)
+    row = settle_normal(values, declared)
+    if row is not None:
+        raise InputError(f"row {row} (counted from 0) is declared normal and has a positive label")
+    return declared
 
 
 def resize_map(small: Tensor, shape: tuple[int, int]) -> NDArray[np.float32]:

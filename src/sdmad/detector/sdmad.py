@@ -89,7 +89,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         threshold_hashes_: SHA-256 of each normal image behind the thresholds.
     """
 
-    # What scikit-learn calls X and y is no metadata; patients and masks are.
+    # What scikit-learn calls X and y is no metadata; normal, patients and masks are.
     __metadata_request__fit = {"images": UNUSED, "labels": UNUSED, "progress": UNUSED}  # noqa: RUF012
     __metadata_request__score = {"images": UNUSED, "labels": UNUSED}  # noqa: RUF012
     __metadata_request__predict = {"images": UNUSED}  # noqa: RUF012
@@ -127,7 +127,10 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         support = SupportImages(pixels, backbone, image)
         category = torch.tensor(bank.category_index, device=backbone.device)
         targets = torch.tensor(training.labels, dtype=torch.float32, device=backbone.device)
-        log = train_adapters(support, texts, targets, category, config, seed, training.progress)
+        normal = torch.tensor(training.normal, device=backbone.device)
+        log = train_adapters(
+            support, texts, targets, category, config, seed, training.progress, normal
+        )
         with torch.no_grad():
             text = texts()
         by_patch = reads_patches(backbone, config)

@@ -204,6 +204,7 @@ def train_adapters(
     config: SDMADConfig,
     seed: int,
     progress: str | None = None,
+    normal: Tensor | None = None,
 ) -> list[EpochLog]:
     """Minimise Eq. 5 over the adapters of both towers; the last epoch is kept.
 
@@ -215,6 +216,8 @@ def train_adapters(
         config: margin, weights, learning rate, batch size and epochs.
         seed: of the order of the images.
         progress: what to call the work on a progress bar.
+        normal: images without any abnormality, boolean ``(n,)``; None takes those on which every
+            category is absent.
 
     Returns:
         One entry an epoch; nothing is done without epochs. A warning is given if the signs'
@@ -244,6 +247,7 @@ def train_adapters(
                 labels[rows],
                 config.margin,
                 config.image_text_weight,
+                None if normal is None else normal[rows],
             )
             optimiser.zero_grad()
             loss.backward()

@@ -147,8 +147,8 @@ def _inverted(gaps: FloatArray, noise: FloatArray) -> tuple[float, float]:
         return float((np.abs(factor * gaps + noise).sum(axis=0) >= seen).mean())
 
     tail = (1 - LEVEL) / 2
-    low = _crossing(above, tail) * seen
-    return low, min(1.0, _crossing(above, 1 - tail) * seen)
+    low, high = (min(1.0, _crossing(above, level) * seen) for level in (tail, 1 - tail))
+    return min(low, seen), max(high, seen)  # the seen error is told beside it
 
 
 def _crossing(share: Callable[[float], float], level: float) -> float:

@@ -44,7 +44,12 @@ def _is_normal(labels: Tensor) -> Tensor:
 
 
 def image_text_loss(
-    image_features: Tensor, text_features: Tensor, category: Tensor, anchor: Tensor, labels: Tensor
+    image_features: Tensor,
+    text_features: Tensor,
+    category: Tensor,
+    anchor: Tensor,
+    labels: Tensor,
+    normal: Tensor | None = None,
 ) -> Tensor:
     """Pull each image to every sign of its categories, a normal image to the anchor (Eq. 3).
 
@@ -54,6 +59,8 @@ def image_text_loss(
         category: index of each sign's category, shape ``(S,)``, int64.
         anchor: unit-length embedding of the normal text, shape ``(D,)``.
         labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
+        normal: images without any abnormality, boolean ``(n,)``; None takes those on which every
+            category is absent.
 
     Returns:
         A scalar: cosine distances summed over the signs, averaged over the images.
@@ -66,7 +73,8 @@ def image_text_loss(
     to_signs = 1 - image_features @ text_features.T
     to_anchor = 1 - image_features @ anchor
     pulls = torch.where(positive, to_signs, 0).sum(dim=1)
-    return (pulls + torch.where(_is_normal(labels), to_anchor, 0)).mean()
+    healthy = _is_normal(labels) if normal is None else normal
+    return (pulls + torch.where(healthy, to_anchor, 0)).mean()
 
 
 def anchor_loss(
@@ -115,10 +123,13 @@ def inter_anomaly_loss(
     labels: Tensor,
     margin: float = 0.0,
     image_text_weight: float = 1.0,
+    normal: Tensor | None = None,
 ) -> Tensor:
     """Eq. 3, times ``image_text_weight`` (the paper has 1), plus Eq. 4 (Eq. 5).
 
-    The other arguments, the scalar and the errors are those of :func:`anchor_loss`.
+    The other arguments, the scalar and the errors are those of :func:`image_text_loss` and
+    :func:`anchor_loss`.
     """
     arguments = (image_features, text_features, category, anchor, labels)
-    return image_text_weight * image_text_loss(*arguments) + anchor_loss(*arguments, margin=margin)
+    pulled = image_text_weight * image_text_loss(*arguments, normal)
+    return pulled + anchor_loss(*arguments, margin=margin)

@@ -24,7 +24,7 @@ from sdmad.data.images import ImageSource
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import BATCH_SIZE, Detector
 from sdmad.detector.scores import ImageScores
-from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
+from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores, people_told
 from sdmad.output import json_text
 from sdmad.progress import track
 from sdmad.studies.material import Material
@@ -104,6 +104,19 @@ class Draw:
     def rows(self) -> NDArray[np.int64]:
         """The judged rows of the table, ascending; neither drawn images nor their patients."""
         return np.flatnonzero(self.support.evaluation(self.material.table))
+
+    @property
+    def people(self) -> str:
+        """Whom the judged images are of, in words."""
+        table = self.material.table
+        ids = [table.patients[row] if table.patients else "" for row in self.rows]
+        known, unknown = set(ids) - {""}, ids.count("")
+        if known:
+            return f"{len(ids)} images of {people_told(len(known), unknown)}"
+        return (
+            f"{people_told(0, unknown)}, resampled one by one: intervals are too narrow where "
+            "patients have several"
+        )
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -195,8 +208,8 @@ def _fit(
         detector.forget_categories()
     start = time.perf_counter()
     drawn = material.table.subset(rows)
-    masks = [material.mask(row) for row in rows]
-    detector.fit(drawn.files, drawn.labels, patients=drawn.patients, masks=masks)
+    masks, people = [material.mask(row) for row in rows], drawn.patients
+    detector.fit(drawn.files, drawn.labels, normal=drawn.normal, patients=people, masks=masks)
     return detector, time.perf_counter() - start
 
 

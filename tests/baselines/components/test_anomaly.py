@@ -74,6 +74,16 @@ def test_masks_of_another_number_of_categories_are_refused(tiny_backbone, pictur
         detector.fit(images, labels, masks=masks)
 
 
+def test_an_image_with_another_finding_is_no_normal_one(tiny_backbone, pictures):
+    images, labels = pictures
+    normal = ~labels.any(axis=1)
+    normal[4] = False  # one of four without a mark shows something else
+    detector = OnePerCategory(("Ring", "Bar", "Dots"), tiny_backbone, lambda name: Brightness())
+    detector.fit(images, labels, normal=normal)
+    assert detector.general.seen[:2] == (11, 8)
+    assert [one.seen[:2] for one in detector.single] == [(12, 4), (12, 4), (12, 2)]
+
+
 def test_an_unknown_label_leaves_the_image_out_of_that_category(tiny_backbone, pictures):
     images, labels = pictures
     labels = labels.copy()

@@ -85,6 +85,25 @@ def test_masks(masked):
     assert not data.mask(6).any()
 
 
+@pytest.mark.parametrize("name", ["liver", "resc"])
+def test_slices_of_a_volume_are_of_one_patient(tmp_path, name):
+    for place in ("train/good/1_9", "valid/good/1_9", "test/good/1_9", "test/Ungood/1_12"):
+        write(tmp_path / f"{place}.png")
+    for place in ("valid/Ungood/2_3", "test/Ungood/10_12", "test/good/x"):
+        write(tmp_path / f"{place}.png")
+    table = BMAD(tmp_path, name).table
+    told = dict(zip(names(table), table.patients, strict=True))
+    assert told == {
+        "train/good/1_9.png": "train 1",
+        "valid/good/1_9.png": "valid 1",
+        "valid/Ungood/2_3.png": "valid 2",
+        "test/good/1_9.png": "test 1",
+        "test/Ungood/1_12.png": "test 1",
+        "test/Ungood/10_12.png": "test 10",
+        "test/good/x.png": "",
+    }
+
+
 def test_a_mask_that_does_not_fit(masked):
     label = masked / "BraTS2021_slice/valid/Ungood/label/00124_60.png"
     write(label, 255, (20, 11))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,7 +176,10 @@ def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkey
         raise MissingExtraError("pip install")
 
     monkeypatch.setitem(SYSTEMS, "dra", replace(SYSTEMS["dra"], home=Recipe(lacking)))
-    found = rows(ask("table5"), "table5")
+    out = ask("table5")
+    found = rows(out, "table5")
+    page = (out / "table5.md").read_text(encoding="utf-8")
+    assert re.search(r"- BrainMRI: judged, draw 1: \d+ images of \d+ patients\n", page)
     assert {r["part"] for r in found} == {"BrainMRI", "ChestXRay", "OCT"}
     brain = {(r["system"], r["what"]): r for r in found if r["part"] == "BrainMRI"}
     assert brain["WinCLIP, zero-shot", "image_auroc"]["paper"] == "66.8"

@@ -174,7 +174,8 @@ class OnePerCategory(Detector):
         """Fit every detector."""
         pixels = self.preprocessing(training.images).to(self.backbone.device)
         truth = torch.tensor(training.labels, device=pixels.device)
-        positive, normal = (truth == 1).any(dim=1), (truth == 0).all(dim=1)
+        positive = (truth == 1).any(dim=1)
+        normal = torch.tensor(training.normal, device=pixels.device)
         detectors = [self.general, *self.single]
         lessons = [_lesson(pixels, positive, positive | normal, training.masks)]
         for k in range(len(self.single)):

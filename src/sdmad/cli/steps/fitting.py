@@ -125,7 +125,10 @@ def fit_on_table(request: FitRequest) -> Fitted:
     )
     drawn = table.subset(support.indices)
     start = time.monotonic()
-    detector.fit(drawn.files, drawn.labels, patients=drawn.patients, progress="training")
+    people = drawn.patients
+    detector.fit(
+        drawn.files, drawn.labels, normal=drawn.normal, patients=people, progress="training"
+    )
     seconds = time.monotonic() - start
     if request.normals is not None:
         detector.fit_thresholds(list_images([request.normals]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class Origin:
         folders: what its folder is called in the wild, in BMAD's releases and code.
         mvfa: the class in MVFA's arrangement.
         masks: whether the set was published with masks.
-        patient: takes a file name without ending to its patient; None where names do not tell.
+        patient: takes a file name without ending to its patient, "" for one that does not tell;
+            None where none does.
+        anew: whether every split numbers its patients from 1.
     """
 
     key: str
@@ -42,6 +45,7 @@ class Origin:
     mvfa: str
     masks: bool
     patient: Callable[[str], str] | None = None
+    anew: bool = False
 
 
 def first_number(stem: str) -> str:
@@ -63,16 +67,27 @@ def second_number(stem: str) -> str:
     return parts[1] if len(parts) == 3 else ""
 
 
+def volume_number(stem: str) -> str:
+    """The volume of names like ``4_487`` (volume and slice); "" for other names.
+
+    >>> volume_number("4_487"), volume_number("487")
+    ('4', '')
+    """
+    found = re.fullmatch(r"(\d+)_\d+", stem)
+    return found[1] if found else ""
+
+
 ORIGINS = (
     Origin("brain", ("brats2021", "BraTS2021_slice"), "Brain", True, first_number),
-    Origin("liver", ("hist_DIY",), "Liver", True),
-    Origin("resc", ("RESC_average",), "Retina_RESC", True),
+    Origin("liver", ("hist_DIY",), "Liver", True, volume_number, anew=True),
+    Origin("resc", ("RESC_average",), "Retina_RESC", True, volume_number, anew=True),
     Origin("oct2017", (), "Retina_OCT2017", False, second_number),
     Origin("rsna", ("chest", "Chest-RSNA", "Chest_RSNA"), "Chest", False),
     Origin("camelyon16", ("camelyon16_256", "histopathology"), "Histopathology", False),
 )
-"""Liver and RESC number their volumes anew in each folder, so their names tell no patient; of
-RSNA's patients each has one image."""
+"""Slices of one number in a split of Liver or RESC, good and Ungood ones, are of one volume. RSNA's
+and Camelyon's names tell no patient: the one's images come from ChestX-ray14, whose patients have
+several, the other's are patches of slides."""
 
 
 def find_origin(name: str) -> Origin:
@@ -209,13 +224,17 @@ class SplitFolders(DataSet):
             labels=abnormal[:, None].astype(np.float64),
             categories=(ABNORMAL,),
             normal=~abnormal,
-            patients=self._patients(files),
+            patients=self._patients(files, [split for split, _ in marks]),
             splits=tuple(split for split, _ in marks),
         )
 
-    def _patients(self, files: Sequence[Path]) -> tuple[str, ...] | None:
-        patient = self.origin.patient
-        return None if patient is None else tuple(patient(file.stem) for file in files)
+    def _patients(self, files: Sequence[Path], splits: Sequence[str]) -> tuple[str, ...] | None:
+        if self.origin.patient is None:
+            return None
+        found = [self.origin.patient(file.stem) for file in files]
+        if self.origin.anew:
+            found = [who and f"{split} {who}" for who, split in zip(found, splits, strict=True)]
+        return tuple(found)
 
     def _mask(self, row: int) -> Mask | None:
         file = self.table.files[row]

@@ -113,6 +113,7 @@ def _head(draws: Sequence[Draw], backbone: Backbone, quick: bool) -> list[str]:
     lines = [
         f"{len(material.table)} images, {len(material.bank.names)} categories, "
         f"{counted(draws[0].shots, 'shot')} a category, {counted(len(draws), 'draw')}",
+        f"judged, draw 1: {draws[0].people}",
         f"backbone {backbone.name}, {backbone.preprocessing.size} px; sdmad {__version__}",
     ]
     if quick:

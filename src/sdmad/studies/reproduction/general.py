@@ -50,7 +50,8 @@ def table5(request: Request, models: Models, say: Say) -> list[Path]:
         engine = comparison_engine(request.out, material, models.main, say, general_only=True)
         compared = [run_system(load_system(key), draws, engine) for key in TABLE5]
         records += [record for done in compared for record in _records(part, done)]
-        head += [f"{part}: {note}" for note in notes(draws, compared)]
+        told = [f"judged, draw 1: {draws[0].people}", *notes(draws, compared)]
+        head += [f"{part}: {one}" for one in told]
     records.sort(key=lambda r: (list(SETS).index(r.part), r.what))
     head += [
         f"{done.system.title}: settings {describe_settings(done.system, models.main)}; "

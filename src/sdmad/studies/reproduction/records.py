@@ -22,7 +22,7 @@ FIELDS = (
 )
 CAPTION = (
     "Percent, mean over the draws ± their standard deviation. Intervals are 95%: over the draws "
-    "(Student's t), over the cases (bootstrap over patients, draws held), over both. difference: "
+    "(Student's t), over the cases (patients resampled, draws held), over both. difference: "
     "ours less the paper's; * where the paper's figure lies outside our interval over both. "
     "Positives and negatives are known labels among the judged images, the least and the most of "
     "the draws. none, all and prevalence are predictors that look at no image."

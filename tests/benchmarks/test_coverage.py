@@ -1,0 +1,102 @@
+"""Intervals hold what they say: a quick look at each kind, and the worlds' truths by brute force."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks import coverage
+from benchmarks.coverage import Held, calibration, means, paired, pixels, several, simulate, single
+from benchmarks.coverage_worlds import Chances, Pictures, World
+from sdmad.evaluation.metrics import image_auroc, mean_auroc
+from sdmad.evaluation.pixel_intervals import summarise_pixels
+from sdmad.evaluation.protocols import decision_metrics
+
+HIGH = World(60, (0.3, 0.3), auroc=0.95, right=0.95)
+QUICK = {
+    "one draw near 1": (single(HIGH), 80),
+    "images of one patient": (single(replace(HIGH, images=3)), 60),
+    "five positives": (means({"": World(105, positives=(5,), auroc=0.96)}), 80),
+    "a mean with rare ones": (means({"": World(150, positives=(40, 5, 3), auroc=0.9)}), 60),
+    "three draws": (several(World(draws=3, wander=0.15)), 60),
+    "five draws that differ much": (several(World(draws=5, wander=0.6)), 50),
+    "differences": (paired(World(draws=3, wander=0.3)), 50),
+    "pixels": (pixels(Pictures(40)), 50),
+    "calibration": (calibration({"right": Chances(80), "bent": Chances(80, bent=2.0)}), 60),
+}
+NOT_OURS = "delong"
+
+
+@pytest.mark.parametrize("kind", QUICK)
+def test_intervals_cover(kind):
+    draw, times = QUICK[kind]
+    found = simulate(coverage.Case("quick", kind, draw), times)
+    assert found
+    low = {name: held.share for name, held in found.items() if held.side < 0 and name != NOT_OURS}
+    assert not low
+    assert all(held.times == times for name, held in found.items() if name != NOT_OURS)
+
+
+def test_what_is_told_of_a_simulation():
+    ends = [(0.5, 0.4, 0.6)] * 90 + [(0.5, 0.6, 0.8)] * 10 + [(0.5, np.nan, np.nan)] * 7
+    held = Held.of(ends)
+    assert (held.times, held.share, held.below) == (100, 0.9, 0.1)
+    assert held.width == pytest.approx(0.2)
+    assert held.cell == "90.0"  # 3 below 93, but 2 errors are 4.4
+    assert Held.of(ends[:90] * 10 + ends[90:100] * 10).cell == "90.0 (low)"
+    assert Held.of(ends[:90] * 10).cell == "100.0 (high)"
+    assert Held.of(ends[100:]).cell == "n/a"
+
+
+def test_a_worlds_truth_is_that_of_very_many_patients():
+    world = World(20_000, (0.3, 0.1), auroc=0.8, right=0.7, draws=40, wander=0.5, spread=2.0)
+    drawn = world.draw(np.random.default_rng(0))
+    truth = world.truth(drawn.labels)
+    found = []
+    for one in drawn.systems[0]:
+        found.append(decision_metrics(one.labels, one.decisions))
+        found[-1]["mean_auroc"] = mean_auroc(one.labels, one.scores)
+        found[-1]["image_auroc"] = image_auroc(one.abnormal, one.abnormality)
+    for name, value in truth.items():
+        values = np.array([one[name] for one in found])
+        error = values.std() / len(values) ** 0.5
+        assert values.mean() == pytest.approx(value, abs=3.5 * error), name
+    rights = np.mean([one["hamming_score"] for one in found])
+    assert drawn.of_these_patients == pytest.approx(rights, abs=0.03)
+    aurocs = np.mean([one["mean_auroc"] for one in found])
+    assert drawn.of_these_draws == pytest.approx(aurocs, abs=0.005)
+
+
+def test_pictures_truth_is_that_of_many():
+    pictures = Pictures(600)
+    found = summarise_pixels(pictures.draw(np.random.default_rng(0))[0], 40)
+    for name, value in pictures.truth().items():
+        assert found[name].low <= value <= found[name].high, name
+        assert found[name].high - found[name].low < 0.08
+
+
+def test_chances_truth_is_that_of_many():
+    assert Chances().truth() == 0
+    from sdmad.evaluation.reliability import reliability
+
+    world = Chances(40_000, bent=2.0)
+    error = reliability(*world.draw(np.random.default_rng(0)), resamples=0).error
+    assert error == pytest.approx(world.truth(), abs=0.003)
+
+
+def test_the_page_marks_what_lies_outside(monkeypatch):
+    case = coverage.Case(coverage.ONE, "a world", lambda rng, seed: {})
+    held = {"mean_auroc": Held(1000, 0.95, 0.02, 0.1), "delong": Held(1000, 0.8, 0.2, 0.1)}
+    monkeypatch.setattr(coverage, "rates", lambda: coverage.Table("Rates", ("",), ()))
+    page = coverage.page({(case.group, case.name): held})
+    assert "| a world | 95.0 | 80.0 (low) |" in page
+    assert "2 figures: 1 within, 0 too high, 1 too low." in page
+    assert "DeLong's variance is too small" in page
+    assert coverage.REASONS[coverage.FEW] not in page
+
+
+def test_every_group_of_cases_is_on_the_page():
+    groups = {case.group for case in coverage.cases()}
+    assert groups == set(coverage.CAPTIONS) == set(coverage.REASONS)
+    seeds = [case.seed for case in coverage.cases()]
+    assert len(set(seeds)) == len(seeds)

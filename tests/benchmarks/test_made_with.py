@@ -1,0 +1,74 @@
+"""No page describes another program than the one that lies beside it, unless it says so."""
+
+import re
+
+import pytest
+
+from benchmarks import made_with
+from benchmarks.made_with import DOCS, OLDER, PAGES, changed, line, made, overview, present
+
+NAMED = re.compile(r"\*\*Older\b|# Results: ")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_was_made_with_what_the_code_has_or_is_named_older(page):
+    texts = present()
+    if page not in texts:
+        pytest.skip(f"docs/{page} is not there yet")
+    stale = changed(page, texts[page])
+    if page in OLDER:
+        assert stale, f"docs/{page} is as the code is: take it out of OLDER in made_with.py"
+        assert NAMED.search("\n".join(texts[page].splitlines()[:8])), f"docs/{page} must say so"
+    else:
+        assert not stale, (
+            f"docs/{page} was made with another {' and another '.join(stale)}: make it again "
+            "(make help says how), or name it in OLDER in benchmarks/made_with.py, with the reason"
+        )
+
+
+def test_every_page_that_a_command_writes_is_known():
+    texts = {path.relative_to(DOCS).as_posix(): path for path in DOCS.rglob("*.md")}
+    written = {
+        name
+        for name, path in texts.items()
+        if re.search(r"^Written (by|with) ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert written - {"measured.md"} <= set(PAGES)
+    assert set(OLDER) <= set(PAGES)
+
+
+def test_the_list_of_pages_is_up_to_date():
+    assert (DOCS / "measured.md").read_text(encoding="utf-8") == overview(present())
+
+
+def test_a_change_turns_its_pages_red_and_no_others(monkeypatch):
+    texts = {page: f"# Page\n\n{line(page)}\n" for page in ("coverage.md", "shots.md")}
+    assert not any(changed(page, text) for page, text in texts.items())
+    other = {**made_with.INGREDIENTS, "settings": lambda: {"margin": 0.3}}
+    monkeypatch.setattr(made_with, "INGREDIENTS", other)
+    assert changed("shots.md", texts["shots.md"]) == ["settings"]
+    assert changed("coverage.md", texts["coverage.md"]) == []
+
+
+def test_a_page_that_does_not_say_was_made_with_nothing_known():
+    assert made("# Page\n") == {}
+    assert changed("maps.md", "# Page\n") == list(PAGES["maps.md"])
+
+
+def test_a_written_page_ends_with_its_line(tmp_path):
+    made_with.write_page(tmp_path / "maps.md", "# Maps\n\n")
+    text = (tmp_path / "maps.md").read_text(encoding="utf-8")
+    assert text == f"# Maps\n\n{line('maps.md')}\n"
+    assert made(text) == made_with.now("maps.md")
+    made_with.write_page(tmp_path / "other.md", "# Other")
+    assert (tmp_path / "other.md").read_text(encoding="utf-8") == "# Other\n"
+
+
+def test_figures_of_several_commands_have_a_line_only_where_they_agree(tmp_path):
+    one, two = tmp_path / "one.txt", tmp_path / "two.txt"
+    made_with.record(tmp_path, one.name)
+    assert made_with.recorded([one, two]) == ""
+    made_with.record(tmp_path, two.name)
+    assert made_with.recorded([one, two]) == f"\n{line('results.md')}\n"
+    two.write_text("*Made with sdmad 0.1: settings 12345678.*\n", encoding="utf-8")
+    assert made_with.recorded([one, two]) == ""
