@@ -109,8 +109,6 @@ def test_functions_are_refused(onnx_copy):
 @pytest.mark.parametrize(
     "content", [b"", b"\x08", b"\x3a\xff\xff\xff\xff\x0f", b"\x0b" * 50, b"\xff" * 50]
 )
-    "content", [b"", b"\x08", b"\x3a\xff\xff\xff\xff\x0f", b"\x0b" * 50, b"\xff" * 50]
-)
 def test_what_is_no_graph_is_told(onnx_copy, content):
     forge(onnx_copy, "model.onnx", content)
     refused(onnx_copy, "no readable ONNX|onnx cannot run it")
