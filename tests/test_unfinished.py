@@ -110,7 +110,7 @@ def test_a_new_one_that_another_run_swept_is_made_again(tmp_path, monkeypatch):
     def swept_once(*arguments):
         made.append(make(*arguments))
         if len(made) == 1:
-            os.rmdir(made[0])
+            Path(made[0]).rmdir()
         return made[-1]
 
     monkeypatch.setattr(unfinished.tempfile, "mkdtemp", swept_once)
