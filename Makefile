@@ -14,7 +14,7 @@ TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
-	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata clean
+	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -106,6 +106,9 @@ stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 
 sign-maps: $(VENV)/installed  ## docs/maps.md again (resumable)
 	$(BIN)/python -m benchmarks.sign_maps --out out/sign-maps --docs docs/maps.md
+
+campaign: $(VENV)/installed  ## docs/campaign.md again: damaged inputs, disturbed runs (an hour or more; resumable)
+	$(BIN)/python -m benchmarks.campaign --out out/campaign --docs docs/campaign.md
 
 arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLES=DIR)
 	$(BIN)/python -m benchmarks.arithmetic --tables $(TABLES)

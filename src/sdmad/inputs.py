@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+import queue
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sdmad.errors import InputError, SDMADError
+
+Result = TypeVar("Result")
 
 PANIC = "PanicException"
 MOST_QUOTED = 300
@@ -138,3 +142,35 @@ def bounded(what: str, kind: type[SDMADError], *told: type[SDMADError]) -> Itera
         plain = reason and (type(error) is Exception or isinstance(error, OSError))
         name = "" if plain else f"{type(error).__name__}: "
         raise kind(f"{what} ({name}{reason})") from error
+
+
+class TooLate(Exception):  # noqa: N818  # it is told as an error of this package
+    """Some work took longer than it may."""
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """Do something in a thread of its own, and leave it alone when its time is up.
+
+    Raises:
+        TooLate: if the time is up; and whatever the work raises.
+    """
+    done: queue.SimpleQueue[Callable[[], Result]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            result = work()
+        except BaseException as error:
+            done.put(lambda error=error: _raise(error))  # type: ignore[misc]
+        else:
+            done.put(lambda: result)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome = done.get(timeout=seconds)
+    except queue.Empty:
+        raise TooLate from None
+    return outcome()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error

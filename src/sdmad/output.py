@@ -8,7 +8,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from sdmad.errors import InputError, SDMADError
 from sdmad.text import AS_BYTES, without_surrogates
+from sdmad.unfinished import exchange, sweep, sweep_folder, unfinished_file, unfinished_folder
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -43,18 +43,17 @@ def output_directory(path: str | os.PathLike[str], force: bool = False) -> Itera
     """
     target = Path(path).resolve()
     check_output(target, force)
-    with _writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        work.chmod(0o777 & ~_umask())
+    with contextlib.ExitStack() as end:
+        with _writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            sweep(target)
+            work = end.enter_context(unfinished_folder(target))
+            work.chmod(0o777 & ~_umask())
         with _writing(target, only_below=work):
             yield work
         check_output(target, force)
         with _writing(target):
             _swap(work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def check_output(
@@ -94,6 +93,8 @@ def check_output(
 def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None:
     """Refuse an output file that cannot be written or is there already, before any work is done.
 
+    What killed runs left beside its place is removed.
+
     Raises:
         InputError: if the path is a folder, a device, a pipe or a socket, lies in none, or is a
             file without `force`.
@@ -106,6 +107,7 @@ def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None
         raise InputError(f"{target}: there is no folder {target.absolute().parent}; make it first")
     if not force and (target.exists() or target.is_symlink()):
         raise InputError(f"{target}: exists already; choose another name, or replace it (--force)")
+    sweep(target.absolute())
 
 
 def _refuse_special(target: Path) -> None:
@@ -119,6 +121,8 @@ def _refuse_special(target: Path) -> None:
 def results_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder that results are added to, run after run, unless it is there.
 
+    What killed runs left in it is removed.
+
     Raises:
         SDMADError: if a file is in the way or the system refuses.
     """
@@ -127,6 +131,7 @@ def results_folder(path: str | os.PathLike[str]) -> Path:
         raise InputError(f"{target}: a file is in the way; give the name of a folder")
     with _writing(target):
         target.mkdir(parents=True, exist_ok=True)
+    sweep_folder(target)
     return target
 
 
@@ -150,18 +155,11 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """
     target = Path(path).resolve()
     _refuse_special(target)
-    work: Path | None = None
-    try:
-        with _writing(target):
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-            work = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            work.chmod(0o666 & ~_umask())
-            work.replace(target)
-    finally:
-        if work is not None:
-            work.unlink(missing_ok=True)
+    with _writing(target), unfinished_file(target) as work:
+        with os.fdopen(os.open(work, os.O_WRONLY), "wb") as file:
+            file.write(content)
+        work.chmod(0o666 & ~_umask())
+        work.replace(target)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> None:
@@ -172,8 +170,10 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> Non
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    results_folder(Path(path).parent)
-    write_bytes(path, buffer.getvalue())
+    target = Path(path)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(target, buffer.getvalue())
 
 
 def write_csv(
@@ -291,9 +291,11 @@ def _writing(target: Path, only_below: Path | None = None) -> Iterator[None]:
 
 
 def _swap(work: Path, target: Path) -> None:
-    """Rename the finished folder into place; keep the old one until that has worked."""
+    """Bring the finished folder into place; the old one is there until then."""
     if not target.is_dir():
         work.rename(target)
+        return
+    if exchange(work, target):  # the old one goes with the temporary folder
         return
     old = work.with_suffix(".old")
     target.rename(old)

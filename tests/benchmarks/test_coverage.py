@@ -1,4 +1,4 @@
-"""Intervals hold what they say: a quick look at each kind, and the worlds' truths by brute force."""
+"""Intervals hold what they say: a quick look at each kind, and the worlds' truths by force."""
 
 from dataclasses import replace
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdmad.choices import PhantomModality, Precision
+from sdmad.cli.start import INTERRUPTED, TERMINATED
 from sdmad.errors import InputError, SDMADError
 from sdmad.text import readable
 
@@ -26,13 +27,13 @@ FAULT = 1
 
 USER_ERROR = 2
 SOME_UNREADABLE = 3
-INTERRUPTED = 130
 STATUSES = {
     0: "done",
     FAULT: "a fault: data check found one, or sdmad itself failed",
     USER_ERROR: "something given cannot be used; the message says how to mend it",
     SOME_UNREADABLE: "done, but some images could not be read",
     INTERRUPTED: "interrupted (Ctrl-C)",
+    TERMINATED: "terminated",
 }
 """What the exit status of a command says."""
 

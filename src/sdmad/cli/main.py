@@ -27,8 +27,9 @@ from sdmad.cli import (
     signs,
     suggest,
 )
-from sdmad.cli.common import FAULT, INTERRUPTED, STATUSES, USER_ERROR, complain
+from sdmad.cli.common import FAULT, STATUSES, USER_ERROR, complain
 from sdmad.cli.hints import Command
+from sdmad.cli.start import INTERRUPTED, received, told
 from sdmad.errors import SDMADError
 from sdmad.text import AS_BYTES
 
@@ -83,7 +84,7 @@ def run() -> None:
         sys.exit(USER_ERROR)
     except SystemExit as end:
         if end.code == INTERRUPTED:  # typer's own, for Ctrl-C
-            complain("interrupted; nothing was left half-written")
+            told(received[0] if received else INTERRUPTED)
         raise
     except BrokenPipeError:
         sys.stderr.close()
@@ -94,6 +95,8 @@ def run() -> None:
         complain(f"{name}: {error.strerror or error}")
         sys.exit(USER_ERROR)
     except Exception:
+        if received:  # what a library made of the interruption
+            told(received[0])
         traceback.print_exc()
         complain("this is a fault of sdmad; please report it with these lines")
         sys.exit(FAULT)

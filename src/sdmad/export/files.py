@@ -18,9 +18,11 @@ from typing import Any, get_args
 from sdmad.choices import ExportTarget, GraphPrecision
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.calibration import Calibration
+from sdmad.detector.config import parse_decision
 from sdmad.detector.held_out import HeldOut
 from sdmad.detector.manifest import check_file, read_json, read_manifest
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import InputError, ModelError, SDMADError
+from sdmad.inputs import bounded, check_regular
 from sdmad.signs import SignBank
 
 MANIFEST = "export.json"
@@ -29,6 +31,9 @@ BANK = "bank.yaml"
 FORMAT = 1
 GRAPHS = {"openvino": ("model.xml", "model.bin"), "onnx": ("model.onnx", "model.onnx.data")}
 """Files of each runtime's graph; the first is opened."""
+
+MAX_FILE = 1 << 34
+"""Bytes of a file of an export; the weights of the largest published tower need a tenth of it."""
 
 PRECISIONS = get_args(GraphPrecision)
 TARGETS = get_args(ExportTarget)
@@ -95,36 +100,40 @@ def read_description(folder: Path) -> Description:
     _, files = read_manifest(folder / MANIFEST)
     check_file(folder / MANIFEST, files, CONFIG, "export again")
     config = read_json(folder / CONFIG)
-    if config.get("format") != FORMAT or config.get("runtime") not in GRAPHS:
+    runtime = config.get("runtime")
+    if config.get("format") != FORMAT or not isinstance(runtime, str) or runtime not in GRAPHS:
         raise ModelError(
             f"{folder}: an export of format {config.get('format')!r} for {config.get('runtime')!r};"
             f" this version reads format {FORMAT} for {' and '.join(GRAPHS)}; export again"
         )
-    for name in (BANK, *GRAPHS[config["runtime"]]):
+    for name in (BANK, *GRAPHS[runtime]):
+        check_regular(folder / name, MAX_FILE, ModelError)
         check_file(folder / MANIFEST, files, name, "export again")
     return _described(folder, config)
 
 
 def _described(folder: Path, config: dict[str, Any]) -> Description:
-    try:
+    with bounded(f"{folder}: its files do not fit together", ModelError, SDMADError):
         bank = SignBank.load(folder / BANK)
         keep = tuple(config["keep"])
         if len(keep) != len(bank.sentences) or not all(isinstance(k, bool) for k in keep):
-            raise ValueError(f"{len(keep)} kept marks for {len(bank.sentences)} signs")
+            raise InputError(f"{len(keep)} kept marks for {len(bank.sentences)} signs")
+        precision, decision = config["precision"], config["decision"]
+        if precision not in PRECISIONS:
+            raise InputError(f"precision must be one of {', '.join(PRECISIONS)}")
+        parse_decision(decision)
         return Description(
             config["runtime"],
-            str(config["precision"]),
+            precision,
             Preprocessing.from_dict(config["preprocessing"]),
             bank,
             keep,
-            str(config["decision"]),
+            decision,
             _weight_bits(config),
             _calibration(config, len(bank.names)),
             _held_out(config, len(bank.names)),
             _limits(config, len(bank.names)),
         )
-    except (InputError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}: its files do not fit together ({error})") from error
 
 
 def _calibration(config: dict[str, Any], categories: int) -> Calibration | None:

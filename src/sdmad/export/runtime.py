@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +23,12 @@ from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.held_out import Answers, answering
 from sdmad.detector.scores import ImageScores
-from sdmad.errors import InputError, ModelError
+from sdmad.errors import InputError, ModelError, SDMADError
 from sdmad.export import machine
 from sdmad.export.files import GRAPHS, Description, read_description
+from sdmad.export.guard import check_graph, trial
+from sdmad.inputs import bounded
+from sdmad.signs import SignBank
 
 BATCH_SIZE = 8
 NOTHING = np.zeros(0, np.bool_)
@@ -63,8 +67,18 @@ class ExportedModel:
         description = read_description(path)
         if description.weight_bits == 8:
             _check_products(path)
-        graph = path / GRAPHS[description.runtime][0]
-        return cls(description, open_graph(description.runtime, graph))
+        graph, weights = GRAPHS[description.runtime]
+        check_graph(path / graph, weights)
+        with trial(path / graph) as tried:
+            model = tried(lambda: cls(description, open_graph(description.runtime, path / graph)))
+            tried(model._try)
+        return model
+
+    def _try(self) -> None:
+        """Score a black picture: what cannot be scored is told before images are read."""
+        size = self.description.preprocessing.size
+        with bounded("the graph cannot score a picture", ModelError):
+            self.run(np.zeros((1, size, size, 1), np.uint8))
 
     def run(
         self,
@@ -84,12 +98,14 @@ class ExportedModel:
 
         Raises:
             InputError: if the shape or the type is another.
+            ModelError: if the graph gives what no export does.
         """
         if pixels.ndim != 4 or pixels.shape[3] not in (1, 3) or 0 in pixels.shape:
             raise InputError(f"pixels must have shape (n, H, W, 1 or 3), got {pixels.shape}")
         if pixels.dtype not in (np.uint8, np.uint16):
             raise InputError(f"pixels must be uint8 or uint16, got {pixels.dtype}")
         found = self._run(graph_inputs(pixels, black, white))
+        _check_outputs(found, len(pixels), self.description.bank)
         return ImageScores(
             found["scores"].astype(np.float64),
             found["decisions"].astype(np.bool_),
@@ -142,6 +158,25 @@ class ExportedModel:
         return explanations(told.bank, np.array(told.keep), scored, limits)
 
 
+def _check_outputs(found: Arrays, images: int, bank: SignBank) -> None:
+    """Refuse outputs that do not fit the bank.
+
+    Raises:
+        ModelError: naming the first.
+    """
+    kinds, signs = (images, len(bank.names)), (images, len(bank.sentences))
+    shapes: dict[str, tuple[int, ...]]
+    shapes = {"scores": kinds, "decisions": kinds, "similarity": signs}
+    shapes |= {"abnormality": (images,), "anchor_similarity": (images,)}
+    if "unfamiliar" in found:
+        shapes["unfamiliar"] = (images,)
+    for name, shape in shapes.items():
+        output = found.get(name)
+        if output is None or output.shape != shape or output.dtype.kind not in "fb":
+            what = "nothing" if output is None else f"{output.dtype} {list(output.shape)}"
+            raise ModelError(f"the graph gives {what} as {name}, not numbers {list(shape)}")
+
+
 def graph_inputs(
     pixels: NDArray[np.uint8 | np.uint16],
     black: float | NDArray[np.float32],
@@ -187,7 +222,10 @@ def open_graph(runtime: str, path: Path) -> Run:
     opener = {"openvino": _openvino, "onnx": _onnx}[runtime]
     try:
         return Shared(opener(path), lanes_on(_cores()))
-    except (RuntimeError, ValueError, OSError) as error:
+    except SDMADError:
+        raise
+    except Exception as error:  # each runtime has its own
+        logging.getLogger("sdmad").debug("%s", path, exc_info=error)
         lines = str(error).strip().splitlines() or ["no reason given"]
         raise ModelError(f"{path}: {runtime} cannot run it ({lines[-1].strip()})") from error
 

@@ -1,4 +1,4 @@
-"""What a server may do to us: answer from its own address, so many bytes, in so much time.
+"""What a server may do to us: answer from its own address, and so many bytes.
 
 A server may be anyone's. The bounds hold for whatever it sends: answers, errors, redirections and
 lists of models alike.
@@ -6,11 +6,9 @@ lists of models alike.
 
 from __future__ import annotations
 
-import queue
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from sdmad.signs.generation.failures import RequestError
@@ -27,32 +25,6 @@ MAX_BODY = 8_000_000
 _STREAM = "text/event-stream"
 _ENDS = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _PORTS = {"http": 80, "https": 443}
-
-Result = TypeVar("Result")
-
-
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """Do something in a thread of its own, and leave it alone when its time is up.
-
-    Raises:
-        RequestError: if the time is up; and whatever the work raises.
-    """
-    done: queue.SimpleQueue[Callable[[], Result]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            result = work()
-        except BaseException as error:
-            done.put(lambda error=error: _raise(error))  # type: ignore[misc]
-        else:
-            done.put(lambda: result)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        outcome = done.get(timeout=seconds)
-    except queue.Empty:
-        raise RequestError.overdue(seconds) from None
-    return outcome()
 
 
 def hooks(openai: Any, base_url: str) -> dict[str, list[Callable[[Any], None]]]:
@@ -79,10 +51,6 @@ def hooks(openai: Any, base_url: str) -> dict[str, list[Callable[[Any], None]]]:
             response.stream = stream_kind(response.stream, MAX_BODY, MAX_BODY)
 
     return {"request": [on_request], "response": [on_response]}
-
-
-def _raise(error: BaseException) -> Any:
-    raise error
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from sdmad.errors import InputError
-from sdmad.signs.generation.bounds import hooks, within
+from sdmad.inputs import TooLate, within
+from sdmad.signs.generation.bounds import hooks
 from sdmad.signs.generation.failures import (
     MOST_LISTED,
     LanguageModelError,
@@ -174,10 +175,12 @@ class ChatClient:
         """Do something within its time; a connection that broke a bound is closed."""
         try:
             return within(seconds, work)
-        except RequestError:
+        except (RequestError, TooLate) as error:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            if isinstance(error, TooLate):
+                raise RequestError.overdue(seconds) from None
             raise
 
     def _client(self, openai: Any) -> Any:
