@@ -162,6 +162,17 @@ def test_decoders_are_light(monkeypatch):
     assert answer_of_a_decoder("'geheim' in str(os.environ)") == "False"
 
 
+def test_a_path_begins_where_the_asking_process_is(picture, monkeypatch, tmp_path, fresh):
+    monkeypatch.chdir(tmp_path)
+    assert read_image("good.png").size == (30, 20)
+    (tmp_path / "below").mkdir()
+    picture.rename(tmp_path / "below" / "good.png")
+    monkeypatch.chdir(tmp_path / "below")
+    assert read_image("good.png").size == (30, 20)
+    with pytest.raises(ImageError, match=r"^other\.png: no such file"):
+        read_image("other.png")
+
+
 def test_no_module_is_taken_from_the_current_folder(tmp_path, monkeypatch, picture, fresh):
     for name in ("json", "numpy", "signal", "pydicom"):
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")

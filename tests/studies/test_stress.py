@@ -113,7 +113,7 @@ def test_both_rules_are_the_same_training_and_agree_with_the_detectors(ask, tiny
             RECOMMENDED: SDMAD(noisy.bank, tiny_backbone, SDMADConfig(selection=rule), 0),
         }
         for system, detector in detectors.items():
-            detector.fit(drawn.files, drawn.labels)
+            detector.fit(drawn.files, drawn.labels, patients=drawn.patients)
             (found,) = level.draws[key(system, rule)]
             scores = detector.decision_function(draw.files)
             np.testing.assert_allclose(found.scores, scores, atol=1e-5)

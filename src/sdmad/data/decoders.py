@@ -231,6 +231,7 @@ class _Decoder(subprocess.Popen[bytes]):
         request = {
             "task": task,
             "path": os.fspath(path),
+            "folder": _current_folder(),
             "arguments": arguments,
             "seconds": seconds,
             "debug": _log.isEnabledFor(logging.DEBUG),
@@ -334,6 +335,14 @@ if hasattr(os, "register_at_fork"):
 def _end_all() -> None:
     for decoder in list(_started):
         decoder.end()
+
+
+def _current_folder() -> str:
+    """That of this process now, where a path that is not absolute begins."""
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed meanwhile
+        return os.sep
 
 
 def _environment() -> dict[str, str]:

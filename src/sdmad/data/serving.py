@@ -41,6 +41,8 @@ def serve(memory: int) -> None:
     _write(answers, {}, "")
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        with contextlib.suppress(OSError):  # then a path that is not absolute is not found
+            os.chdir(request.pop("folder"))
         with _alarm(request.pop("seconds") + GRACE):
             _write(answers, *_answer(**request))
 
