@@ -45,6 +45,7 @@ from sdmad.table import MISSING, Table
 IMAGES, PHANTOM_SEED, SHOTS = 250, 9000, (1, 2, 4, 8, 16)
 DRAWS, REAL_DRAWS, RESAMPLES = 10, 20, 500
 DEFAULT = "sd-mad"
+NAMES = {"brain": "Brain", "chest": "Chest", "oct": "OCT"}
 RIVALS = (
     *("clip-signs", "clip-signs-selected", "xplainer", "linear-probe", "linear-probe-searched"),
     *("tip-adapter-f", "coop"),
@@ -121,9 +122,9 @@ class RealSet:
 
 
 REAL = (
-    RealSet("oct2017_val32", "real OCT", "oct", (1, 2, 4)),
-    RealSet("brain_mri_tumor4", "real brain tumours", "brain_tumor", whole=True),
-    RealSet("nih_cxr14_64px", "real chest, 64 px", "chest"),
+    RealSet("oct2017_val32", "Real OCT", "oct", (1, 2, 4)),
+    RealSet("brain_mri_tumor4", "Real brain tumours", "brain_tumor", whole=True),
+    RealSet("nih_cxr14_64px", "Real chest, 64 px", "chest"),
 )
 
 
@@ -140,7 +141,7 @@ def groups(folder: Path, data: Path | None) -> Iterator[Group]:
         bank = SignBank.load(modality)
         noisy = add_noise(bank, MIXTURE, 2, seed=0).bank
         for kind, used in (("clean", bank), ("noisy", noisy)):
-            title = f"{modality} phantoms, {kind} bank"
+            title = f"{NAMES[modality]} phantoms, {kind} bank"
             yield Group(f"{modality}-{kind}", title, Material(drawn, used), DRAWS)
     for real in REAL:
         if data is not None and (data / real.folder / "labels.csv").exists():
@@ -242,7 +243,7 @@ def figures(study: Study) -> Table:
         rows.append((name, *cells))
     header = [f"{counted(s)} ({counted(most.get(s, 0), 'draw')})" for s in study.group.shots]
     caption = "Mean AUROC of the categories / subset accuracy / macro F1, by shots a category."
-    return Table(study.group.title.capitalize(), ("", *header), tuple(rows), caption)
+    return Table(study.group.title, ("", *header), tuple(rows), caption)
 
 
 Gaps = dict[str, dict[str, PairedDifference]]
@@ -338,14 +339,14 @@ def page(studies: Sequence[Study]) -> str:
     for shots in (1, 4, 16):
         found = {s.group.title: gaps(s, shots) for s in studies if shots in s.compared}
         if found:
-            text.append(f"**{shots} shots**, by 95% intervals of paired differences:\n")
+            text.append(f"**{counted(shots)}**, by 95% intervals of paired differences:\n")
             text.append(verdict(found))
     text += [figures(study).markdown() for study in studies if study.compared]
     text.append(part_table(studies).markdown())
     text.append("## Paired differences\nIn points of percent, [95% over draws and patients].\n")
     for study, shots in itertools.product(studies, (1, 4, 16)):
         if shots in study.compared:
-            title = f"{study.group.title.capitalize()}, {shots} shots"
+            title = f"{study.group.title}, {counted(shots)}"
             text.append(gap_table(title, "The default less", gaps(study, shots)).markdown())
     return "\n".join(text)
 

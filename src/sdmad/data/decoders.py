@@ -340,7 +340,7 @@ def _end_all() -> None:
 def _current_folder() -> str:
     """That of this process now, where a path that is not absolute begins."""
     try:
-        return os.getcwd()
+        return str(Path.cwd())
     except OSError:  # it was removed meanwhile
         return os.sep
 
