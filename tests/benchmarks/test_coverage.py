@@ -1,4 +1,4 @@
-"""Intervals hold what they say: a quick look at each kind, and the worlds' truths by brute force."""
+"""Intervals hold what they say: a quick look at each kind; the worlds' truths by brute force."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_what_is_told_of_a_simulation():
 
 
 def test_a_worlds_truth_is_that_of_very_many_patients():
-    world = World(20_000, (0.3, 0.1), auroc=0.8, right=0.7, draws=40, wander=0.5, spread=2.0)
+    world = World(8_000, (0.3, 0.1), auroc=0.8, right=0.7, draws=30, wander=0.5, spread=2.0)
     drawn = world.draw(np.random.default_rng(0))
     truth = world.truth(drawn.labels)
     found = []
