@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -192,13 +193,18 @@ def pixels(pictures: Pictures, systems: int = 1) -> Draw:
     return draw
 
 
+@lru_cache
+def true_error(world: Chances) -> float:
+    """Its truth, once."""
+    return world.truth()
+
+
 def calibration(worlds: Mapping[str, Chances]) -> Draw:
     """The expected calibration error of several worlds, a column each."""
-    truths = {column: world.truth() for column, world in worlds.items()}
 
     def draw(rng: Rng, seed: int) -> dict[str, Ends]:
         return {
-            column: (truths[column], *reliability(*world.draw(rng), RESAMPLES, seed).interval)
+            column: (true_error(world), *reliability(*world.draw(rng), RESAMPLES, seed).interval)
             for column, world in worlds.items()
         }
 

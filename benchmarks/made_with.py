@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,13 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
 
 def now(page: str) -> dict[str, str]:
     """What a page would be made with now: the first digits of the hash of each ingredient."""
-    return {name: digest(INGREDIENTS[name]()) for name in PAGES[page]}
+    return {name: digest(INGREDIENTS[name]) for name in PAGES[page]}
 
 
-def digest(values: Any) -> str:
-    """First digits of a hash of plain values."""
-    return hashlib.sha256(json_text(values).encode()).hexdigest()[:DIGITS]
+@lru_cache
+def digest(ingredient: Callable[[], Any]) -> str:
+    """First digits of a hash of what it is now."""
+    return hashlib.sha256(json_text(ingredient()).encode()).hexdigest()[:DIGITS]
 
 
 def line(page: str) -> str:
