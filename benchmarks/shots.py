@@ -315,20 +315,20 @@ def picture(studies: Sequence[Study]) -> bytes:
 
 
 def part_table(studies: Sequence[Study]) -> Table:
-    """The default with one thing changed: mean over the phantoms with clean banks."""
+    """The default with one thing changed, on the draws that all have, with clean banks."""
     shots = PART_SHOTS[0]
     clean = [study for study in studies if study.group.key.endswith("-clean")]
+    asked = [Variant(load_system(DEFAULT)), *parts()]
+    there = {v: [study.outcomes(v, shots, PART_DRAWS) for study in clean] for v in asked}
+    there = {variant: found for variant, found in there.items() if all(found)}
+    whole = min((len(draws) for found in there.values() for draws in found), default=0)
     rows = []
-    for variant in (Variant(load_system(DEFAULT)), *parts()):
-        found = [study.outcomes(variant, shots, PART_DRAWS) for study in clean]
-        whole = min(len(draws) for draws in found)
-        if not whole:
-            continue
-        mean = np.mean([means(draws[:whole]) for draws in found], axis=0)
-        each = [" / ".join(f"{v:.1f}" for v in means(draws[:whole])) for draws in found]
-        rows.append((variant.key, str(whole), " / ".join(f"{v:.1f}" for v in mean), *each))
-    header = ("", "Draws", "Mean", *(study.group.title for study in clean))
-    title = f"The default with one thing changed, {shots} shots"
+    for variant, found in there.items():
+        values = [means(draws[:whole]) for draws in found]
+        cells = [" / ".join(f"{v:.1f}" for v in one) for one in (np.mean(values, axis=0), *values)]
+        rows.append((variant.title or variant.system.title, *cells))
+    header = ("", "Mean", *(study.group.title for study in clean))
+    title = f"The default with one thing changed, {counted(shots)}, {counted(whole, 'draw')}"
     caption = "Mean AUROC of the categories / subset accuracy / macro F1."
     return Table(title, header, tuple(rows), caption)
 

@@ -12,6 +12,7 @@ from sdmad.cli import start
 HEAD = """
 import os, signal, sys
 from sdmad.cli import start
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background ignores it
 def now(number):
     os.kill(os.getpid(), number)
 """
