@@ -10,7 +10,7 @@ class SDMADError(Exception):
     """A mistake in what the user gave: says what is wrong, where, and how to mend it.
 
     Args:
-        message: what a person reads; made :func:`~sdmad.text.readable`.
+        message: what a person reads; made ``sdmad.text.readable``.
     """
 
     def __init__(self, message: str) -> None:

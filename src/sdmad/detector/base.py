@@ -145,7 +145,7 @@ class Detector(ABC):
             images: n paths, Pillow images or arrays, or one array of n paths or images.
             labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``.
             normal: which images show no abnormality at all, none of another kind either; boolean
-                ``(n,)``, as a label table's :attr:`~sdmad.data.table.LabelTable.normal`. Their
+                ``(n,)``, as a label table's ``LabelTable.normal``. Their
                 unknown labels are taken for 0. All-zero rows when not given.
             patients: id of each image's patient, ``""`` if unknown; only salted hashes are kept,
                 and only by detectors that can be saved.
