@@ -10,6 +10,7 @@ from random import Random
 from benchmarks.campaign.frame import SECRET
 from benchmarks.campaign.mutations import damaged_bytes, damaged_json, damaged_text
 from sdmad import SDMAD, SDMADConfig, SignBank
+from sdmad.choices import EMBEDDED
 from sdmad.data.table import read_label_table
 from sdmad.phantoms.cases import load_modality
 from sdmad.phantoms.files import write_phantoms
@@ -27,10 +28,10 @@ def write_data(folder: Path) -> Path:
     return table
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, backbone: str = EMBEDDED) -> Path:
     """A detector with adapters and image evidence, fitted on phantoms, beside these."""
     table = read_label_table(write_data(folder / "data"), SignBank.load(BANK).names)
-    detector = SDMAD(BANK, config=SDMADConfig(epochs=1))
+    detector = SDMAD(BANK, backbone, SDMADConfig(epochs=1))
     detector.fit(table.files, table.labels, patients=table.patients)
     detector.save(folder / "model")
     return folder / "model"

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.campaign.frame import READ
 from benchmarks.campaign.material import damage_file, forge, write_model
+from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SDMAD
 from sdmad.export.exporting import export_model
 from sdmad.export.files import BANK, CONFIG, GRAPHS, MANIFEST
@@ -21,8 +22,10 @@ MEGABYTES = 5000
 
 
 def prepare(folder: Path) -> None:
-    """Export a small model for both runtimes."""
-    detector = SDMAD.load(write_model(folder))
+    """Export a model on a small random backbone for both runtimes."""
+    (folder / "clip").mkdir()
+    write_random_checkpoint(folder / "clip", "small")
+    detector = SDMAD.load(write_model(folder, str(folder / "clip")))
     for runtime in GRAPHS:
         export_model(detector, folder / runtime, runtime)
 

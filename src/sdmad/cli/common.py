@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sdmad.choices import PhantomModality, Precision
-from sdmad.cli.start import INTERRUPTED, TERMINATED
+from sdmad.cli.signals import INTERRUPTED, TERMINATED
 from sdmad.errors import InputError, SDMADError
 from sdmad.text import readable
 

@@ -29,7 +29,7 @@ from sdmad.cli import (
 )
 from sdmad.cli.common import FAULT, STATUSES, USER_ERROR, complain
 from sdmad.cli.hints import Command
-from sdmad.cli.start import INTERRUPTED, received, told
+from sdmad.cli.signals import INTERRUPTED, received, told
 from sdmad.errors import SDMADError
 from sdmad.text import AS_BYTES
 
