@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from benchmarks.draw_tables import differences, summary
-from sdmad.evaluation.intervals import DrawSummary
+from sdmad.evaluation.intervals import DrawSummary, PairedDifference
 from sdmad.evaluation.labelled_scores import labelled_scores
-from sdmad.reporting.draw_tables import category_table, cell, trivial_draws
+from sdmad.reporting.draw_tables import TOLD, category_table, cell, standing, trivial_draws
 
 
 @pytest.fixture
@@ -52,3 +52,18 @@ def test_marked_categories_carry_a_star(draws):
     table = category_table("C", draws, ("Ring", "Bar"), marked=("Bar",))
     assert [row[:2] for row in table.rows] == [("Ring", "1"), ("Bar *", "1")]
     assert table.header[2:] == ("zero-shot CLIP, category names", "SD-MAD recommended")
+
+
+def test_a_sentence_says_who_is_ahead_and_who_cannot_be_told_apart():
+    ahead, even, behind = (
+        PairedDifference(0.0, low, high) for low, high in ((0.1, 0.2), (-0.1, 0.1), (-0.2, -0.1))
+    )
+    both = {"a": dict.fromkeys(TOLD, ahead), "b": dict.fromkeys(TOLD, even)}
+    assert standing("ours", both).startswith(
+        "ours is not told apart from b and ahead of the others by mean AUROC, subset accuracy and"
+    )
+    mixed = {"a": {**dict.fromkeys(TOLD, ahead), TOLD[2]: behind}}
+    assert standing("ours", mixed) == (
+        "ours is, paired and at 95%: by mean AUROC ahead of every other row; by subset accuracy "
+        "ahead of every other row; by macro F1 BEHIND a"
+    )

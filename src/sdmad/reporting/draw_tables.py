@@ -93,7 +93,9 @@ def standing(system: str, differences: Gaps) -> str:
         even = [name for name, gap in gaps.items() if not (gap.low > 0 or gap.high < 0)]
         parts = [f"BEHIND {', '.join(behind)}"] if behind else []
         parts += [f"not told apart from {', '.join(even)}"] if even else []
-        told.append("; ".join(parts) or "ahead of every other row")
+        rest = len(gaps) - len(behind) - len(even)
+        parts += ["ahead of the others"] if parts and rest else []
+        told.append(" and ".join(parts) or "ahead of every other row")
     names = [_in_a_sentence(METRIC_TITLES[metric]) for metric in TOLD]
     if len(set(told)) == 1:
         listed = f"{', '.join(names[:-1])} and {names[-1]}"
