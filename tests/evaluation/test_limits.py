@@ -29,7 +29,7 @@ def test_hanley_and_mcneil_by_hand():
     assert hanley_mcneil(0.5, 1, 1) == 0.25
     expected = (0.16 + (0.8 / 1.2 - 0.64) + 2 * (1.28 / 1.8 - 0.64)) / 6
     assert hanley_mcneil(0.8, 2, 3) == pytest.approx(expected)
-    assert hanley_mcneil(0.2, 2, 3) == pytest.approx(expected)
+    assert hanley_mcneil(0.2, 2, 3) == hanley_mcneil(0.8, 3, 2) == pytest.approx(expected)
 
 
 def test_an_aurocs_variance_is_the_models_as_far_as_nothing_is_misranked():

@@ -115,17 +115,23 @@ class Whole:
         return score_interval(self.value, spread / variance if variance > 0 else inf, quantile)
 
 
-def hanley_mcneil(auroc: float, positives: int, negatives: int) -> float:
+def hanley_mcneil(auroc: float, *patients: int) -> float:
     """The variance of an AUROC between 0 and 1 that scores of a usual kind would give it.
 
-    One below .5 has that of the same scores turned round.
+    The formula is one of positives whose scores spread more than the negatives'. The side that has
+    fewer patients is taken for them, and an AUROC below .5 for that of scores turned round: this
+    makes the variance the larger one.
+
+    Args:
+        auroc: between 0 and 1.
+        patients: of either side.
     """
+    fewer, more = sorted(patients)
     auroc = max(auroc, 1 - auroc)
-    of_positives = auroc / (2 - auroc) - auroc**2
-    of_negatives = 2 * auroc**2 / (1 + auroc) - auroc**2
-    spread = auroc * (1 - auroc)
-    spread += (positives - 1) * of_positives + (negatives - 1) * of_negatives
-    return spread / (positives * negatives)
+    of_more = auroc / (2 - auroc) - auroc**2
+    of_fewer = 2 * auroc**2 / (1 + auroc) - auroc**2
+    spread = auroc * (1 - auroc) + (fewer - 1) * of_more + (more - 1) * of_fewer
+    return spread / (fewer * more)
 
 
 def student(freedom: float) -> float:
