@@ -121,13 +121,9 @@ class Server:
         """
         place = f"studies/{one.study}/series/{one.series}/instances/{one.uid}"
         accept = 'multipart/related; type="application/dicom"; transfer-syntax=*'
-        how: dict[str, Any] = {
-            "headers": {"Accept": accept},
-            "stream": True,
-            "timeout": (CONNECT, SILENT),
-        }
+        how: dict[str, Any] = {"headers": {"Accept": accept}, "timeout": (CONNECT, SILENT)}
         with (
-            self._told(f"instance {one.uid}", ImageError),
+            self._told("the image", ImageError),
             self.bounds.of(MOST_IMAGE),
             self.session.get(f"{self.url}/{place}", stream=True, **how) as answer,
         ):
@@ -199,7 +195,7 @@ class Server:
                     f"{self.url}: the server refuses access (HTTP {status}); check {USER} and "
                     f"{PASSWORD}, {TOKEN} or --netrc"
                 ) from None
-            raise kind(f"{where} fails (HTTP {status})") from None
+            raise kind(f"{where} is not given (HTTP {status})") from None
         except requests.exceptions.SSLError:
             raise InputError(
                 f"{self.url}: its certificate is not trusted here; REQUESTS_CA_BUNDLE names a file "
