@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         for data in self.server.read():
             if uids and data.StudyInstanceUID != uids[0]:
                 continue
-            if any(str(data.get(k)) != v for k, v in wanted.items() if k[0].isupper()):
+            if not all(_matches(data, k, v) for k, v in wanted.items() if k[0].isupper()):
                 continue
             found[data[keyword or "SOPInstanceUID"].value] = data
         first = int(wanted.get("offset", 0))
@@ -111,6 +111,12 @@ class Handler(BaseHTTPRequestHandler):
                 answer.ReferencedSOPSequence.append(item)
                 self.server.hold(data)
         self._send(answer.to_json().encode())
+
+
+def _matches(data, keyword, value):
+    """As QIDO matches; of a range of dates, the first alone is looked at."""
+    has = str(data.get(keyword))
+    return has >= value[:-1] if value.endswith("-") else has == value
 
 
 def _told(data):
