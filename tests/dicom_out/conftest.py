@@ -7,6 +7,7 @@ import pytest
 from sdmad.dicom_out.identity import ModelIdentity
 from sdmad.dicom_out.results import Results, results_for
 from sdmad.reporting.predictions import Predictions
+from tests.dicom_out.pacs import running
 from tests.dicom_out.phantoms import seeing
 
 
@@ -31,3 +32,10 @@ def make(judge, identity) -> Callable[..., Results]:
         return results_for(judge, rows[0], identity)
 
     return make
+
+
+@pytest.fixture
+def pacs():
+    """A small DICOMweb server, empty at first."""
+    with running() as pacs:
+        yield pacs
