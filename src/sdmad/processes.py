@@ -75,7 +75,7 @@ def be_alone() -> str:
     Returns:
         What holds of the network, behind "it".
     """
-    with contextlib.suppress(OSError, AttributeError):
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
     left = _leave_network()
     sys.addaudithook(_refuse)

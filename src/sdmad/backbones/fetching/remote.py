@@ -53,8 +53,8 @@ class Repository:
             WeightsMissingError: if the hub does not give it, or gives something else.
         """
         told = self.files[name]
-        if most is not None and told.size > most:
-            raise ModelError(f"{self.name}: {name} has {told.size:,} bytes, which no such file has")
+        if most is not None:
+            self.check_size(name, most)
         try:
             path = Path(_api().hf_hub_download(self.name, name, revision=self.revision))
         except NOT_FETCHED as error:
@@ -68,6 +68,16 @@ class Repository:
                 f"{size:,}); remove {path.resolve()} and fetch again"
             )
         return path
+
+    def check_size(self, name: str, most: int) -> None:
+        """Refuse a file that is larger than any of its kind.
+
+        Raises:
+            ModelError: if it is.
+        """
+        size = self.files[name].size
+        if size > most:
+            raise ModelError(f"{self.name}: {name} has {size:,} bytes, which no such file has")
 
 
 def look_up(name: str, revision: str | None = None) -> Repository:
