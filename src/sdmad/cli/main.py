@@ -14,6 +14,7 @@ import typer
 
 from sdmad._version import __version__
 from sdmad.cli import (
+    backbone,
     compare,
     data,
     demo,
@@ -46,6 +47,7 @@ app.command("demo", cls=Command)(demo.command)
 app.command("phantom", cls=Command)(phantom.command)
 app.add_typer(signs.app, name="signs")
 app.add_typer(data.app, name="data")
+app.add_typer(backbone.app, name="backbone")
 app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)

@@ -31,6 +31,7 @@ from sdmad.data.limits import MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError
 from sdmad.data.tasks import TASKS, Answer
 from sdmad.errors import InputError
+from sdmad.processes import environment
 
 PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
 
@@ -44,7 +45,6 @@ MOST_ANSWERED = 1 << 30
 """Bytes of an array that is taken for an answer: more than any picture has."""
 
 _PIPE, _HEAD = 1 << 20, 1 << 12
-_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 _log = logging.getLogger(__name__)
 
 
@@ -192,7 +192,7 @@ class _Decoder(subprocess.Popen[bytes]):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                env=_environment(),
+                env=environment(),
             )
         except OSError as error:
             raise InputError(
@@ -343,19 +343,6 @@ def _current_folder() -> str:
         return str(Path.cwd())
     except OSError:  # it was removed meanwhile
         return os.sep
-
-
-def _environment() -> dict[str, str]:
-    """What the process is told: nothing secret, where modules are, and to use one thread."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not any(word in name.upper() for word in _SECRETS)
-    }
-    folders = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    one = dict.fromkeys((*threads, "MALLOC_ARENA_MAX"), "1")  # each thread maps memory of its own
-    return {**kept, **one, "PYTHONPATH": os.pathsep.join(folders)}
 
 
 def _widen(pipe: int) -> None:
