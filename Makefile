@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-services test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
 	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
@@ -51,6 +51,10 @@ test: $(VENV)/installed  ## lint, types, tests and doctests
 
 test-extras: $(EXTRAS)/installed  ## tests of what needs torchvision, in an environment of 6 GB
 	OMP_NUM_THREADS=1 $(EXTRAS)/bin/python -m pytest tests_extras
+
+test-services: $(VENV)/installed  ## a PACS, validators, a browser: Debian's packages, installed as root where missing
+	tests_services/install.sh
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests_services
 
 test-sizes: $(VENV)/installed  ## every system on towers of its published size, random weights (minutes, 12 GB)
 	$(BIN)/python -m pytest tests_sizes

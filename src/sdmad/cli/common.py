@@ -31,7 +31,7 @@ STATUSES = {
     0: "done",
     FAULT: "a fault: data check found one, or sdmad itself failed",
     USER_ERROR: "something given cannot be used; the message says how to mend it",
-    SOME_UNREADABLE: "done, but some images could not be read",
+    SOME_UNREADABLE: "done, but some images could not be read or have no DICOM results",
     INTERRUPTED: "interrupted (Ctrl-C)",
     TERMINATED: "terminated",
 }
@@ -150,6 +150,10 @@ Maps = Annotated[
     Path | None,
     typer.Option("--maps", help="Folder to write: where each image looks abnormal."),
 ]
+DicomOut = Annotated[
+    Path | None,
+    typer.Option("--dicom-out", help="Folder to write: findings as DICOM SR, SEG, map, picture."),
+]
 _signs = typer.Option("--signs", help="A packaged sign bank, such as brain, or a YAML file.")
 Signs = Annotated[str, _signs]
 OtherSigns = Annotated[str | None, _signs]
@@ -183,6 +187,12 @@ Bank = Annotated[
     str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
 ]
 Labels = Annotated[Path, typer.Argument(help="LABELS.csv: file, patient, split, labels.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--model", help="A directory of sdmad fit or export; of signs generate a language model."
+    ),
+]
 Model = Annotated[Path, typer.Argument(help="A directory that sdmad fit wrote.")]
 Modality = Annotated[PhantomModality, typer.Argument(help="Of the phantoms.")]
 
@@ -291,8 +301,16 @@ class Unreadable:
         self.positions.append(position)
         complain(str(error))
 
-    def exit_if_any(self, total: int) -> None:
-        """End with a status of its own if something was skipped."""
+    def exit_if_any(self, total: int, refused: int = 0) -> None:
+        """End with a status of its own if something was skipped.
+
+        Args:
+            total: how many images there were.
+            refused: those that were read and have no DICOM results.
+        """
         if self.positions:
             complain(f"{len(self.positions)} of {total} images could not be read and were skipped")
+        if refused:
+            complain(f"{refused} of {total} images have no DICOM results")
+        if self.positions or refused:
             raise typer.Exit(SOME_UNREADABLE)

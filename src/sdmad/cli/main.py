@@ -18,6 +18,7 @@ from sdmad.cli import (
     compare,
     data,
     demo,
+    dicomweb,
     evaluate,
     explain,
     export,
@@ -51,6 +52,7 @@ app.add_typer(backbone.app, name="backbone")
 app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)
+app.command("dicomweb", cls=Command)(dicomweb.command)
 app.command("suggest", cls=Command)(suggest.command)
 app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)

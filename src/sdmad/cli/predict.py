@@ -11,6 +11,7 @@ import typer
 from sdmad.cli.common import (
     Decision,
     Device,
+    DicomOut,
     ErrorRate,
     FileOut,
     Force,
@@ -21,15 +22,20 @@ from sdmad.cli.common import (
     StatedPrevalence,
     TowerPrecision,
     Unreadable,
+    complain,
     notes,
     put,
     readable_warnings,
 )
+from sdmad.errors import InputError
 
 if TYPE_CHECKING:
+    from sdmad.cli.steps.judging import Judging
     from sdmad.detector.sign_detector import SignDetector
     from sdmad.export.runtime import ExportedModel
     from sdmad.reporting.predictions import Prediction
+
+NO_MAPS = "--maps: an exported model gives no maps; give the directory that sdmad fit wrote"
 
 
 def command(
@@ -37,6 +43,7 @@ def command(
     paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
     out: FileOut = None,
     maps: Maps = None,
+    dicom_out: DicomOut = None,
     as_json: Json = False,
     prevalence: StatedPrevalence = None,
     error_rate: ErrorRate = None,
@@ -50,49 +57,37 @@ def command(
     """Score images: scores, decisions, the top sign of each finding, and maps.
 
     Rows are CSV, or with --json an object a line. Maps are 16-bit PNG (black -2, white 2), NIfTI
-    for a slice of a NIfTI file; maps.csv lists them.
+    for a slice of a NIfTI file; maps.csv lists them. With --dicom-out, findings of DICOM files are
+    written as DICOM too; results.csv lists them.
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
+    from sdmad.cli.steps.judging import Asked, load_judging
     from sdmad.data.listing import list_images
-    from sdmad.detector.calibration import parse_prevalence
     from sdmad.export.files import is_export
-    from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
-    from sdmad.reporting.predictions import (
-        Predictions,
-        rows_as_csv,
-        rows_as_json_lines,
-        unfamiliar_note,
-    )
+    from sdmad.reporting.predictions import rows_as_csv, rows_as_json_lines, unfamiliar_note
 
     if out is not None:
         check_output_file(out, force)
-    if maps is not None:
-        _check_folder(maps, force, [model, *paths, normals, backbone])
-    stated = None if prevalence is None else parse_prevalence(prevalence)
+    for folder in (maps, dicom_out):
+        if folder is not None:
+            _check_folder(folder, force, [model, *paths, normals, backbone])
     with readable_warnings():
-        if is_export(model):
-            _check_fixed(decision, normals, backbone, device, precision)
-            _refuse_maps(maps)
-            detector: SignDetector | ExportedModel = ExportedModel.load(model)
-        else:
-            from sdmad.cli.steps.loading import load_with_decision
-
-            detector = load_with_decision(
-                model, decision, normals, backbone, device, precision, stated
-            )
-            if maps is not None:
-                _check_backbone(detector)
-        likely = None if stated is None else detector.at_prevalence(stated)
-        answer = None if error_rate is None else detector.answering(error_rate)
+        if maps is not None and is_export(model):
+            raise InputError(NO_MAPS)
+        judging = load_judging(
+            Asked(model, decision, normals, backbone, device, precision, prevalence, error_rate)
+        )
+        detector = judging.detector
+        if maps is not None:
+            _check_backbone(detector)
         files = list_images(paths)
+        if dicom_out is not None:
+            _check_dicom(files)
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
-    probabilities = None if likely is None else likely(scored)
-    answers = None if answer is None else answer(scored)
-    skipped = set(unreadable.positions)
-    rows = Predictions(detector, files, scored, skipped, probabilities, answers)
+    rows = judging.rows(files, scored, set(unreadable.positions))
     notes(unfamiliar_note(rows))
     text = (rows_as_json_lines if as_json else rows_as_csv)(detector.categories, rows)
     if out is None:
@@ -101,7 +96,8 @@ def command(
         write_text(out, text)
     if maps is not None:
         _write_maps(detector, rows, maps, force)
-    unreadable.exit_if_any(len(files))
+    refused = 0 if dicom_out is None else _write_dicom(judging, rows, dicom_out, force)
+    unreadable.exit_if_any(len(files), refused)
 
 
 def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) -> None:
@@ -112,20 +108,13 @@ def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) ->
     check_output(maps, force, [None if path is None else file_of(path) for path in read])
 
 
-def _check_backbone(detector: SignDetector) -> None:
+def _check_backbone(detector: SignDetector | ExportedModel) -> None:
     """Refuse a backbone that gives no maps, before any work is done."""
     from sdmad.detector.maps import check_gives_maps
+    from sdmad.detector.sign_detector import SignDetector
 
+    assert isinstance(detector, SignDetector)  # an export was refused
     check_gives_maps(detector.backbone_)
-
-
-def _refuse_maps(maps: Path | None) -> None:
-    from sdmad.errors import InputError
-
-    if maps is not None:
-        raise InputError(
-            "--maps: an exported model gives no maps; give the directory that sdmad fit wrote"
-        )
 
 
 def _write_maps(
@@ -138,22 +127,31 @@ def _write_maps(
     write_maps(detector, rows, maps, force)
 
 
-def _check_fixed(
-    decision: str | None, normals: Path | None, backbone: str | None, device: str, precision: str
-) -> None:
-    """Refuse options that an export has settled."""
-    from sdmad.errors import InputError
+def _check_dicom(files: Sequence[Path]) -> None:
+    """Refuse what no results in DICOM can be made of, before any work is done."""
+    from sdmad.dicom_out.files import check_any_dicom
+    from sdmad.dicom_out.results import check_can_make
 
-    settled = {
-        "--decision": decision is not None,
-        "--normals": normals is not None,
-        "--backbone": backbone is not None,
-        "--device": device not in ("auto", "cpu"),
-        "--precision": precision != "float32",
-    }
-    for option, asked in settled.items():
-        if asked:
-            raise InputError(
-                f"{option} was settled when the model was exported; export it again, or give the "
-                "directory that sdmad fit wrote"
-            )
+    check_can_make()
+    check_any_dicom(files)
+
+
+def _write_dicom(judging: Judging, rows: Sequence[Prediction], folder: Path, force: bool) -> int:
+    """Write results, and tell which images have none: how many lack what results need."""
+    from sdmad.dicom_out.files import write_results
+
+    refused: list[str] = []
+    others = write_results(
+        judging.detector,
+        rows,
+        judging.identity(),
+        folder,
+        force,
+        lambda error: refused.append(str(error)),
+    )
+    if others:
+        told = f"{len(others)} of {len(rows)} images are no DICOM files and have no DICOM results"
+        notes([f"{told} (the first is {others[0].name})"])
+    for line in refused:
+        complain(line)
+    return len(refused)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sdmad.choices import EMBEDDED
-from sdmad.cli.common import BackboneName, Force, notes, put, readable_warnings, say
+from sdmad.cli.common import BackboneName, Force, ModelName, notes, put, readable_warnings, say
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 
@@ -19,7 +19,7 @@ def command(
         list[str],
         typer.Argument(metavar="CATEGORY", help="Names, or a text file with one name a line."),
     ],
-    model: Annotated[str, typer.Option("--model", help="The model's name on the server.")],
+    model: ModelName,
     base_url: Annotated[
         str,
         typer.Option("--base-url", help="The server, such as http://localhost:11434/v1 (Ollama)."),

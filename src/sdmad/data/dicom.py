@@ -26,7 +26,7 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -229,6 +229,14 @@ def opened(path: Path) -> Iterator[Dicom]:
     """Open a file and read its header."""
     with _quiet(), path.open("rb") as stream:
         yield _parse(path, stream)
+
+
+@contextmanager
+def header_of(path: Path, keywords: Sequence[str]) -> Iterator[Dataset]:
+    """Some attributes of a file that need not be a picture, read while the library is silenced."""
+    with _quiet(), path.open("rb") as stream:
+        whole = _inflated(path, stream)
+        yield dcmread(whole, stop_before_pixels=True, force=True, specific_tags=[*keywords])
 
 
 @contextmanager

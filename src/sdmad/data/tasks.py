@@ -72,6 +72,15 @@ def placement(path: Path, index: int | None) -> dict[str, Any]:
         return {**vars(file.placement(index))}
 
 
+def dicom_source(path: Path, index: int | None) -> dict[str, Any]:
+    """The fields of a `sdmad.data.dicom_source.DicomSource`."""
+    from sdmad.data import dicom_source
+
+    kind_of(path)
+    with boundary(path, "DICOM"):
+        return vars(dicom_source.read(path, index))
+
+
 def patient(path: Path) -> str:
     """The patient's pseudonym in a fastMRI volume; "" where there is none."""
     from sdmad.data import hdf5
@@ -82,7 +91,7 @@ def patient(path: Path) -> str:
 
 
 TASKS: dict[str, Callable[..., Answer]] = {
-    task.__name__: task for task in (image, square, header, mask, placement, patient)
+    task.__name__: task for task in (image, square, header, mask, placement, dicom_source, patient)
 }
 """By the names that a decoder process knows."""
 

@@ -1,0 +1,1 @@
+"""Results as DICOM objects, and the images of a DICOMweb server."""
