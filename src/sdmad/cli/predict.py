@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdmad.choices import Engine
 from sdmad.cli.common import (
+    Address,
     Decision,
     Device,
     ErrorRate,
@@ -18,15 +20,19 @@ from sdmad.cli.common import (
     Maps,
     ModelBackbone,
     Normals,
+    NumGpus,
     StatedPrevalence,
     TowerPrecision,
     Unreadable,
+    Workers,
     notes,
     put,
     readable_warnings,
 )
+from sdmad.errors import InputError
 
 if TYPE_CHECKING:
+    from sdmad.cli.steps.loading import ModelRequest
     from sdmad.detector.sign_detector import SignDetector
     from sdmad.export.runtime import ExportedModel
     from sdmad.reporting.predictions import Prediction
@@ -34,7 +40,12 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[Path, typer.Argument(help="A directory of sdmad fit or sdmad export.")],
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Images and folders; with --engine ray addresses such as s3://... too."
+        ),
+    ],
     out: FileOut = None,
     maps: Maps = None,
     as_json: Json = False,
@@ -45,19 +56,54 @@ def command(
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="plain: here; ray: an archive, here or on a cluster.")
+    ] = "plain",
+    address: Address = None,
+    num_gpus: NumGpus = 0.0,
+    workers: Workers = None,
     force: Force = False,
 ) -> None:
     """Score images: scores, decisions, the top sign of each finding, and maps.
 
     Rows are CSV, or with --json an object a line. Maps are 16-bit PNG (black -2, white 2), NIfTI
-    for a slice of a NIfTI file; maps.csv lists them.
+    for a slice of a NIfTI file; maps.csv lists them. With --engine ray rows are Parquet below the
+    folder --out, and the same command takes up what an earlier run left.
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
-    from sdmad.data.listing import list_images
+    from sdmad.cli.steps.loading import ModelRequest
     from sdmad.detector.calibration import parse_prevalence
+
+    stated = None if prevalence is None else parse_prevalence(prevalence)
+    request = ModelRequest(
+        model, decision, normals, backbone, device, precision, stated, error_rate
+    )
+    cluster = (address, num_gpus, workers)
+    if engine == "ray":
+        from sdmad.cli.steps.archives import predict_archive
+
+        if maps is not None or as_json:
+            option = "--json" if maps is None else "--maps"
+            raise InputError(f"{option} goes with --engine plain; an archive's rows are Parquet")
+        predict_archive(request, paths, out, cluster, force)
+        return
+    if any(cluster):
+        raise InputError("--address, --num-gpus and --workers go with --engine ray")
+    _predict(request, paths, out, maps, as_json, force)
+
+
+def _predict(
+    request: ModelRequest,
+    paths: Sequence[Path],
+    out: Path | None,
+    maps: Path | None,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Score images in this process."""
+    from sdmad.data.listing import list_images
     from sdmad.export.files import is_export
-    from sdmad.export.runtime import ExportedModel
     from sdmad.output import check_output_file, write_text
     from sdmad.reporting.predictions import (
         Predictions,
@@ -66,26 +112,19 @@ def command(
         unfamiliar_note,
     )
 
+    stated, rate = request.prevalence, request.error_rate
     if out is not None:
         check_output_file(out, force)
     if maps is not None:
-        _check_folder(maps, force, [model, *paths, normals, backbone])
-    stated = None if prevalence is None else parse_prevalence(prevalence)
+        _check_folder(maps, force, [request.model, *paths, request.normals, request.backbone])
     with readable_warnings():
-        if is_export(model):
-            _check_fixed(decision, normals, backbone, device, precision)
+        if is_export(request.model):
             _refuse_maps(maps)
-            detector: SignDetector | ExportedModel = ExportedModel.load(model)
-        else:
-            from sdmad.cli.steps.loading import load_with_decision
-
-            detector = load_with_decision(
-                model, decision, normals, backbone, device, precision, stated
-            )
-            if maps is not None:
-                _check_backbone(detector)
+        detector = request.open()
+        if maps is not None:
+            _check_backbone(detector)
         likely = None if stated is None else detector.at_prevalence(stated)
-        answer = None if error_rate is None else detector.answering(error_rate)
+        answer = None if rate is None else detector.answering(rate)
         files = list_images(paths)
         unreadable = Unreadable()
         scored = detector.score_images(files, unreadable, "scoring")
@@ -112,16 +151,16 @@ def _check_folder(maps: Path, force: bool, read: Iterable[Path | str | None]) ->
     check_output(maps, force, [None if path is None else file_of(path) for path in read])
 
 
-def _check_backbone(detector: SignDetector) -> None:
+def _check_backbone(detector: SignDetector | ExportedModel) -> None:
     """Refuse a backbone that gives no maps, before any work is done."""
     from sdmad.detector.maps import check_gives_maps
+    from sdmad.detector.sign_detector import SignDetector
 
+    assert isinstance(detector, SignDetector)  # an export was refused
     check_gives_maps(detector.backbone_)
 
 
 def _refuse_maps(maps: Path | None) -> None:
-    from sdmad.errors import InputError
-
     if maps is not None:
         raise InputError(
             "--maps: an exported model gives no maps; give the directory that sdmad fit wrote"
@@ -136,24 +175,3 @@ def _write_maps(
 
     assert isinstance(detector, SignDetector)  # an export was refused
     write_maps(detector, rows, maps, force)
-
-
-def _check_fixed(
-    decision: str | None, normals: Path | None, backbone: str | None, device: str, precision: str
-) -> None:
-    """Refuse options that an export has settled."""
-    from sdmad.errors import InputError
-
-    settled = {
-        "--decision": decision is not None,
-        "--normals": normals is not None,
-        "--backbone": backbone is not None,
-        "--device": device not in ("auto", "cpu"),
-        "--precision": precision != "float32",
-    }
-    for option, asked in settled.items():
-        if asked:
-            raise InputError(
-                f"{option} was settled when the model was exported; export it again, or give the "
-                "directory that sdmad fit wrote"
-            )
