@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.decoding import Square
-from sdmad.data.images import ImageSource
-from sdmad.detector.batches import Lanes, OnError, lanes_on, score_in_batches
+from sdmad.data.images import ImageError, ImageSource
+from sdmad.detector.batches import Lanes, OnError, lanes_on, score_decoded, score_in_batches
 from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.held_out import Answers, answering
@@ -136,12 +136,29 @@ class ExportedModel:
         return score_in_batches(
             images,
             self.description.preprocessing,
-            lambda squares: self.run(_pixels(squares)),
+            self._score_squares,
             BATCH_SIZE,
             on_error,
             progress,
             Lanes(lanes_on(_cores())),
         )
+
+    def score_squares(
+        self, squares: Sequence[Square | ImageError], on_error: OnError | None = None
+    ) -> ImageScores:
+        """As :meth:`sdmad.detector.base.Detector.score_squares`."""
+        return score_decoded(
+            iter(squares),
+            len(squares),
+            self.description.preprocessing.size,
+            self._score_squares,
+            BATCH_SIZE,
+            on_error,
+            lanes=Lanes(lanes_on(_cores())),
+        )
+
+    def _score_squares(self, squares: Sequence[Square]) -> ImageScores:
+        return self.run(_pixels(squares))
 
     def at_prevalence(self, prevalence: Prevalence) -> Likelihood:
         """As :meth:`sdmad.detector.sign_detector.SignDetector.at_prevalence`."""
