@@ -36,7 +36,7 @@ Tracker = Literal["mlflow"]
 """Where a fit is logged (:mod:`sdmad.reporting.tracking`)."""
 
 Period = Literal["day", "week", "month", "quarter", "year"]
-"""How long a period of a monitored archive is (:mod:`sdmad.archive.drift`)."""
+"""How long a period of a monitored archive is (:mod:`sdmad.archive.monitoring`)."""
 
 DrawOrder = Literal["round-robin", "patient-by-patient"]
 """How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""

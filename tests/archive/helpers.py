@@ -1,20 +1,25 @@
 """Judges of archives that go wrong, by name, so that processes of a cluster find them."""
 
+import io
 import os
 import signal
 import sys
+import tarfile
 import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from sdmad.archive.engine import Resources
+from sdmad.archive.listing import write_listing
 from sdmad.archive.places import place_of
 from sdmad.archive.predicting import score_archive
-from sdmad.archive.stages import Judge
+from sdmad.archive.shards import Gathering, write_shard
+from sdmad.archive.stages import Judge, Squares, judged
 from sdmad.detector.sign_detector import SignDetector
 from tests.conftest import draw_pictures
 
@@ -75,6 +80,29 @@ def run(folder, out, model, opened=None, shard_size=32, **resources):
     opened = opened or partial(open_judge, str(model))
     given = Resources(**resources)
     return score_archive([folder], place_of(out), opened, Path(model), {}, given, False, shard_size)
+
+
+def staged(sources, out, judge, shard_size=64):
+    """Run an archive through the stages one after the other in this process; its rows."""
+    out = place_of(out)
+    listing = write_listing(sources, out, shard_size)
+    gathering, read, found = Gathering(listing), Squares(out, judge.preprocessing), []
+    for shard in range(listing.shards):
+        for chunk in read(pa.table({"shard": [shard]})):
+            for number, whole in gathering.add(judged(judge, "m" * 64, chunk, 0)):
+                write_shard(out, "run", number, whole)
+                found.append(whole)
+    return pa.concat_tables(found).to_pylist()
+
+
+def write_tar(path, members):
+    """Write a tar file of some bytes by their names."""
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(content), 86400
+            archive.addfile(info, io.BytesIO(content))
+    return path
 
 
 def read_rows(out):

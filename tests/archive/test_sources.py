@@ -1,5 +1,3 @@
-import io
-import tarfile
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -10,7 +8,7 @@ import pytest
 from sdmad.archive.sources import Passed, entries
 from sdmad.data.listing import list_images
 from sdmad.errors import InputError
-from tests.archive.helpers import write_images
+from tests.archive.helpers import write_images, write_tar
 
 
 def listed(*sources):
@@ -36,15 +34,6 @@ def test_a_folder_is_listed_as_the_plain_engine_lists_it(tmp_path):
 def test_what_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         listed(tmp_path / "none")
-
-
-def write_tar(path, members):
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mtime = len(content), 86400
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 def test_the_images_of_a_tar_file_are_ranges_of_its_bytes(tmp_path):

@@ -1,35 +1,21 @@
 """The stages one after the other in this process: Ray only carries what they say."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from sdmad.archive.listing import write_listing
-from sdmad.archive.places import place_of
 from sdmad.archive.reading import Looked
-from sdmad.archive.shards import Gathering
 from sdmad.archive.sources import Entry
-from sdmad.archive.stages import Judge, Squares, chunk_size, judged, pack, unpack
+from sdmad.archive.stages import Judge, chunk_size, pack, unpack
 from sdmad.data.images import ImageError, content_hash
 from sdmad.detector.sign_detector import SignDetector
-from tests.archive.helpers import check_equal, write_images
-
-
-def scored(folder, out, judge, shard_size):
-    listing = write_listing([folder], place_of(out), shard_size)
-    gathering, found = Gathering(listing), []
-    read = Squares(place_of(out), judge.preprocessing)
-    for shard in range(listing.shards):
-        for chunk in read(pa.table({"shard": [shard]})):
-            found += [whole for _, whole in gathering.add(judged(judge, "m" * 64, chunk, 0))]
-    return pa.concat_tables(found).to_pylist()
+from tests.archive.helpers import check_equal, staged, write_images
 
 
 def test_rows_say_to_the_bit_what_the_plain_engine_says(model_folder, tmp_path):
     bad = (5, 40)
     folder = write_images(tmp_path / "images", 100, bad)
     detector = SignDetector.load(model_folder)
-    rows = scored(folder, tmp_path / "out", Judge.of(detector), 64)
+    rows = staged([folder], tmp_path / "out", Judge.of(detector), 64)
     files = sorted(folder.iterdir())
     check_equal(rows, detector, files, bad)
     assert rows[5]["error"].startswith(f"{files[5]}: ")
@@ -61,6 +47,6 @@ def test_chunks_begin_at_whole_batches(side):
 def test_nothing_but_errors_is_a_shard_too(model_folder, tmp_path):
     folder = write_images(tmp_path / "images", 3, (0, 1, 2))
     judge = Judge.of(SignDetector.load(model_folder))
-    rows = scored(folder, tmp_path / "out", judge, 32)
+    rows = staged([folder], tmp_path / "out", judge, 32)
     assert [bool(row["error"]) for row in rows] == [True] * 3
     assert all(row["unfamiliar"] is None and row["abnormality"] is None for row in rows)

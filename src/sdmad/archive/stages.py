@@ -291,7 +291,7 @@ def judged(judge: Judge, model: str, chunks: pa.Table, number: int) -> pa.Table:
 def _typed(values: Any, kind: pa.DataType) -> pa.Array:
     import pyarrow as pa
 
-    if not isinstance(values, pa.Array):
-        plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-        values = pa.array(values, plain)
-    return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
+    coded = pa.types.is_dictionary(kind)
+    plain = kind.value_type if coded else kind
+    found = values.cast(plain) if isinstance(values, pa.Array) else pa.array(values, plain)
+    return found.dictionary_encode() if coded else found

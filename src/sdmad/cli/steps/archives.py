@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sdmad.cli.common import SOME_UNREADABLE, complain, notes, put, readable_warnings
+from sdmad.cli.common import SOME_UNREADABLE, complain, notes, put, readable_warnings, show
 from sdmad.errors import InputError
 
 if TYPE_CHECKING:
     from sdmad.archive.predicting import Scored
     from sdmad.cli.steps.loading import ModelRequest
+    from sdmad.detector.suggesting import Suggestion
 
 Cluster = tuple[str | None, float, int | None]
 """Its address, GPUs of each tower, and towers, as they were asked for."""
@@ -51,6 +52,56 @@ def predict_archive(
             "(column error)"
         )
         raise typer.Exit(SOME_UNREADABLE)
+
+
+def refuse_settled(*given: object) -> None:
+    """Refuse options that were settled when an archive was scored.
+
+    Raises:
+        InputError: if one was given.
+    """
+    if any(one is not None for one in given):
+        raise InputError(
+            "--scores were made with their own decision, prevalence and backbone; leave these "
+            "options out, or score again"
+        )
+
+
+def evaluate_scores(
+    model: Path, labels: Path, scores: Path, out: Path, resamples: int, force: bool
+) -> None:
+    """Judge an archive's scores.
+
+    Raises:
+        SDMADError: if something cannot be used.
+    """
+    from sdmad.archive.evaluating import evaluate_archive, write_scores_evaluation
+    from sdmad.archive.places import place_of
+    from sdmad.archive.scores import opened_scores
+    from sdmad.output import check_output, output_directory
+
+    check_output(out, force, (model, labels, scores))
+    with readable_warnings(), opened_scores(place_of(scores)) as opened:
+        found = evaluate_archive(opened, labels, model, resamples)
+        with output_directory(out, force) as work:
+            write_scores_evaluation(found, work, f"SD-MAD on {labels.name}")
+    notes(found.notes)
+    show(found.tables())
+    put(f"report: {out / 'report.html'}")
+
+
+def suggest_in_archive(model: Path, scores: Path, budget: int) -> list[Suggestion]:
+    """Which images of an archive to label next.
+
+    Raises:
+        SDMADError: if something cannot be used.
+    """
+    from sdmad.archive.places import place_of
+    from sdmad.archive.scores import opened_scores
+    from sdmad.archive.suggesting import suggest_from_scores
+
+    with readable_warnings(), opened_scores(place_of(scores)) as opened:
+        return suggest_from_scores(opened, model, budget)
 
 
 def _told(done: Scored) -> list[str]:
