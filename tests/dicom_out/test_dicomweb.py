@@ -7,6 +7,7 @@ import pytest
 
 from sdmad.dicom_out import access, server, sweep
 from sdmad.dicom_out.access import Credentials, checked_url, parse_query
+from sdmad.dicom_out.manifest import Done, Manifest
 from sdmad.dicom_out.multipart import write_first_part
 from sdmad.dicom_out.server import Server
 from sdmad.dicom_out.sweep import Counts, Sweep
@@ -80,8 +81,20 @@ def test_what_the_manifest_has_is_not_done_again(run, pacs, tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").open()]
     assert [line["source"] for line in lines] == ["1.2.3.4.1", "1.2.3.4.2"]
     assert lines[0]["findings"] == ["Ring", "Dots"]
-    # What is only written is not stored yet.
+    # What is only written is not stored yet; what is stored is written too.
     assert run(store=True, folder=tmp_path).stored == 2
+    pacs.instances.clear()
+    pacs.hold(*images(2))
+    assert run(store=True, folder=tmp_path) == Counts(studies=1, images=2, before=2)
+
+
+def test_what_one_server_has_another_lacks():
+    manifest = Manifest(None)
+    manifest.add(Done("1.2", "m", "1", "1.1", "http://a", (), {}))
+    assert manifest.knows("1.2", "m", "http://a")
+    assert manifest.knows("1.2", "m", "")
+    assert not manifest.knows("1.2", "m", "http://b")
+    assert not manifest.knows("1.2", "n", "")
 
 
 def test_a_killed_run_goes_on_where_it_ended(run, pacs, tmp_path):

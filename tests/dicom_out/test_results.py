@@ -27,7 +27,10 @@ from tests.dicom_out.phantoms import (
     write,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sdmad.data.intensity.PartWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),  # of values that a test makes wrong
+]
 
 PRIVATE = codes.SCHEME
 

@@ -15,6 +15,8 @@ from sdmad.dicom_out.access import Credentials
 from sdmad.errors import SDMADError
 
 MOST_REDIRECTS = 5
+WHOLE = 900.0
+"""Seconds that a whole answer may take."""
 
 
 class Bounds:
@@ -25,8 +27,8 @@ class Bounds:
         seconds: for the whole of it.
     """
 
-    def __init__(self, most: int = 1 << 20, seconds: float = 900.0) -> None:
-        self.most, self.seconds = most, seconds
+    def __init__(self) -> None:
+        self.most, self.seconds = 0, WHOLE
 
     @contextmanager
     def of(self, most: int) -> Iterator[None]:

@@ -26,7 +26,7 @@ class Done:
         model: fingerprint of the model as it decided.
         study: its study.
         series: its series.
-        stored: whether the server has the results.
+        server: that has the results; "" where they were written only.
         findings: the categories that were found.
         results: the UID of each kind.
     """
@@ -35,7 +35,7 @@ class Done:
     model: str
     study: str
     series: str
-    stored: bool
+    server: str
     findings: tuple[str, ...]
     results: Mapping[str, str]
 
@@ -49,15 +49,15 @@ class Manifest:
 
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / NAME
-        self._done: dict[tuple[str, str], bool] = {}
+        self._done: dict[tuple[str, str], set[str]] = {}
         if self.path is not None and self.path.is_file():
             for line in read_bytes(self.path, MOST).splitlines():
                 self._read(line)
 
-    def knows(self, source: str, model: str, stored: bool) -> bool:
-        """Whether an image is done, and its results stored where they are to be."""
-        known = self._done.get((source, model))
-        return known is not None and (known or not stored)
+    def knows(self, source: str, model: str, server: str) -> bool:
+        """Whether an image is done, and its results stored on a server; "" asks for no server."""
+        known = self._done.get((source, model), set())
+        return server in known if server else bool(known)
 
     def add(self, done: Done) -> None:
         """Note an image; it is on the disk when this returns.
@@ -65,7 +65,7 @@ class Manifest:
         Raises:
             SDMADError: if it cannot be written.
         """
-        self._done[done.source, done.model] = done.stored
+        self._done.setdefault((done.source, done.model), set()).add(done.server)
         if self.path is None:
             return
         line = json_text(asdict(done), indent=None) + "\n"
@@ -89,8 +89,8 @@ class Manifest:
         """Take what a line says; one that was cut off says nothing."""
         try:
             said: Any = json.loads(line)
-            source, model, stored = said["source"], said["model"], said["stored"]
+            source, model, server = said["source"], said["model"], said["server"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return
-        if isinstance(source, str) and isinstance(model, str):
-            self._done[source, model] = stored is True or self._done.get((source, model), False)
+        if all(isinstance(one, str) for one in (source, model, server)):
+            self._done.setdefault((source, model), set()).add(server)

@@ -93,13 +93,15 @@ def outline_of(mask: NDArray[np.bool_], values: NDArray[np.float32]) -> NDArray[
     ([2.0, 1.0], [5.0, 3.0], True)
     """
     from contourpy import contour_generator
-    from scipy.ndimage import label
+    from scipy.ndimage import find_objects, label
 
     parts, _ = label(mask, np.ones((3, 3)))
-    part = parts == parts.flat[int(np.argmax(np.where(mask, values, -np.inf)))]
-    lines: Any = contour_generator(z=np.pad(part, 1).astype(np.float64)).lines(0.5)
+    number = int(parts.flat[int(np.argmax(np.where(mask, values, -np.inf)))])
+    box: Any = find_objects(parts, number)[number - 1]
+    part = np.pad(parts[box] == number, 1).astype(np.float64)
+    lines: Any = contour_generator(z=part).lines(0.5)
     longest = max(lines, key=len)  # the outer line; holes are shorter
     step = -(-len(longest) // MOST_POINTS)
     line = np.concatenate([longest[:-1:step], longest[:1]])
     # A pixel's centre is half a pixel from its corner; padding moved it by one.
-    return np.asarray(line - 0.5, np.float64)
+    return np.asarray(line - 0.5 + (box[1].start, box[0].start), np.float64)

@@ -72,7 +72,8 @@ def check_can_make() -> None:
 def results_for(judge: Judge, row: Prediction, model: ModelIdentity) -> Results:
     """Make the DICOM objects of an image that was judged; nothing is written.
 
-    The same image, model and settings give the same UIDs and, on one machine, the same bytes.
+    The same image, model and settings give the same UIDs and, on one machine, the same bytes. One
+    image at a time: the library is silenced for the whole process meanwhile.
 
     Args:
         judge: what judged it; an export, or a backbone without maps, gives a report without

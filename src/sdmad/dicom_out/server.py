@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
@@ -33,8 +34,8 @@ MOST_FOUND = 100_000
 """Studies, series or instances of one search."""
 
 PAGE = 500
-CONNECT, SILENT, WHOLE = 10.0, 60.0, 900.0
-"""Seconds: to connect, between two pieces of an answer, for the whole of it."""
+CONNECT, SILENT = 10.0, 60.0
+"""Seconds: to connect, and between two pieces of an answer."""
 
 TRIES = 3
 
@@ -83,6 +84,7 @@ class Server:
         self.bounds = Bounds()
         self.session = session_of(self.bounds, credentials)
         self.client = DICOMwebClient(url, self.session, timeout=(CONNECT, SILENT))
+        self.client.host = urlsplit(url).netloc  # it would leave out the port
         self.client.set_http_retry_params(max_attempts=TRIES, wait_exponential_multiplier=300)
 
     def studies(self, query: Mapping[str, str]) -> Iterator[str]:
@@ -195,7 +197,7 @@ class Server:
                     f"{self.url}: the server refuses access (HTTP {status}); check {USER} and "
                     f"{PASSWORD}, {TOKEN} or --netrc"
                 ) from None
-            raise kind(f"{where} is not given (HTTP {status})") from None
+            raise kind(f"{where} fails (HTTP {status})") from None
         except requests.exceptions.SSLError:
             raise InputError(
                 f"{self.url}: its certificate is not trusted here; REQUESTS_CA_BUNDLE names a file "

@@ -91,6 +91,11 @@ class Sweep:
                     self._batch(todo[start : start + BATCH], Path(place), manifest, counts)
         return counts
 
+    @property
+    def _target(self) -> str:
+        """The server that results are stored on; "" where they are not."""
+        return self.server.url if self.store else ""
+
     def _todo(self, study: str, manifest: Manifest, counts: Counts) -> Iterator[Instance]:
         """The images of a study that are not done, and no results of this package."""
         described = self.server.series(study)
@@ -102,7 +107,7 @@ class Sweep:
                 continue
             counts.images += 1
             on_server = self.store and self._report_uid(one) in there
-            if on_server or manifest.knows(one.uid, self.model.fingerprint, self.store):
+            if on_server or manifest.knows(one.uid, self.model.fingerprint, self._target):
                 counts.before += 1
             else:
                 yield one
@@ -169,7 +174,7 @@ class Sweep:
             counts.stored += 1
         uids: dict[str, str] = {part.kind: part.uid for part in results.parts}
         model = self.model.fingerprint
-        manifest.add(Done(one.uid, model, one.study, one.series, self.store, found, uids))
+        manifest.add(Done(one.uid, model, one.study, one.series, self._target, found, uids))
 
     @contextmanager
     def _refusing(self, one: Instance, counts: Counts) -> Iterator[None]:
