@@ -20,6 +20,7 @@ COMMANDS = (
     ("reproduce",),
     ("compare",),
     ("export",),
+    ("serve",),
     ("data", "check"),
     ("signs", "generate"),
     ("signs", "diff"),

@@ -24,6 +24,7 @@ from sdmad.cli import (
     phantom,
     predict,
     reproduce,
+    serve,
     signs,
     suggest,
 )
@@ -54,6 +55,7 @@ app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)
 app.command("compare", cls=Command)(compare.command)
 app.command("export", cls=Command)(export.command)
+app.command("serve", cls=Command)(serve.command)
 
 
 def _show_version(wanted: bool) -> None:
