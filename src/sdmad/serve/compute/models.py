@@ -131,6 +131,11 @@ class Models:
         return len(self._models)
 
     @property
+    def first(self) -> ServedModel:
+        """The model that was named first when the server started."""
+        return next(iter(self))
+
+    @property
     def active(self) -> ServedModel:
         """The model that answers where none is named."""
         return self._models[self._active]

@@ -193,9 +193,21 @@ class Scorer:
         """
         detector, k = _mapping(model, category)
         if sentence not in model.bank.categories[category]:
-            raise InputError(f"{category} has no sign {sentence!r}")
+            raise NoMapsError(f"{category} has no sign {sentence!r}")
         small, shape = self._small_maps(detector, file)
         return resize_map(small.signs[0, sign_index(detector.bank_, k, sentence)], shape)
+
+    def deciding_map(self, model: ServedModel, file: Path, category: str) -> Map:
+        """Where one image looks like the sign that decided on a category, cosines ``(H, W)``.
+
+        Raises:
+            BusyError, ImageError, NoMapsError, InputError: as `category_map`.
+        """
+        _, k = _mapping(model, category)
+        (row,) = self.score(model, [file])
+        if row.error is not None:
+            raise ImageError(row.error, file)
+        return self.sign_map(model, file, category, row.findings[k].sign.sentence)
 
     def _small_maps(self, detector: SignDetector, file: Path) -> tuple[PatchMaps, tuple[int, int]]:
         if not self._mapped.acquire(blocking=False):
@@ -288,7 +300,7 @@ def _mapping(model: ServedModel, category: str) -> tuple[SignDetector, int]:
     except InputError as error:
         raise NoMapsError(str(error)) from error
     if category not in model.bank.names:
-        raise InputError(f"no category {category!r}; there are: {', '.join(model.bank.names)}")
+        raise NoMapsError(f"no category {category!r}; there are: {', '.join(model.bank.names)}")
     return model.judge, model.bank.names.index(category)
 
 
