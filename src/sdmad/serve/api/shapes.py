@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from sdmad.choices import Role
 from sdmad.serve.storage.images import State
@@ -201,3 +201,193 @@ class Event(BaseModel):
     what: str
     about: str
     client: str
+
+
+class SignOfBank(BaseModel):
+    """A sign in words."""
+
+    name: str
+    sentence: str
+
+
+class Category(BaseModel):
+    """What a model looks for; `threshold` is null of a rule of signs alone."""
+
+    name: str
+    threshold: float | None
+    rule: str
+    signs: list[SignOfBank]
+
+
+class Model(BaseModel):
+    """A model; `hash` is of its manifest, which holds the hash of every other file."""
+
+    id: str
+    name: str
+    active: bool
+    kind: Literal["checkpoint", "export"]
+    hash: str
+    version: str
+    backbone: str
+    created: datetime
+    categories: list[Category]
+
+
+class Prediction(BaseModel):
+    """What a model says of a file; `error` says why a file cannot be read."""
+
+    file: str
+    error: str | None
+    unfamiliar: bool | None
+    abnormal: float | None
+    unsure: float | None
+    findings: list[Finding]
+
+
+class ExplainedSign(Sign):
+    """A sign of a category: whether selection kept it, and whether it decided."""
+
+    kept: bool
+    decided: bool
+
+
+class ExplainedFinding(Finding):
+    """What a model says of one category, with all its signs, the most similar first."""
+
+    signs: list[ExplainedSign]
+
+
+class Explained(BaseModel):
+    """What every sign says of a file."""
+
+    file: str
+    model: str
+    unfamiliar: bool
+    categories: list[ExplainedFinding]
+
+
+class NewRefit(BaseModel):
+    """How to fit: images a category to learn from, at most, and the seed of draw and training."""
+
+    shots: Annotated[int, Field(ge=1, le=64)] = 16
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Compared(BaseModel):
+    """A metric of both models, and the new one less the old one with its 95% interval."""
+
+    metric: str
+    old: float | None
+    new: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+class Comparison(BaseModel):
+    """Both models on images that neither has learnt from, `held_out` of them."""
+
+    held_out: int
+    rows: list[Compared]
+
+
+class Refit(BaseModel):
+    """How a refit stands; `model` is its model's id once it was switched to, `active` if it is."""
+
+    id: int
+    state: Literal["waiting", "running", "done", "failed"]
+    progress: float
+    steps: list[str]
+    step: int
+    message: str
+    comparison: Comparison | None
+    model: str | None
+    active: bool
+
+
+class NewStudy(BaseModel):
+    """A reader study: its images are drawn by the seed."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    images: Annotated[int, Field(ge=2, le=10_000)]
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Study(BaseModel):
+    """A reader study, and how many of his `total` answers the asking reader has given."""
+
+    id: int
+    name: str
+    images: int
+    seed: int
+    categories: list[str]
+    at: datetime
+    done: int
+    total: int
+
+
+class Next(BaseModel):
+    """What is read next; `image` is null where everything is `done`."""
+
+    done: bool
+    image: int | None
+    with_findings: bool | None
+    position: int
+    total: int
+
+
+class StudyAnswer(BaseModel):
+    """How likely each category is, in percent, and the seconds that the answer took."""
+
+    image: Number
+    with_findings: bool
+    answers: dict[Name, Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]]
+    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+Value = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
+"""Null where there is no number."""
+
+
+class Estimate(BaseModel):
+    """A value with its 95% interval."""
+
+    value: Value
+    low: Value
+    high: Value
+
+
+class Accuracy(BaseModel):
+    """AUROC; of all readers where `reader` is null, of the categories' mean where `category` is."""
+
+    reader: str | None
+    category: str | None
+    without: Estimate
+    with_findings: Estimate
+    difference: Estimate
+
+
+class Kappa(BaseModel):
+    """How far readers agree; on all categories together where `category` is null."""
+
+    category: str | None
+    with_findings: bool
+    kappa: Estimate
+
+
+class Time(BaseModel):
+    """Seconds an image; of all readers where `reader` is null."""
+
+    reader: str | None
+    without: float
+    with_findings: float
+    difference: Estimate
+
+
+class StudyResults(BaseModel):
+    """What came out, of the images that a reader has seen both ways."""
+
+    accuracy: list[Accuracy]
+    kappa: list[Kappa]
+    time: list[Time]
+    notes: list[str]
