@@ -38,6 +38,9 @@ Tracker = Literal["mlflow"]
 Period = Literal["day", "week", "month", "quarter", "year"]
 """How long a period of a monitored archive is (:mod:`sdmad.archive.monitoring`)."""
 
+Role = Literal["reader", "admin"]
+"""What an account of a server may do (:mod:`sdmad.serve`)."""
+
 DrawOrder = Literal["round-robin", "patient-by-patient"]
 """How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""
 

@@ -65,15 +65,16 @@ def check(
     from sdmad.data.sets import open_data_set
     from sdmad.output import check_output_file
 
+    place: Path | None = None
     if archive is None:
         name, place = data_source(data, root, labels)
-        assert place is not None  # no phantoms here
     elif data or root or labels:
         raise InputError("--archive takes the place of --data, --root and --labels")
     if out is not None:
         check_output_file(out, force)
     with readable_warnings():
         if archive is None:
+            assert place is not None  # no phantoms here
             report = check_data_set(open_data_set(name, place))
         else:
             from sdmad.archive.checking import check_archive

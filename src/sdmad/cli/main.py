@@ -26,6 +26,8 @@ from sdmad.cli import (
     phantom,
     predict,
     reproduce,
+    serve,
+    serve_account,
     signs,
     suggest,
 )
@@ -58,6 +60,8 @@ app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)
 app.command("compare", cls=Command)(compare.command)
 app.command("export", cls=Command)(export.command)
+app.command("serve", cls=Command)(serve.command)
+app.add_typer(serve_account.app, name="serve-account")
 
 
 def _show_version(wanted: bool) -> None:

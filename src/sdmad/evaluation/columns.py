@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +98,9 @@ def auroc(labels: FloatArray, scores: FloatArray, patient: NDArray[np.int64], co
         return Figure(NAN, np.zeros(count), basis)
     above, below = placements(positive, values)
     value = float(above.mean())
-    moved = np.bincount(people[positive], (above - value) / len(above), count)
+    moved: NDArray[np.float64] = np.bincount(
+        people[positive], (above - value) / len(above), count
+    ).astype(np.float64)
     moved += np.bincount(people[~positive], (below - value) / len(below), count)
     return Figure(value, moved, basis)
 
@@ -171,8 +174,9 @@ def evaluate_columns(
         "sensitivity": mean_figure(ratios["sensitivity"]),
         "specificity": mean_figure(ratios["specificity"]),
     }
+    values: dict[str, Any] = {name: one.value for name, one in figures.items()}
     return Evaluation(
-        **{name: one.value for name, one in figures.items()},
+        **values,
         intervals={name: one.interval for name, one in figures.items()},
         categories=results,
         trivial={
