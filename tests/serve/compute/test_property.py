@@ -71,6 +71,15 @@ BOUNDED = settings(
 )
 
 
+def bring_near(case):
+    """Have most numbers in a path be those of things that there are."""
+    for name, value in case.path_parameters.items():
+        if isinstance(value, int) and value % 4:
+            case.path_parameters[name] = value % 4
+    if case.path_parameters.get("category"):
+        case.path_parameters["category"] = "Ring"
+
+
 def test_nothing_is_a_fault(described, bearer):
     seen = []
     for found in described.get_all_operations():
@@ -79,6 +88,7 @@ def test_nothing_is_a_fault(described, bearer):
         @BOUNDED
         @given(case=operation.as_strategy())
         def run(case):
+            bring_near(case)
             answer = case.call(headers=bearer)
             case.validate_response(answer, checks=CHECKS)
 
