@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from sdmad._version import __version__
 from sdmad.serve.api import health
 from sdmad.serve.house import House
+from sdmad.serve.pages.routes import add_pages
 from sdmad.serve.security.tokens import StartToken
 from sdmad.serve.settings import ServeSettings
 from sdmad.serve.storage.engine import Storage
@@ -19,7 +20,7 @@ API = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (health.router,)
 """Below `API`."""
 
-PAGES: tuple[Callable[[FastAPI], None], ...] = ()
+PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
 PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = ()
