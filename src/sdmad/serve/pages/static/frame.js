@@ -24,7 +24,7 @@ async function reader() {
     } catch (error) { trouble(at("trouble"), error, leave); }
   };
   fill(at("reader"), h("span", { title: role }, name),
-    role === "local" ? null : h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"));
+    h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"));
 }
 
 // Names the model in use on top of the page.

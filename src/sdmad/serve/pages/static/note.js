@@ -6,8 +6,9 @@ const CHOICES = [["accept", "Accept"], ["add", "Add"], ["reject", "Reject"], ["u
 const OF_IMAGE = [["normal", "Normal"], ["unsure", "Unsure"]];
 
 // Gives { category, verdict, note }, or null where the reader thought better of it. An empty
-// category asks for one; null is the whole image.
-export function askReading({ categories, category, verdict }) {
+// category asks for one; null is the whole image. `now` holds the verdicts that stand, so that a note
+// alone changes none of them.
+export function askReading({ categories, category, verdict, now }) {
   return new Promise((resolve) => {
     let answer = null;
     const about = h("select", { name: "about" }, h("option", { value: "" }, "The whole image"),
@@ -17,7 +18,8 @@ export function askReading({ categories, category, verdict }) {
     const verdicts = h("div", { class: "radios" });
     const offer = () => {
       const list = about.value ? CHOICES : OF_IMAGE;
-      const first = list.some(([value]) => value === verdict) ? verdict : list[0][0];
+      const wanted = verdict ?? now.get(about.value || null);
+      const first = list.some(([value]) => value === wanted) ? wanted : null;
       verdicts.replaceChildren(...list.map(([value, text]) => h("label", {}, h("input", { type: "radio", name: "verdict", value, required: true, checked: value === first }), text)));
     };
     about.addEventListener("change", offer);

@@ -29,12 +29,12 @@ export class Stage {
     new ResizeObserver(() => this.fitCanvas()).observe(this.view);
   }
 
-  // Shows an image of `slices` planes; rejects where it cannot be had.
-  async open({ id, name, slices }) {
+  // Shows an image of `slices` planes, `slice` of them first; rejects where it cannot be had.
+  async open({ id, name, slices, slice }) {
     this.image = id;
     this.name = name;
     this.slices = Math.max(1, slices ?? 1);
-    this.slice = Math.floor((this.slices - 1) / 2);
+    this.slice = slice ?? 0;
     this.inverted = false;
     this.plane = null;
     this.mapOf = null;

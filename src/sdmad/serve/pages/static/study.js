@@ -35,7 +35,7 @@ async function next() {
     task = await get(`${path}/next`);
     if (task.done) return finished();
     const image = await get(`/images/${encodeURIComponent(task.image)}`);
-    await stage.open({ id: task.image, name: `${task.position} of ${task.total}`, slices: image.slices });
+    await stage.open({ id: task.image, name: `${task.position} of ${task.total}`, slices: image.slices, slice: image.slice });
     clock?.end();
     clock = stopwatch();
     trouble(at("trouble"), null);

@@ -3,10 +3,15 @@
 import { fill, h, hidden, icon, when } from "./dom.js";
 import { sentence } from "./unsent.js";
 
-// The last reading of each category, and of the image as a whole, that nobody undid.
+// The last reading of each category that nobody undid. What is said of the whole image takes the
+// place of all that was said before.
 export function standing(readings) {
   const last = new Map();
-  for (const reading of readings) if (!reading.undone) last.set(reading.category, reading);
+  for (const reading of readings) {
+    if (reading.undone) continue;
+    if (reading.category === null) last.clear();
+    last.set(reading.category, reading);
+  }
   return [...last.values()];
 }
 

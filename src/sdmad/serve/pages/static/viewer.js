@@ -10,7 +10,7 @@ import { Stage } from "./stage.js";
 import { go, onSent, save } from "./unsent.js";
 import { verdicts, standing } from "./verdicts.js";
 
-const id = document.body.dataset.subject;
+const id = Number(document.body.dataset.subject);
 const list = new URLSearchParams(location.search);
 const stage = new Stage(at("stage"));
 let image = null;
@@ -21,12 +21,12 @@ let similar = [];
 let reader = null;
 let model = null;
 
-const path = () => `/images/${encodeURIComponent(id)}`;
+const path = `/images/${id}`;
 const query = () => (list.size ? `?${list}` : "");
 
 async function load() {
   try {
-    image = await get(path() + query());
+    image = await get(path + query());
   } catch (error) {
     fill(at("panel"));
     return trouble(at("trouble"), error, load);
@@ -44,7 +44,7 @@ async function load() {
 
 async function alike() {
   try {
-    similar = await get(`${path()}/similar`);
+    similar = await get(`${path}/similar`);
     if (similar.length) show();
   } catch { /* a help, not a finding: its absence needs no alarm */ }
 }
@@ -70,7 +70,7 @@ async function read(category, verdict, note = "") {
 
 function took(reading) {
   if (reading.image !== id) return;
-  image.readings = [...image.readings.filter((one) => one.id !== reading.id), reading];
+  image.readings = [...image.readings.filter((one) => one.id !== reading.id), reading].sort((one, other) => one.id - other.id);
   image.state = stateOf(standing(image.readings));
   show();
 }
@@ -93,8 +93,9 @@ async function undo(reading) {
 const lastOfMine = () => image.readings.filter((one) => !one.undone && one.reader === reader).at(-1);
 
 async function ask(category, verdict) {
-  const told = await askReading({ categories: findings.map((one) => one.category), category, verdict });
-  if (told) await read(told.category, told.verdict, told.note);
+  const now = new Map(standing(image.readings).map((one) => [one.category, one.verdict]));
+  const answer = await askReading({ categories: findings.map((one) => one.category), category, verdict, now });
+  if (answer) await read(answer.category, answer.verdict, answer.note);
 }
 
 // --- findings -----------------------------------------------------------------------------------
