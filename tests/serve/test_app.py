@@ -1,17 +1,18 @@
 """The application is put together, and answers."""
 
-from fastapi.testclient import TestClient
-
 from sdmad import __version__
-from sdmad.serve.app import create_app
-from sdmad.serve.settings import ServeSettings
 
 
-def test_it_says_that_it_works(tmp_path):
-    (tmp_path / "images").mkdir()
-    app = create_app(ServeSettings((tmp_path / "model",), images=tmp_path / "images"))
-    with TestClient(app) as client:
-        said = client.get("/api/v1/health").json()
+def test_it_says_that_it_works(client, folder):
+    said = client.get("/api/v1/health").json()
     assert said["status"] == "ok"
     assert said["version"] == __version__
-    assert (tmp_path / "images.sdmad-serve.sqlite").is_file()
+    assert folder.with_name("images.sdmad-serve.sqlite").is_file()
+
+
+def test_every_route_lists_its_refusals(client):
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+    for path, routes in paths.items():
+        for method, route in routes.items():
+            if path != "/api/v1/health":
+                assert {"401", "422", "429"} <= set(route["responses"]), (method, path)

@@ -12,13 +12,6 @@ from sdmad.serve.storage.engine import Storage, shown
 from sdmad.serve.storage.tables import Base
 
 
-@pytest.fixture
-def storage(tmp_path):
-    opened = Storage(f"sqlite:///{tmp_path / 'a.sqlite'}")
-    yield opened
-    opened.close()
-
-
 def test_the_migrations_make_the_tables_that_the_code_knows(storage):
     with storage.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from sdmad.data.intensity import PartWarning, pass_on
 from sdmad.data.limits import MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError
-from sdmad.data.tasks import TASKS, Answer
+from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.errors import InputError
 
 PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
@@ -80,6 +80,13 @@ def ask_for_pixels(task: str, path: Path, **arguments: Any) -> NDArray[Any]:
     """Ask for an array, as `ask`."""
     found = ask(task, path, **arguments)
     assert isinstance(found, np.ndarray)
+    return found
+
+
+def ask_for_described(task: str, path: Path, **arguments: Any) -> Described:
+    """Ask for an array and what is said of it, as `ask`."""
+    found = ask(task, path, **arguments)
+    assert isinstance(found, Described)
     return found
 
 
@@ -248,7 +255,7 @@ class _Decoder(subprocess.Popen[bytes]):
             raise _EndedError
         array = np.empty(head["shape"], np.dtype(head["type"]))
         self._fill(array.data.cast("B"), until)
-        return head, array
+        return head, Described(array, head["about"]) if "about" in head else array
 
     def end(self) -> None:
         """End the process and close its pipes."""

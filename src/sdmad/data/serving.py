@@ -22,7 +22,7 @@ import numpy as np
 from sdmad.data import intensity
 from sdmad.data.plane import ImageError
 from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
-from sdmad.data.tasks import TASKS, Answer
+from sdmad.data.tasks import TASKS, Answer, Described
 
 GRACE = 5.0
 """Seconds beyond the limit after which the process ends itself, should nobody end it."""
@@ -111,6 +111,8 @@ def _logged(wanted: bool) -> Any:
 
 
 def _write(answers: IO[bytes], head: dict[str, Any], found: Answer) -> None:
+    if isinstance(found, Described):
+        head, found = {**head, "about": found.about}, found.array
     if isinstance(found, np.ndarray):
         array = np.ascontiguousarray(found)
         head |= {"type": array.dtype.str, "shape": array.shape}

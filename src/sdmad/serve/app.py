@@ -8,32 +8,51 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from fastapi import APIRouter, FastAPI
 
 from sdmad._version import __version__
-from sdmad.serve.api import health
+from sdmad.errors import InputError
+from sdmad.serve import worklist
+from sdmad.serve.api import health, images, labels, people, readings
+from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.house import House
 from sdmad.serve.pages.routes import add_pages
-from sdmad.serve.security.tokens import StartToken
+from sdmad.serve.security.bodies import BoundedBodies
+from sdmad.serve.security.gate import Gate
+from sdmad.serve.security.headers import SecureHeaders
 from sdmad.serve.settings import ServeSettings
+from sdmad.serve.storage import accounts
 from sdmad.serve.storage.engine import Storage
 
 API = "/api/v1"
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    images.router,
+    readings.router,
+    labels.router,
+    people.router,
+)
 """Below `API`."""
 
 PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
+PREPARED: tuple[Callable[[House], None], ...] = (worklist.fill,)
+"""What must be there before the server listens, in this order; a mistake ends the command."""
+
 PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = ()
-"""What runs beside the server, from its start to its end: given the house, to fill in."""
+"""What runs beside the server, from its start to its end."""
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
     """Build the application.
 
     Raises:
-        InputError: if the database or the images cannot be read.
+        InputError: if the database or the images cannot be read, or the address is another
+            machine's to reach and there is no account.
     """
-    house = House(settings, Storage(settings.database_url), StartToken())
+    house = House(settings, Storage(settings.database_url))
+    _check_host(house)
+    for prepare in PREPARED:
+        prepare(house)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -56,4 +75,20 @@ def create_app(settings: ServeSettings) -> FastAPI:
         app.include_router(router, prefix=API)
     for add in PAGES:
         add(app)
+    answer_errors(app)
+    # The last is the first that a request meets.
+    app.add_middleware(BoundedBodies, files=settings.limits.body)
+    app.add_middleware(Gate, house=house)
+    app.add_middleware(SecureHeaders)
     return app
+
+
+def _check_host(house: House) -> None:
+    if house.settings.local:
+        return
+    with house.storage.reading() as session:
+        if not accounts.any_is_there(session):
+            raise InputError(
+                f"--host {house.settings.host}: other machines can reach this address, so readers "
+                "need accounts: add one with sdmad serve-account add NAME, or leave out --host"
+            )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from sdmad.serve.security.tokens import StartToken
+from sdmad.serve.pictures import Pictures
+from sdmad.serve.rates import Rate
+from sdmad.serve.secret import StartToken
 from sdmad.serve.settings import ServeSettings
+from sdmad.serve.storage import events
 from sdmad.serve.storage.engine import Storage
+from sdmad.serve.visitors import Visitor
 
 
 @dataclass
@@ -20,15 +24,38 @@ class House:
         settings: what it was started with.
         storage: the database.
         token: that the printed address carries.
+        pictures: reads the images.
+        requests: how often somebody may ask.
+        sign_ins: how often somebody may fail to sign in.
         models: the registry of models.
         scorer: gives findings, maps and alike images.
     """
 
     settings: ServeSettings
     storage: Storage
-    token: StartToken
+    token: StartToken = field(default_factory=StartToken)
     models: Any = None
     scorer: Any = None
+
+    def __post_init__(self) -> None:
+        limits = self.settings.limits
+        self.pictures = Pictures(limits.thumbnails)
+        self.requests, self.sign_ins = Rate(limits.requests), Rate(limits.logins)
+
+    @property
+    def model(self) -> str:
+        """Id of the active model."""
+        return "" if self.models is None else str(self.models.active.id)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What the active model looks for."""
+        return () if self.models is None else tuple(self.models.active.bank.names)
+
+    def log(self, visitor: Visitor, what: str, about: object = "") -> None:
+        """Add a line to the audit log."""
+        with self.storage.writing() as session:
+            events.log(session, visitor.reader, what, about, visitor.client)
 
 
 def house_of(request: Request) -> House:

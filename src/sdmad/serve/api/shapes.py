@@ -2,7 +2,47 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from sdmad.serve.storage.images import State
+from sdmad.serve.storage.readings import Verdict
+
+Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
+"""A text that the database can hold."""
+
+Number = Annotated[int, Field(ge=1, le=2**31 - 1)]
+"""Of an image or a reading."""
+
+
+class Error(BaseModel):
+    """Why something is refused, in a sentence for people."""
+
+    error: str
+
+
+Answers = dict[int | str, dict[str, Any]]
+"""What a route may answer, by status."""
+
+
+def content(kind: str) -> Answers:
+    """The answer of a route that gives no JSON.
+
+    Args:
+        kind: its media type.
+    """
+    text = (
+        {"type": "string"} if kind.startswith("text/") else {"type": "string", "format": "binary"}
+    )
+    return {200: {"description": "Found.", "content": {kind: {"schema": text}}}}
+
+
+def refusals(*statuses: int) -> Answers:
+    """The answers of a route that are refusals, beside those that every route has."""
+    every = (401, 403, 413, 421, 422, 429, 500, *statuses)
+    return {status: {"model": Error, "description": "Refused."} for status in sorted(every)}
 
 
 class Progress(BaseModel):
@@ -19,3 +59,144 @@ class Health(BaseModel):
     version: str
     models: int
     scoring: Progress
+
+
+class Sign(BaseModel):
+    """The sign that decided."""
+
+    name: str
+    sentence: str
+    contribution: float
+
+
+class Finding(BaseModel):
+    """What a model says of one category."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    category: str
+    score: float
+    probability: float | None
+    threshold: float | None
+    decision: bool
+    rule: str
+    sign: Sign | None
+    answer: Literal["yes", "no", "unsure"] | None
+
+
+class Counts(BaseModel):
+    """How many images of each state there are."""
+
+    new: int
+    read: int
+    unsure: int
+
+
+class Image(BaseModel):
+    """An image of the list; `abnormal` and `unsure` are null until it is scored."""
+
+    id: int
+    name: str
+    state: State
+    abnormal: float | None
+    unsure: float | None
+    unfamiliar: bool | None
+    top: Finding | None
+    error: str | None
+    readers: list[str]
+    thumbnail: str
+
+
+class Images(BaseModel):
+    """A page of the list; `counts` are of the filters but that by state."""
+
+    total: int
+    page: int
+    size: int
+    counts: Counts
+    items: list[Image]
+
+
+class Window(BaseModel):
+    """The file's own window, and the smallest and largest that it shows, in the file's units."""
+
+    center: float
+    width: float
+    low: float
+    high: float
+
+
+class Reading(BaseModel):
+    """What a reader said; `category` is null where it is said of the whole image."""
+
+    id: int
+    image: int
+    category: str | None
+    verdict: Verdict
+    note: str
+    reader: str
+    at: datetime
+    undone: bool
+
+
+class NewReading(BaseModel):
+    """What a reader says.
+
+    Of a category: accept (the finding is there), add (it is, and the model did not find it), reject
+    (it is not there), unsure. Of the whole image, where `category` is null: normal, unsure.
+    """
+
+    category: Name | None = None
+    verdict: Verdict
+    note: Annotated[str, StringConstraints(max_length=4000, pattern=r"^[^\x00]*$")] = ""
+
+
+class ImageDetail(Image):
+    """An image; width, height, slices and window are null where it cannot be read."""
+
+    width: int | None
+    height: int | None
+    slices: int | None
+    slice: int | None
+    findings: list[Finding]
+    model: str
+    window: Window | None
+    readings: list[Reading]
+    previous: int | None
+    next: int | None
+
+
+class Alike(BaseModel):
+    """A support image that is like an image."""
+
+    category: str
+    similarity: float
+    thumbnail: str
+
+
+class SignIn(BaseModel):
+    """Who signs in."""
+
+    name: Annotated[str, StringConstraints(max_length=64)]
+    password: Annotated[str, StringConstraints(max_length=1024)]
+
+
+class Me(BaseModel):
+    """Who asks; `csrf` is what the header X-CSRF-Token of a change must hold."""
+
+    reader: str
+    role: Literal["reader", "admin"]
+    csrf: str
+
+
+class Event(BaseModel):
+    """A line of the audit log."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    at: datetime
+    who: str
+    what: str
+    about: str
+    client: str
