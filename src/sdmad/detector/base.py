@@ -86,6 +86,7 @@ class Detector(ABC):
         backbone: the frozen vision-language model.
         has_maps: whether :meth:`anomaly_maps` says where an image is abnormal.
         log_: what each epoch of training did; empty where nothing is trained.
+        batch: images that :meth:`score_images` scores together.
         set_by_fit: the attribute that is None until :meth:`fit` has run, dotted if it is a part's;
             empty where nothing is learnt.
         several_at_once: whether :meth:`score_pixels` may run in several threads, and gains by it.
@@ -95,6 +96,7 @@ class Detector(ABC):
     backbone: Any
     has_maps: bool = False
     log_: Sequence[Any] = ()
+    batch: ClassVar[int] = BATCH_SIZE
     set_by_fit: ClassVar[str]
     several_at_once: bool = False
 
@@ -237,15 +239,24 @@ class Detector(ABC):
         """
         self.check_fitted()
         sources = as_image_list(images)
-        preprocessing = self.preprocessing
-
-        def score(squares: Sequence[Square]) -> ImageScores:
-            return self.score_pixels(preprocessing.standardise(squares))
-
-        with self._lanes(-(-len(sources) // BATCH_SIZE)) as lanes:
+        with self._lanes(-(-len(sources) // self.batch)) as lanes:
             return score_in_batches(
-                sources, preprocessing, score, BATCH_SIZE, on_error, progress, lanes
+                sources,
+                self.preprocessing,
+                self.score_squares,
+                self.batch,
+                on_error,
+                progress,
+                lanes,
             )
+
+    def score_squares(self, squares: Sequence[Square]) -> ImageScores:
+        """Score one batch of images that were read already.
+
+        Args:
+            squares: what :meth:`sdmad.data.preprocessing.Preprocessing.square` gave, one at least.
+        """
+        return self.score_pixels(self.preprocessing.standardise(squares))
 
     @contextmanager
     def _lanes(self, batches: int) -> Iterator[Lanes]:

@@ -1,0 +1,1 @@
+"""Models, their batches, scores, refits and reader studies of a server."""
