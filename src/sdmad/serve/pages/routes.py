@@ -60,18 +60,19 @@ _PAGES = Environment(
 )
 
 
-def page(name: str, subject: str = "") -> HTMLResponse:
+def page(name: str, subject: str = "", status: int = 200) -> HTMLResponse:
     """One page's shell.
 
     Args:
         name: of its template and its script.
-        subject: the image or study that it is about, which its script reads.
+        subject: the image or study that it is about, which its script reads; why it is refused.
+        status: of the answer.
     """
     static = f"/static/{SHIPPED.stamp}"
     shell = _PAGES.get_template(f"{name}.html.j2").render(
         page=name, subject=subject, static=static, links=LINKS
     )
-    return HTMLResponse(shell, headers={"Cache-Control": "no-store"})
+    return HTMLResponse(shell, status, {"Cache-Control": "no-store"})
 
 
 def add_pages(app: FastAPI) -> None:
