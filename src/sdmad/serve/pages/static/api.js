@@ -40,11 +40,16 @@ async function answer(method, path, body, signal) {
   }
 }
 
+// The interface's errors begin small, as a command's do; a name at the beginning stays as it is.
+export function asSentence(text) {
+  const begun = /^[a-z]+ /.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+  return /[.!?)]$/.test(begun) ? begun : `${begun}.`;
+}
+
 async function reason(response) {
   try {
     const told = await response.json();
-    if (typeof told.error === "string") return told.error;
-    if (typeof told.detail === "string") return told.detail;
+    if (typeof told.error === "string") return asSentence(told.error);
   } catch { /* not JSON: the status has to do */ }
   return `The server answered with status ${response.status}.`;
 }

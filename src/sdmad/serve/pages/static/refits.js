@@ -1,6 +1,6 @@
 // New models from the readers' labels, each judged beside the one in use.
 
-import { get, post } from "./api.js";
+import { asSentence, get, me, post } from "./api.js";
 import { at, dialog, fill, h, hidden, icon, notice, percent, plural, say, trouble } from "./dom.js";
 import { frame, pause, showModel } from "./frame.js";
 import { keys } from "./keys.js";
@@ -9,8 +9,10 @@ const STATES = {
   waiting: ["chip", "dot", "Waiting"], running: ["chip unsure", "reset", "Running"],
   done: ["chip clear", "check", "Done"], failed: ["chip found", "cross", "Failed"],
 };
-const signed = (value) => `${value > 0 ? "+" : ""}${value.toFixed(3)}`;
+const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(3)}`;
 let before = new Map();
+let active = null; // the model in use
+let role = null;
 
 function chip(state) {
   const [kind, sign, text] = STATES[state] ?? ["chip", "dot", state];
@@ -67,31 +69,42 @@ async function change(refit) {
     await post(`/refits/${encodeURIComponent(refit.id)}/switch`);
     trouble(at("refit-trouble"), null);
     say("The new model is in use");
-    await showModel();
+    active = await showModel();
     await load();
   } catch (error) { trouble(at("refit-trouble"), error, () => change(refit)); }
 }
 
+function choice(refit) {
+  if (refit.state !== "done") return null;
+  if (active && refit.model === active.id) return h("span", { class: "chip clear" }, icon("check"), "In use");
+  if (role !== "admin") return h("span", { class: "soft" }, "An admin may switch to it.");
+  return h("span", { class: "actions" }, h("button", { type: "button", "data-switch": refit.id, onclick: () => ask(refit) }, "Switch to this model …"));
+}
+
+function progress(refit) {
+  return h("p", { class: "progress-line" }, h("progress", { max: 1, value: refit.progress, "aria-label": `Progress of refit ${refit.id}` }),
+    h("span", {}, percent(refit.progress)),
+    h("span", {}, refit.state === "waiting" ? "waiting for the one before" : `step ${refit.step + 1} of ${refit.steps.length}: ${refit.steps[refit.step]}`));
+}
+
 function card(refit) {
   const under = refit.state === "running" || refit.state === "waiting";
-  const steps = Array.isArray(refit.steps) ? refit.steps.join(" → ") : null;
-  return h("article", { class: "card", "data-refit": refit.id, "aria-label": `Refit ${refit.id}` },
-    h("div", { class: "item-head" }, h("h2", {}, `Refit ${refit.id}`), chip(refit.state), refit.active ? h("span", { class: "chip clear" }, icon("check"), "In use") : null,
-      refit.state === "done" && !refit.active ? h("span", { class: "actions" }, h("button", { type: "button", "data-switch": refit.id, onclick: () => ask(refit) }, "Switch to this model …")) : null),
-    under ? h("p", { class: "progress-line" }, h("progress", { max: 1, value: refit.progress ?? 0, "aria-label": "Progress of the refit" }), h("span", {}, percent(refit.progress ?? 0)), h("span", {}, refit.message)) : null,
-    under && steps ? h("p", { class: "soft small" }, steps) : null,
-    refit.state === "failed" ? notice(refit.message || "The fit failed.", { bad: true }) : null,
+  return h("article", { class: "card", "data-refit": refit.id, "data-state": refit.state, "aria-label": `Refit ${refit.id}` },
+    h("div", { class: "item-head" }, h("h2", {}, `Refit ${refit.id}`), chip(refit.state), choice(refit)),
+    under ? progress(refit) : null,
+    refit.state === "failed" ? notice(asSentence(refit.message || "the fit failed"), { bad: true }) : null,
+    refit.state === "done" && refit.message ? h("p", {}, asSentence(refit.message)) : null,
     refit.comparison ? [comparison(refit.comparison), h("p", {}, h("strong", {}, advice(refit.comparison.rows)))] : null);
 }
 
 async function load() {
   const refits = await get("/refits");
   for (const { id, state, message } of refits) {
-    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message ?? ""}`);
+    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message}`);
   }
   before = new Map(refits.map(({ id, state }) => [id, state]));
   const list = at("list");
-  const content = JSON.stringify(refits);
+  const content = JSON.stringify([refits, active?.id, role]);
   if (list.dataset.content !== content) {
     fill(list, refits.length ? refits.map(card) : h("div", { class: "card empty" }, h("strong", {}, "Nothing has been fitted again yet"), "Read some images, then refit with their labels."));
     list.dataset.content = content;
@@ -124,5 +137,6 @@ async function watch() {
 
 at("refit").addEventListener("click", start);
 keys("Refit", [["r", "refit with the new labels", () => at("refit").focus()]]);
-frame();
+active = await frame();
+role = await me().then((one) => one.role, () => null);
 watch();

@@ -1,6 +1,6 @@
 // One image: what was found, why, and the reader's answer.
 
-import { get, me, post } from "./api.js";
+import { asSentence, get, me, post } from "./api.js";
 import { at, fill, h, hidden, icon, notice, percent, say, told, trouble } from "./dom.js";
 import { state, sureness, likely, limit, decision, categoryName } from "./finding.js";
 import { frame } from "./frame.js";
@@ -24,6 +24,9 @@ let model = null;
 const path = `/images/${id}`;
 const query = () => (list.size ? `?${list}` : "");
 
+const margin = (finding) => finding.score - (finding.threshold ?? 0);
+const byLikelihood = (list) => [...list].sort((one, other) => margin(other) - margin(one));
+
 async function load() {
   try {
     image = await get(path + query());
@@ -34,12 +37,25 @@ async function load() {
   trouble(at("trouble"), null);
   document.title = `${image.name} · sdmad`;
   at("name").textContent = image.name;
-  findings = [...image.findings].sort((one, other) => (other.score - (other.threshold ?? 0)) - (one.score - (one.threshold ?? 0)));
+  findings = byLikelihood(image.findings);
   link("previous", image.previous);
   link("next", image.next);
   show();
-  if (image.error) return stage.failed(new Error(image.error));
+  if (image.error) return stage.failed(new Error(asSentence(image.error)));
+  if (!findings.length) setTimeout(scored, 3000);
   stage.open(image).then(alike, () => {});
+}
+
+// Asks for the findings of an image that was opened before it was scored.
+async function scored() {
+  try {
+    const now = await get(path + query());
+    if (!now.findings.length) return setTimeout(scored, 3000);
+    Object.assign(image, { findings: now.findings, unfamiliar: now.unfamiliar, model: now.model });
+    findings = byLikelihood(image.findings);
+    show();
+    say("The image has been scored");
+  } catch (error) { trouble(at("trouble"), error, scored); }
 }
 
 async function alike() {
