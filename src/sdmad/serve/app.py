@@ -9,8 +9,19 @@ from fastapi import APIRouter, FastAPI
 
 from sdmad._version import __version__
 from sdmad.errors import InputError
-from sdmad.serve import worklist
-from sdmad.serve.api import health, images, labels, people, readings
+from sdmad.serve import computing, worklist
+from sdmad.serve.api import (
+    health,
+    images,
+    labels,
+    maps,
+    metrics,
+    models,
+    people,
+    predict,
+    readings,
+    refits,
+)
 from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.house import House
 from sdmad.serve.pages.routes import add_pages
@@ -29,16 +40,21 @@ ROUTERS: tuple[APIRouter, ...] = (
     readings.router,
     labels.router,
     people.router,
+    models.router,
+    predict.router,
+    maps.router,
+    refits.router,
+    metrics.router,
 )
 """Below `API`."""
 
 PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
-PREPARED: tuple[Callable[[House], None], ...] = (worklist.fill,)
+PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)
 """What must be there before the server listens, in this order; a mistake ends the command."""
 
-PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = ()
+PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = (computing.running,)
 """What runs beside the server, from its start to its end."""
 
 
@@ -80,6 +96,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_middleware(BoundedBodies, files=settings.limits.body)
     app.add_middleware(Gate, house=house)
     app.add_middleware(SecureHeaders)
+    app.add_middleware(computing.Counted, metrics=house.metrics)
     return app
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from sdmad.serve.compute.metrics import Metrics
 from sdmad.serve.pictures import Pictures
 from sdmad.serve.rates import Rate
 from sdmad.serve.secret import StartToken
@@ -29,6 +30,9 @@ class House:
         sign_ins: how often somebody may fail to sign in.
         models: the registry of models.
         scorer: gives findings, maps and alike images.
+        behind: scores the worklist in the background.
+        refits: fits on the readings.
+        metrics: what is counted.
     """
 
     settings: ServeSettings
@@ -36,6 +40,9 @@ class House:
     token: StartToken = field(default_factory=StartToken)
     models: Any = None
     scorer: Any = None
+    behind: Any = None
+    refits: Any = None
+    metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
         limits = self.settings.limits

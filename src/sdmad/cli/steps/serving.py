@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 
 from fastapi import FastAPI
 
@@ -46,4 +47,6 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
         proxy_headers=False,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of files, whose paths name patients
+        uvicorn.Server(config).run(sockets=[listener])

@@ -8,11 +8,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from sdmad.errors import SDMADError
+from sdmad.serve.compute.batching import BusyError, OverdueError
+from sdmad.serve.compute.models import UnknownModelError
+from sdmad.serve.compute.refits import NotNowError, UnknownRefitError
+from sdmad.serve.compute.scorer import NoMapsError
 from sdmad.serve.pictures import TooBusyError
 from sdmad.serve.storage.readings import UndoneError
 
 STATUS: list[tuple[type[SDMADError], int]] = [
     (TooBusyError, 503),
+    (BusyError, 503),
+    (OverdueError, 504),
+    (UnknownModelError, 404),
+    (UnknownRefitError, 404),
+    (NoMapsError, 404),
+    (NotNowError, 409),
     (UndoneError, 409),
     (SDMADError, 422),
 ]

@@ -200,3 +200,104 @@ class Event(BaseModel):
     what: str
     about: str
     client: str
+
+
+class SignOfBank(BaseModel):
+    """A sign in words."""
+
+    name: str
+    sentence: str
+
+
+class Category(BaseModel):
+    """What a model looks for; `threshold` is null of a rule of signs alone."""
+
+    name: str
+    threshold: float | None
+    rule: str
+    signs: list[SignOfBank]
+
+
+class Model(BaseModel):
+    """A model; `hash` is of its manifest, which holds the hash of every other file."""
+
+    id: str
+    name: str
+    active: bool
+    kind: Literal["checkpoint", "export"]
+    hash: str
+    version: str
+    backbone: str
+    created: datetime
+    categories: list[Category]
+
+
+class Prediction(BaseModel):
+    """What a model says of a file; `error` says why a file cannot be read."""
+
+    file: str
+    error: str | None
+    unfamiliar: bool | None
+    abnormal: float | None
+    unsure: float | None
+    findings: list[Finding]
+
+
+class ExplainedSign(Sign):
+    """A sign of a category: whether selection kept it, and whether it decided."""
+
+    kept: bool
+    decided: bool
+
+
+class ExplainedFinding(Finding):
+    """What a model says of one category, with all its signs, the most similar first."""
+
+    signs: list[ExplainedSign]
+
+
+class Explained(BaseModel):
+    """What every sign says of a file."""
+
+    file: str
+    model: str
+    unfamiliar: bool
+    categories: list[ExplainedFinding]
+
+
+class NewRefit(BaseModel):
+    """How to fit: images a category to learn from, at most, and the seed of draw and training."""
+
+    shots: Annotated[int, Field(ge=1, le=64)] = 16
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Compared(BaseModel):
+    """A metric of both models, and the new one less the old one with its 95% interval."""
+
+    metric: str
+    old: float | None
+    new: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+class Comparison(BaseModel):
+    """Both models on images that neither has learnt from, `held_out` of them."""
+
+    held_out: int
+    rows: list[Compared]
+
+
+class Refit(BaseModel):
+    """How a refit stands; `model` is the new model's id once it was switched to."""
+
+    id: int
+    state: Literal["waiting", "running", "done", "failed"]
+    progress: float
+    steps: list[str]
+    step: int
+    message: str
+    comparison: Comparison | None
+    model: str | None

@@ -45,7 +45,7 @@ class ServedModel:
         hash: SHA-256 of its manifest, which holds that of every other file.
         version: of the sdmad that wrote it; empty where it does not say.
         backbone: name of the backbone that it was fitted on.
-        created: when its manifest was written, ISO 8601 in UTC.
+        created: when its manifest was written, in UTC.
         judge: what scores.
         batcher: its batches.
     """
@@ -57,7 +57,7 @@ class ServedModel:
     hash: str
     version: str
     backbone: str
-    created: str
+    created: datetime
     judge: SignDetector | ExportedModel
     batcher: Batcher
 
@@ -188,7 +188,7 @@ def _load(folder: Path, told: Told | None) -> ServedModel:
         digest,
         str(about.get("sdmad") or ""),
         backbone,
-        datetime.fromtimestamp(manifest.stat().st_mtime, UTC).isoformat(timespec="seconds"),
+        datetime.fromtimestamp(int(manifest.stat().st_mtime), UTC),
         judge,
         _batcher(judge, told),
     )
