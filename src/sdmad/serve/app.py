@@ -21,6 +21,7 @@ from sdmad.serve.api import (
     predict,
     readings,
     refits,
+    studies,
 )
 from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.house import House
@@ -44,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     predict.router,
     maps.router,
     refits.router,
+    studies.router,
     metrics.router,
 )
 """Below `API`."""

@@ -14,6 +14,7 @@ from sdmad.serve.compute.refits import NotNowError, UnknownRefitError
 from sdmad.serve.compute.scorer import NoMapsError
 from sdmad.serve.pictures import TooBusyError
 from sdmad.serve.storage.readings import UndoneError
+from sdmad.serve.storage.studies import OutOfTurnError, UnknownStudyError
 
 STATUS: list[tuple[type[SDMADError], int]] = [
     (TooBusyError, 503),
@@ -23,6 +24,8 @@ STATUS: list[tuple[type[SDMADError], int]] = [
     (UnknownRefitError, 404),
     (NoMapsError, 404),
     (NotNowError, 409),
+    (UnknownStudyError, 404),
+    (OutOfTurnError, 409),
     (UndoneError, 409),
     (SDMADError, 422),
 ]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException
 from sdmad.serve.api import shapes
 from sdmad.serve.api.shapes import Number, refusals
 from sdmad.serve.compute.refits import Refit
-from sdmad.serve.house import TheHouse
+from sdmad.serve.house import House, TheHouse
 from sdmad.serve.storage import labels
 from sdmad.serve.visitors import TheVisitor
 
@@ -25,19 +25,19 @@ def start(
         table = labels.label_table(session, model.bank.names, names=True)
     refit = house.refits.start(table, asked.shots, asked.seed)
     house.log(visitor, "refit", refit.id)
-    return _shown(refit)
+    return _shown(house, refit)
 
 
 @router.get("")
 def refits(house: TheHouse) -> list[shapes.Refit]:
     """All refits, the newest first."""
-    return [_shown(one) for one in house.refits.all()]
+    return [_shown(house, one) for one in house.refits.all()]
 
 
 @router.get("/{refit_id}")
 def refit(house: TheHouse, refit_id: Number) -> shapes.Refit:
     """How a refit stands."""
-    return _shown(house.refits.get(refit_id))
+    return _shown(house, house.refits.get(refit_id))
 
 
 @router.post("/{refit_id}/switch")
@@ -47,8 +47,8 @@ def switch(house: TheHouse, visitor: TheVisitor, refit_id: Number) -> shapes.Ref
         raise HTTPException(403, "only an admin switches models")
     house.refits.switch(refit_id)
     house.log(visitor, "model switched", refit_id)
-    return _shown(house.refits.get(refit_id))
+    return _shown(house, house.refits.get(refit_id))
 
 
-def _shown(one: Refit) -> shapes.Refit:
-    return shapes.Refit.model_validate(vars(one))
+def _shown(house: House, one: Refit) -> shapes.Refit:
+    return shapes.Refit.model_validate({**vars(one), "active": one.model == house.model})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from sdmad.serve.storage.images import State
 from sdmad.serve.storage.readings import Verdict
@@ -291,7 +291,7 @@ class Comparison(BaseModel):
 
 
 class Refit(BaseModel):
-    """How a refit stands; `model` is the new model's id once it was switched to."""
+    """How a refit stands; `model` is its model's id once it was switched to, `active` if it is."""
 
     id: int
     state: Literal["waiting", "running", "done", "failed"]
@@ -301,3 +301,92 @@ class Refit(BaseModel):
     message: str
     comparison: Comparison | None
     model: str | None
+    active: bool
+
+
+class NewStudy(BaseModel):
+    """A reader study: its images are drawn by the seed."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]*$")]
+    images: Annotated[int, Field(ge=2, le=10_000)]
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+
+
+class Study(BaseModel):
+    """A reader study, and how many of his `total` answers the asking reader has given."""
+
+    id: int
+    name: str
+    images: int
+    seed: int
+    categories: list[str]
+    at: datetime
+    done: int
+    total: int
+
+
+class Next(BaseModel):
+    """What is read next; `image` is null where everything is `done`."""
+
+    done: bool
+    image: int | None
+    with_findings: bool | None
+    position: int
+    total: int
+
+
+class StudyAnswer(BaseModel):
+    """How likely each category is, in percent, and the seconds that the answer took."""
+
+    image: Number
+    with_findings: bool
+    answers: dict[Name, Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]]
+    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+Value = Annotated[float | None, BeforeValidator(lambda value: None if value != value else value)]
+"""Null where there is no number."""
+
+
+class Estimate(BaseModel):
+    """A value with its 95% interval."""
+
+    value: Value
+    low: Value
+    high: Value
+
+
+class Accuracy(BaseModel):
+    """AUROC; of all readers where `reader` is null, of the categories' mean where `category` is."""
+
+    reader: str | None
+    category: str | None
+    without: Estimate
+    with_findings: Estimate
+    difference: Estimate
+
+
+class Kappa(BaseModel):
+    """How far readers agree; on all categories together where `category` is null."""
+
+    category: str | None
+    with_findings: bool
+    kappa: Estimate
+
+
+class Time(BaseModel):
+    """Seconds an image; of all readers where `reader` is null."""
+
+    reader: str | None
+    without: float
+    with_findings: float
+    difference: Estimate
+
+
+class StudyResults(BaseModel):
+    """What came out, of the images that a reader has seen both ways."""
+
+    accuracy: list[Accuracy]
+    kappa: list[Kappa]
+    time: list[Time]
+    notes: list[str]

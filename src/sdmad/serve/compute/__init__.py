@@ -1,1 +1,1 @@
-"""Models, their batches, scores, refits and reader studies of a server."""
+"""Models of a server: their batches, scores and refits."""

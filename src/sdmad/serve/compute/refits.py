@@ -55,7 +55,7 @@ class Refit:
         progress: 0 to 1.
         steps: what is done one after the other.
         step: which of them is under way or was the last.
-        message: what came out, or why nothing did; empty before that.
+        message: what is done now; what came out, or why nothing did.
         comparison: of `sdmad.serve.compute.refitting.compare`; None before, and where neither
             model could be judged.
         model: id of the new model, once it answers or could.
@@ -165,7 +165,8 @@ class Refits:
                 number, state, share, STEPS, step, told["message"], told["comparison"], model
             )
         state = "running" if self._now == number else "waiting"
-        return Refit(number, state, step / len(STEPS), STEPS, step, "", None)
+        now = STEPS[step] if state == "running" else "waits for its turn"
+        return Refit(number, state, step / len(STEPS), STEPS, step, now, None)
 
     def switch(self, number: int) -> ServedModel:
         """Let the new model of a refit answer, from now on and after the next start.

@@ -280,3 +280,51 @@ class EventRow(Base):
     what: Mapped[str] = mapped_column(String(64))
     about: Mapped[str] = mapped_column(String(255))
     client: Mapped[str] = mapped_column(String(64))
+
+
+class StudyRow(Base):
+    """A blinded reader study.
+
+    Attributes:
+        id: its number.
+        name: as its maker calls it.
+        seed: of the draw and of the orders.
+        images: numbers of its images.
+        categories: what readers are asked for.
+        reader: who made it.
+        at: when.
+    """
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(255))
+    seed: Mapped[int]
+    images: Mapped[list[int]] = mapped_column(JSON)
+    categories: Mapped[list[str]] = mapped_column(JSON)
+    reader: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime] = mapped_column(Moment)
+
+
+class StudyAnswerRow(Base):
+    """What a reader said of an image of a study. Rows are only ever added.
+
+    Attributes:
+        study_id: the study.
+        reader: who.
+        image_id: the image.
+        with_findings: whether the model's findings were shown.
+        percent: how likely each category is.
+        seconds: from the image to the answer.
+        at: when.
+    """
+
+    __tablename__ = "study_answers"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    reader: Mapped[str] = mapped_column(String(64), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    with_findings: Mapped[bool] = mapped_column(primary_key=True)
+    percent: Mapped[dict[str, float]] = mapped_column(JSON)
+    seconds: Mapped[float]
+    at: Mapped[datetime] = mapped_column(Moment)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from sdmad.errors import InputError
-from sdmad.serve.compute.studies import NO_TRUTH, Answer, Truth, results, showings
+from sdmad.serve.reader_study import NO_TRUTH, Answer, Truth, results, showings
 
 
 def test_each_image_comes_once_with_and_once_without_and_far_apart():

@@ -51,14 +51,14 @@ class Answer:
         reader: who.
         image: its number.
         with_findings: whether the model's findings were shown.
-        probabilities: of each category, in percent.
+        percent: how likely each category is.
         seconds: from the image to the answer.
     """
 
     reader: str
     image: int
     with_findings: bool
-    probabilities: Mapping[str, float]
+    percent: Mapping[str, float]
     seconds: float
 
 
@@ -215,7 +215,7 @@ def _reads(answers: Iterable[Answer], categories: Sequence[str]) -> dict[str, _R
         images = tuple(sorted(i for i, shown in mine if shown and (i, False) in mine))
         if images:
             both = [[mine[image, shown] for image in images] for shown in (False, True)]
-            percent = [[[a.probabilities[c] for c in categories] for a in row] for row in both]
+            percent = [[[a.percent[c] for c in categories] for a in row] for row in both]
             seconds = [[a.seconds for a in row] for row in both]
             found[reader] = _Reads(images, np.array(percent, float), np.array(seconds, float))
     return found
