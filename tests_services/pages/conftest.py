@@ -12,11 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 AXE = Path(os.environ.get("AXE", ".services/axe.min.js"))
 WIDE, PHONE = (1400, 900), (390, 844)
 SCREENS = [(size, colours) for size in (WIDE, PHONE) for colours in ("light", "dark")]
+expect.set_options(timeout=30_000)  # of a machine that does more than this
 START = "from sdmad.cli.start import run; run()"
 
 
@@ -45,14 +46,15 @@ class Screen:
 def sdmad(*words, **more):
     """Run a command of this package."""
     program = [sys.executable, "-c", START, *map(str, words)]
-    return subprocess.run(program, check=True, capture_output=True, text=True, **more)
+    done = subprocess.run(program, capture_output=True, text=True, **more)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory):
     """Phantoms, a volume of eight slices, a file that is no image, and a model."""
     folder = tmp_path_factory.mktemp("served")
-    sdmad("phantom", "brain", "--out", folder / "phantoms", "--images", 60, "--seed", 1)
+    sdmad("phantom", "brain", "--out", folder / "phantoms", "--count", 60, "--seed", 1)
     phantoms = folder / "phantoms"
     sdmad("fit", phantoms / "labels.csv", "--signs", "brain", "--shots", 4, "--seed", 0,
           "--out", folder / "model")  # fmt: skip

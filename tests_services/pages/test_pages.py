@@ -326,7 +326,7 @@ def test_a_blinded_study(opened, screen):
         opened.locator("#answers input").first.fill("70")
         opened.get_by_role("button", name="Save and next").click()
     assert sorted(helped) == [False, False, True, True]
-    opened.get_by_role("link", name="Results").click()
+    opened.get_by_role("link", name="Back to the studies").click()
     card = opened.get_by_role("article", name=name)
     expect(card).to_contain_text("Seconds an image")
 

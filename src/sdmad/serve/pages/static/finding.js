@@ -2,7 +2,8 @@
 
 import { gauge, h, hidden, icon, percent, told } from "./dom.js";
 
-const number = (value) => Number(value).toFixed(2);
+// Two digits, with a minus sign that is as wide as a plus.
+export const number = (value) => Number(value).toFixed(2).replace("-", "\u2212");
 
 // Probability where the server gives one, else the score.
 export const likely = (finding) => (finding.probability === null || finding.probability === undefined

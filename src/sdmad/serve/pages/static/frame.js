@@ -27,11 +27,14 @@ async function reader() {
     h("button", { type: "button", class: "quiet", onclick: leave }, "Sign out"));
 }
 
+// A model by its name and the beginning of its hash: a refit's name is that of the model before.
+export const modelName = ({ name, hash }) => `Model ${name} (${hash.slice(0, 8)})`;
+
 // Names the model in use on top of the page.
 export async function showModel() {
   const models = await get("/models");
   const active = models.find((one) => one.active) ?? models[0];
-  if (active) at("model").textContent = `Model ${active.name}${active.version ? ` · ${active.version}` : ""}`;
+  if (active) at("model").textContent = modelName(active);
   return active ?? null;
 }
 

@@ -1,10 +1,11 @@
 // Blinded studies: start one, read in it, look at what came out.
 
-import { get, post } from "./api.js";
+import { get, me, post } from "./api.js";
 import { at, fill, h, icon, notice, plural, say, told, trouble } from "./dom.js";
 import { frame } from "./frame.js";
 
 const form = at("start");
+let role = null; // an admin starts studies and sees results, and others read
 const known = (estimate) => estimate && Number.isFinite(estimate.value);
 const with95 = (estimate, digits = 2) => {
   if (!known(estimate)) return "–";
@@ -59,8 +60,7 @@ function card(study) {
     h("div", { class: "item-head" }, h("h2", {}, study.name), over ? h("span", { class: "chip clear" }, icon("check"), "Read by you") : null,
       h("span", { class: "actions" },
         over ? null : h("a", { class: "button", href: `/study/${encodeURIComponent(study.id)}` }, study.done ? "Go on reading" : "Read", h("span", { class: "hidden" }, ` ${study.name}`)),
-        button,
-        h("a", { class: "button quiet", href: `/api/v1${path}/results.csv`, download: `study-${study.id}.csv` }, icon("download"), "CSV", h("span", { class: "hidden" }, ` of ${study.name}`)))),
+        role === "admin" ? [button, h("a", { class: "button quiet", href: `/api/v1${path}/results.csv`, download: `study-${study.id}.csv` }, icon("download"), "CSV", h("span", { class: "hidden" }, ` of ${study.name}`))] : null)),
     h("p", { class: "soft progress-line" }, h("span", {}, `${plural(study.images, "image")}, seed ${study.seed}`),
       h("progress", { max: study.total, value: study.done, "aria-label": `Your answers in ${study.name}` }), h("span", {}, `${study.done} of your ${study.total} answers`)),
     place);
@@ -70,7 +70,7 @@ async function load() {
   try {
     const studies = await get("/studies");
     trouble(at("trouble"), null);
-    fill(at("list"), studies.length ? studies.map(card) : h("div", { class: "card empty" }, h("strong", {}, "There is no study yet"), "Start one above."));
+    fill(at("list"), studies.length ? studies.map(card) : h("div", { class: "card empty" }, h("strong", {}, "There is no study yet"), role === "admin" ? "Start one above." : "An admin starts one."));
     if (!studies.length) at("new").open = true;
     if (location.hash) at("list").querySelector(`[data-results="${CSS.escape(location.hash.slice(1))}"]`)?.click();
   } catch (error) { trouble(at("trouble"), error, load); }
@@ -90,5 +90,7 @@ form.addEventListener("submit", async (event) => {
   } catch (error) { trouble(at("start-trouble"), error); }
 });
 
+role = await me().then((one) => one.role, () => null);
+at("new").hidden = role !== "admin";
 frame();
 load();

@@ -1,7 +1,7 @@
 // One blinded reading after another: the image, with or without what the model found, and how likely
 // the reader holds each finding. Time counts from when the image is seen, while the page is looked at.
 
-import { get, post } from "./api.js";
+import { get, post, Refusal } from "./api.js";
 import { at, fill, h, icon, say, told, trouble } from "./dom.js";
 import { sureness, likely, decision } from "./finding.js";
 import { frame } from "./frame.js";
@@ -48,7 +48,7 @@ function finished() {
   stage.close("All images of this study are read.");
   fill(at("panel"), h("div", { class: "card" }, h("h2", {}, "Done, thank you"),
     h("p", {}, "Your answers are saved. Results count all readers of the study."),
-    h("p", {}, h("a", { class: "button", href: `/studies#${encodeURIComponent(id)}` }, "Results"))));
+    h("p", {}, h("a", { class: "button", href: `/studies#${encodeURIComponent(id)}` }, "Back to the studies"))));
   say("Done: all images of this study are read");
 }
 
@@ -113,8 +113,14 @@ keys("Reading", [
 stage.shortcuts();
 
 async function begin() {
-  const model = await frame();
-  categories = model?.categories.map(({ name }) => name) ?? [];
+  try {
+    const study = (await get("/studies")).find((one) => String(one.id) === id);
+    if (!study) throw new Refusal(`There is no study ${id}.`, 404);
+    categories = study.categories;
+    at("name").textContent = study.name;
+    document.title = `${study.name} \u00b7 sdmad`;
+  } catch (error) { return trouble(at("trouble"), error, begin); }
   await next();
 }
+frame();
 begin();

@@ -2,8 +2,8 @@
 
 import { asSentence, get, me, post } from "./api.js";
 import { at, fill, h, hidden, icon, notice, percent, say, told, trouble } from "./dom.js";
-import { state, sureness, likely, limit, decision, categoryName } from "./finding.js";
-import { frame } from "./frame.js";
+import { categoryName, decision, likely, limit, number, state, sureness } from "./finding.js";
+import { frame, modelName } from "./frame.js";
 import { keys } from "./keys.js";
 import { askReading } from "./note.js";
 import { Stage } from "./stage.js";
@@ -128,16 +128,14 @@ async function map(on) {
   } else say(overlay ? `Map of ${categoryName(finding)} on` : "Map off");
 }
 
-function choose(number, focus = true) {
-  if (!findings[number]) return;
-  chosen = number;
+function choose(place) {
+  if (!findings[place]) return;
+  chosen = place;
   show();
   if (overlay) map(true);
-  if (focus) {
-    const pick = at("panel").querySelectorAll(".pick")[number];
-    pick.focus({ preventScroll: true });
-    pick.scrollIntoView({ block: "nearest" });
-  }
+  const pick = at("panel").querySelectorAll(".pick")[place];
+  pick.focus({ preventScroll: true });
+  pick.scrollIntoView({ block: "nearest" });
 }
 
 function verdictButtons(finding, now) {
@@ -153,29 +151,27 @@ function verdictButtons(finding, now) {
   ];
 }
 
-const signed = (value) => `${value > 0 ? "+" : ""}${value.toFixed(2)}`;
-
 function why(finding) {
-  const facts = [`Score ${finding.score.toFixed(2)}`, limit(finding), finding.rule ? `rule ${finding.rule}` : null,
-    finding.sign && Number.isFinite(finding.sign.contribution) ? `sign ${signed(finding.sign.contribution)} over normal` : null];
+  const facts = [`Score ${number(finding.score)}`, limit(finding), `rule ${finding.rule}`,
+    finding.sign ? `sign ${finding.sign.contribution > 0 ? "+" : ""}${number(finding.sign.contribution)} over normal` : null];
   return [
     finding.sign ? h("p", { class: "sign" }, "Decided by ", h("q", {}, finding.sign.sentence)) : null,
     h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
   ];
 }
 
-function row(finding, number, now) {
-  const on = number === chosen;
+function row(finding, place, now) {
+  const on = place === chosen;
   const spoken = now.find((one) => one.category === finding.category);
   const open = on || finding.decision;
   return h("li", { class: on ? "finding on" : "finding", "data-category": finding.category },
-    h("button", { type: "button", class: "pick", "aria-expanded": String(open), "aria-current": on ? "true" : null, onclick: () => choose(number) },
-      h("span", { class: "digit", "aria-hidden": "true" }, number < 9 ? String(number + 1) : ""),
+    h("button", { type: "button", class: "pick", "aria-expanded": String(open), "aria-current": on ? "true" : null, onclick: () => choose(place) },
+      h("span", { class: "digit", "aria-hidden": "true" }, place < 9 ? String(place + 1) : ""),
       h("span", {}, h("strong", {}, categoryName(finding)), h("span", { class: "likely" }, likely(finding))),
       h("span", {}, spoken ? said(spoken) : decision(finding)),
       sureness(finding, findings)),
     open ? h("div", { class: "more" }, why(finding),
-      h("div", { class: "acts" }, verdictButtons(finding, now), mapButton(finding, number))) : null);
+      h("div", { class: "acts" }, verdictButtons(finding, now), mapButton(finding, place))) : null);
 }
 
 const said = ({ verdict }) => ({
@@ -183,9 +179,9 @@ const said = ({ verdict }) => ({
   reject: h("span", { class: "chip clear" }, icon("cross"), "Rejected"), unsure: h("span", { class: "chip unsure" }, icon("question"), "Unsure"),
 }[verdict] ?? h("span", { class: "chip" }, verdict));
 
-function mapButton(finding, number) {
-  const on = overlay && number === chosen;
-  const press = () => { chosen = number; return map(!on); };
+function mapButton(finding, place) {
+  const on = overlay && place === chosen;
+  const press = () => { chosen = place; return map(!on); };
   return h("button", { type: "button", class: "map", "aria-pressed": String(on), onclick: press }, icon("layers"), "Map", hidden(` of ${categoryName(finding)}`));
 }
 
@@ -221,7 +217,7 @@ function show() {
     findings.length ? h("ol", { class: "findings" }, findings.map((one, i) => row(one, i, now)))
       : h("p", { class: "soft" }, image.error ? "Without the image there are no findings." : "This image has not been scored yet. Its findings come by themselves."),
     pictures(),
-    h("h2", {}, "Readings", h("span", { class: "soft" }, model ? `Model ${model.name}` : "")),
+    h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
     verdicts(image.readings, reader, undo));
   if (focus >= 0) panel.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
   panel.scrollTop = top;

@@ -6,14 +6,20 @@ const STOPS = [
 ];
 
 // 256 colours, three bytes each.
-export const VIRIDIS = Uint8Array.from({ length: 768 }, (_, i) => {
+const VIRIDIS = Uint8Array.from({ length: 768 }, (_, i) => {
   const place = Math.floor(i / 3) / 255 * (STOPS.length - 1);
   const below = Math.min(STOPS.length - 2, Math.floor(place));
   const [from, to] = [STOPS[below][i % 3], STOPS[below + 1][i % 3]];
   return Math.round(from + (place - below) * (to - from));
 });
 
-// A map as pixels: weak places are left clear, so that the image stays to be seen.
+// How opaque a strength is: the weaker part of a map is left clear, so that the image stays to be seen.
+const opacity = Uint8Array.from({ length: 256 }, (_, strength) => {
+  const share = Math.min(1, Math.max(0, (strength / 255 - 0.3) / 0.5));
+  return Math.round(255 * share * share * (3 - 2 * share));
+});
+
+// A map as pixels.
 export function painted({ width, height, strength }) {
   const image = new ImageData(width, height);
   const { data } = image;
@@ -22,15 +28,15 @@ export function painted({ width, height, strength }) {
     data[to] = VIRIDIS[from];
     data[to + 1] = VIRIDIS[from + 1];
     data[to + 2] = VIRIDIS[from + 2];
-    data[to + 3] = Math.min(255, 1.6 * strength[i]);
+    data[to + 3] = opacity[strength[i]];
   }
   return image;
 }
 
+// The colours from weak to strong, as opaque as in the map.
 export function legend(canvas) {
   canvas.width = 256;
   canvas.height = 1;
-  const image = new ImageData(256, 1);
-  for (let i = 0; i < 256; i += 1) image.data.set([...VIRIDIS.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  const strength = Uint8Array.from({ length: 256 }, (_, i) => i);
+  canvas.getContext("2d").putImageData(painted({ width: 256, height: 1, strength }), 0, 0);
 }
