@@ -9,6 +9,8 @@ import zlib
 import pytest
 from playwright.sync_api import expect
 
+from tests_services.pages.doing import first_image, scored
+
 READING = "**/api/v1/images/*/readings"
 SPOTS = """canvas => {
   const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -27,25 +29,6 @@ POINT = """(canvas, [x, y]) => {
   const place = [(x - box.left) * ratio, (y - box.top) * ratio, 1, 1];
   return canvas.getContext("2d").getImageData(...place).data[0];
 }"""
-
-
-def scored(page):
-    """Wait until every image has its findings."""
-    expect(page.locator("#progress")).to_have_text(
-        re.compile(r"^\d+ images scored"), timeout=120_000
-    )
-    page.goto("/")
-    page.locator(".work tbody tr").first.wait_for()
-
-
-def first_image(page, query="?text=0000"):
-    """Open the first image of a list, and wait for its picture and its findings."""
-    scored(page)
-    page.goto(f"/{query}")
-    page.locator(".work .name a").first.click()
-    expect(page.locator(".stage .corner")).to_contain_text("W ")
-    page.locator(".finding").first.wait_for()
-    return int(page.url.split("/image/")[1].split("?")[0])
 
 
 def canvas(page):
