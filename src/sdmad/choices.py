@@ -29,6 +29,9 @@ Preset = Literal["recommended", "paper"]
 Baselines = Literal["all", "none"]
 """Which simpler systems an evaluation judges beside a model (:mod:`sdmad.reporting.beside`)."""
 
+Role = Literal["reader", "admin"]
+"""What an account of a server may do (:mod:`sdmad.serve`)."""
+
 DrawOrder = Literal["round-robin", "patient-by-patient"]
 """How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""
 

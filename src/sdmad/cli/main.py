@@ -25,6 +25,7 @@ from sdmad.cli import (
     predict,
     reproduce,
     serve,
+    serve_account,
     signs,
     suggest,
 )
@@ -56,6 +57,7 @@ app.command("reproduce", cls=Command)(reproduce.command)
 app.command("compare", cls=Command)(compare.command)
 app.command("export", cls=Command)(export.command)
 app.command("serve", cls=Command)(serve.command)
+app.add_typer(serve_account.app, name="serve-account")
 
 
 def _show_version(wanted: bool) -> None:

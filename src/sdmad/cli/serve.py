@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sdmad.cli.common import put, readable_warnings, say
+
+SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "python_multipart")
+"""What the extra ``[serve]`` brings."""
 
 Database = Annotated[
     str | None,
@@ -48,7 +52,7 @@ def command(
     from sdmad.cli.signals import received
     from sdmad.cli.steps.extras import require
 
-    require("serve", "sdmad serve", ("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2"))
+    require("serve", "sdmad serve", SERVER)
     from sdmad.cli.steps.serving import address, listening, serve
     from sdmad.serve.app import create_app
     from sdmad.serve.settings import ServeSettings
@@ -61,7 +65,9 @@ def command(
     with listening(settings) as listener:
         put(address(app.state.house, listener.getsockname()[1]))
         try:
-            serve(app, listener)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they name files, which may name a patient
+                serve(app, listener)
         except KeyboardInterrupt:
             received.clear()  # the way that a server ends
     say("stopped; every reading that was answered is kept")

@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdmad.errors import InputError
+
 LOOPBACK = "127.0.0.1"
 ENDING = ".sdmad-serve.sqlite"
 
@@ -47,6 +49,9 @@ class ServeSettings:
         support: label table of the support images, for the most alike of them.
         show_names: whether names of DICOM files and of patients are shown.
         limits: of what a client may ask.
+
+    Raises:
+        InputError: if both a folder and a table are given.
     """
 
     models: tuple[Path, ...]
@@ -58,6 +63,10 @@ class ServeSettings:
     support: Path | None = None
     show_names: bool = False
     limits: ServeLimits = field(default_factory=ServeLimits)
+
+    def __post_init__(self) -> None:
+        if self.images is not None and self.table is not None:
+            raise InputError("--images and --table: give one of both")
 
     @property
     def source(self) -> Path | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import Depends, Request
 
-Role = Literal["reader", "admin"]
+from sdmad.choices import Role
 
 
 @dataclass(frozen=True)

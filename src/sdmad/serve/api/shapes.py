@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from sdmad.choices import Role
 from sdmad.serve.storage.images import State
 from sdmad.serve.storage.readings import Verdict
 
@@ -185,7 +186,7 @@ class Me(BaseModel):
     """Who asks; `csrf` is what the header X-CSRF-Token of a change must hold."""
 
     reader: str
-    role: Literal["reader", "admin"]
+    role: Role
     csrf: str
 
 

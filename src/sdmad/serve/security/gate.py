@@ -20,11 +20,12 @@ from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sdmad.choices import Role
 from sdmad.serve.secret import StartToken, digest
 from sdmad.serve.security.answers import refuse
 from sdmad.serve.settings import is_loopback
 from sdmad.serve.storage import accounts
-from sdmad.serve.visitors import Role, Visitor
+from sdmad.serve.visitors import Visitor
 
 if TYPE_CHECKING:
     from sdmad.serve.house import House
