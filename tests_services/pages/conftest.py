@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import nibabel as nib
 import numpy as np
 import pytest
@@ -77,9 +79,19 @@ def served(fitted):
             printed = server.stdout.readline()
             found = re.fullmatch(r"(http://[^/]+)/\?token=(\S+)\n", printed)
             assert found, f"no address was printed: {printed!r}"
+            _wait_until_scored(found[1])
             yield Served(found[1], found[2], fitted)
         finally:
             server.terminate()
+
+
+def _wait_until_scored(address):
+    for _ in range(300):
+        scoring = httpx.get(f"{address}/api/v1/health").json()["scoring"]
+        if scoring["done"] == scoring["total"] > 0:
+            return
+        time.sleep(1)
+    pytest.fail("the images were not scored within five minutes")
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,15 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests_services.pages.doing import first_image, scored
+from tests_services.pages.doing import first_image
 
 
 def worklist(page):
-    scored(page)
+    page.goto("/")
+    page.locator(".work tbody tr").first.wait_for()
 
 
 def pictures(page):
-    scored(page)
     page.get_by_role("button", name="Pictures").click()
 
 
