@@ -14,7 +14,7 @@ TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extras test-services test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
-	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
+	serve-load stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -68,6 +68,17 @@ lint: $(VENV)/installed  ## ruff and mypy only
 docs: $(VENV)/docs-installed  ## the documents as a site: site/index.html, a warning is an error
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs site
 
+# The accessibility rules that the tests of the pages ask; for these tests alone, so not kept here.
+AXE := axe-core-4.14.1.tgz
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+.services/axe.min.js:
+	mkdir -p .services
+	cd .services && npm pack --silent axe-core@$(AXE:axe-core-%.tgz=%)
+	cd .services && echo "$(AXE_SHA256)  $(AXE)" | sha256sum --check --quiet
+	tar --extract --file .services/$(AXE) --directory .services --strip-components 1 package/axe.min.js
+	@touch $@
+test-services: .services/axe.min.js
+
 format: $(VENV)/installed  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -105,6 +116,9 @@ memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measu
 bench: $(VENV)/installed  ## docs/performance.md again (an hour on a quiet machine; resumable)
 	$(BIN)/python -m benchmarks.performance --out out/bench --docs docs/performance.md
 
+serve-load: $(VENV)/installed  ## docs/serve-load.md again: 50 readers at once (minutes on a quiet machine)
+	$(BIN)/python -m benchmarks.serve_load --docs docs/serve-load.md
+
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md
 
@@ -141,4 +155,4 @@ realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDAT
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) $(EXTRAS) demo out site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EXTRAS) .services demo out site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

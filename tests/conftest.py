@@ -1,7 +1,7 @@
 """Fixtures that several rooms share: small random CLIPs, pictures, a fitted detector."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from sdmad import SDMAD, SDMADConfig, SignBank
 from sdmad.backbones import Backbone, load_backbone
+from tests.hub_server import HubServer, point_at
 
 IMAGE_MEAN = [0.35, 0.4, 0.45]
 IMAGE_STD = [0.25, 0.27, 0.29]
@@ -193,3 +194,11 @@ def small_bank_file(small_bank: SignBank, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("banks") / "small.yaml"
     path.write_text(small_bank.to_yaml(), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
+    """A hub without repositories on this machine; its client has empty caches and no token."""
+    with HubServer() as server:
+        point_at(server.url, monkeypatch, tmp_path / "caches")
+        yield server

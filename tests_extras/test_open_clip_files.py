@@ -7,6 +7,7 @@ import safetensors.torch
 import torch
 
 from sdmad.backbones import load_backbone
+from sdmad.backbones.fetching.folder import convert_backbone
 from sdmad.backbones.open_clip import load_open_clip
 from sdmad.errors import ModelError, WeightsMissingError
 from tests_extras.checkpoints import (
@@ -54,20 +55,21 @@ def test_pickled_weights_are_never_read(folder):
     state = safetensors.torch.load((folder / WEIGHTS).read_bytes())
     torch.save(state, folder / "open_clip_pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    with pytest.raises(WeightsMissingError, match=r"only open_clip_pytorch_model.bin. Pickled"):
+    with pytest.raises(
+        WeightsMissingError, match=r"open_clip_pytorch_model.bin is pickled.*convert"
+    ):
         load_backbone(f"open_clip:{folder}")
-    with pytest.raises(ModelError, match="pickled, which is never read"):
+    with pytest.raises(ModelError, match="pickled, which is not read"):
         load_backbone(f"open_clip:ViT-B-32/{folder / 'open_clip_pytorch_model.bin'}")
 
 
-def test_the_conversion_of_the_documentation(folder):
+def test_a_converted_folder(folder, tmp_path):
     before = load_open_clip(str(folder)).weights_hash
-    torch.save(safetensors.torch.load((folder / WEIGHTS).read_bytes()), folder / "model.bin")
+    state = safetensors.torch.load((folder / WEIGHTS).read_bytes())
+    torch.save(state, folder / "open_clip_pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    state = torch.load(folder / "model.bin", map_location="cpu", weights_only=True)
-    state = {name: tensor.contiguous() for name, tensor in state.items()}
-    safetensors.torch.save_file(state, folder / WEIGHTS)
-    assert load_open_clip(str(folder)).weights_hash == before
+    made = convert_backbone(folder, tmp_path / "out")
+    assert load_backbone(made.backbone).weights_hash == before
 
 
 def test_old_files_of_a_separate_text_tower(folder_of, tmp_path):

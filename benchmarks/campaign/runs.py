@@ -20,7 +20,7 @@ ENDED = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 13
 PATIENCE = 300.0
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "phantom": ("phantom", "brain", "--images", "24", "--size", "96", "--out", "{out}"),
+    "phantom": ("phantom", "brain", "--count", "24", "--size", "96", "--out", "{out}"),
     "fit": ("fit", "{data}", "--signs", BANK, "--shots", "1", "--out", "{out}"),
     "evaluate": (
         *("evaluate", "{model}", "{data}", "--out", "{out}"),

@@ -29,6 +29,18 @@ Preset = Literal["recommended", "paper"]
 Baselines = Literal["all", "none"]
 """Which simpler systems an evaluation judges beside a model (:mod:`sdmad.reporting.beside`)."""
 
+Engine = Literal["plain", "ray"]
+"""What runs a prediction: this process, or Ray on a machine or a cluster (:mod:`sdmad.archive`)."""
+
+Tracker = Literal["mlflow"]
+"""Where a fit is logged (:mod:`sdmad.reporting.tracking`)."""
+
+Period = Literal["day", "week", "month", "quarter", "year"]
+"""How long a period of a monitored archive is (:mod:`sdmad.archive.monitoring`)."""
+
+Role = Literal["reader", "admin"]
+"""What an account of a server may do (:mod:`sdmad.serve`)."""
+
 DrawOrder = Literal["round-robin", "patient-by-patient"]
 """How shots are drawn from patients with several images (:mod:`sdmad.data.fewshot`)."""
 

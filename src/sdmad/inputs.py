@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import queue
@@ -71,6 +72,20 @@ def read_json(path: Path, most: int, kind: type[SDMADError] = InputError) -> dic
     if not isinstance(found, dict):
         raise kind(f"{path} is not readable JSON (it holds no object)")
     return found
+
+
+def file_hash(path: Path, kind: type[SDMADError] = InputError) -> str:
+    """SHA-256 of a file, hexadecimal.
+
+    Raises:
+        SDMADError: of that class, if it is no regular file or cannot be read.
+    """
+    check_regular(path, None, kind)
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise _refused(path, error, kind) from error
 
 
 def check_regular(path: Path, most: int | None = None, kind: type[SDMADError] = InputError) -> None:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,21 @@ def _refuse_special(target: Path) -> None:
         raise InputError(
             f"{target}: a device, a pipe or a socket, which a file would replace; give another name"
         )
+
+
+def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """The user's own folder for what can be had again: ``sdmad`` where the system keeps caches.
+
+    Raises:
+        RuntimeError: if the user has no home.
+    """
+    if sys.platform == "win32":
+        base = environment.get("LOCALAPPDATA", "")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = environment.get("XDG_CACHE_HOME", "")
+    return Path(base or "~/.cache").expanduser() / "sdmad"
 
 
 def results_folder(path: str | os.PathLike[str]) -> Path:

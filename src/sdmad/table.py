@@ -50,12 +50,12 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown, every mark in a cell escaped."""
-        lines = [f"### {_markdown(self.title)}", ""]
-        lines.append("| " + " | ".join(_markdown(cell) for cell in self.header) + " |")
+        lines = [f"### {escaped(self.title)}", ""]
+        lines.append("| " + " | ".join(escaped(cell) for cell in self.header) + " |")
         lines.append("| --- |" + "".join(map(self._rule, range(1, len(self.header)))))
-        lines += ["| " + " | ".join(_markdown(cell) for cell in row) + " |" for row in self.rows]
+        lines += ["| " + " | ".join(escaped(cell) for cell in row) + " |" for row in self.rows]
         if self.caption:
-            lines += ["", _markdown(self.caption)]
+            lines += ["", escaped(self.caption)]
         return "\n".join(lines) + "\n"
 
     def _rule(self, column: int) -> str:
@@ -91,7 +91,12 @@ class Table:
         return table
 
 
-def _markdown(text: str) -> str:
+def escaped(text: str) -> str:
+    r"""Text on one line of Markdown, every mark in it escaped.
+
+    >>> print(escaped("a *b*"))
+    a \*b\*
+    """
     return " ".join(text.split()).translate(_MARKDOWN_MARKS)
 
 

@@ -432,7 +432,7 @@ def test_shards_that_lie(make_siglip, tiny_siglip, tmp_path):
 def test_spiece_model_needs_sentencepiece(damaged, monkeypatch):
     (damaged / "tokenizer.json").rename(damaged / "spiece.model")
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    refused(damaged, "spiece.model needs packages .* pip install sentencepiece protobuf")
+    refused(damaged, r"spiece.model needs packages .* pip install \"sdmad\[sentencepiece\]\"")
 
 
 def test_no_tokenizer(damaged):

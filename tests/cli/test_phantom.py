@@ -9,7 +9,7 @@ from sdmad.phantoms.cases import MODALITIES, draw_cases, load_modality
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_phantoms_are_data_like_anybodys(sdmad, tmp_path, modality):
     out = tmp_path / "phantoms"
-    done = sdmad("phantom", modality, "--images", 8, "--seed", 1, "--size", 96, "--out", out)
+    done = sdmad("phantom", modality, "--count", 8, "--seed", 1, "--size", 96, "--out", out)
     assert done.status == 0, done.err
     assert done.out.strip() == str(out / "labels.csv")
     kind = load_modality(modality)
@@ -32,7 +32,7 @@ def test_phantoms_are_data_like_anybodys(sdmad, tmp_path, modality):
 
 def test_fit_and_evaluate_read_phantoms_back(sdmad, tmp_path, tiny_clip):
     out = tmp_path / "phantoms"
-    assert sdmad("phantom", "oct", "--images", 60, "--size", 96, "--out", out).status == 0
+    assert sdmad("phantom", "oct", "--count", 60, "--size", 96, "--out", out).status == 0
     model = tmp_path / "model"
     done = sdmad(
         "fit", out / "labels.csv", "--signs", "oct", "--shots", 1, "--backbone", tiny_clip,
@@ -56,7 +56,7 @@ def test_fit_and_evaluate_read_phantoms_back(sdmad, tmp_path, tiny_clip):
     ],
 )
 def test_mistakes_leave_nothing_behind(sdmad, tmp_path, extra, said):
-    done = sdmad("phantom", "oct", "--images", 2, *extra, "--out", tmp_path / "phantoms")
+    done = sdmad("phantom", "oct", "--count", 2, *extra, "--out", tmp_path / "phantoms")
     assert done.status == 2
     assert said in done.said
     assert list(tmp_path.iterdir()) == []
@@ -68,10 +68,10 @@ def test_nothing_is_replaced_without_force(sdmad, tmp_path):
     out = tmp_path / "phantoms"
     out.mkdir()
     (out / "thesis.txt").write_text("years")
-    done = sdmad("phantom", "oct", "--images", 1, "--out", out)
+    done = sdmad("phantom", "oct", "--count", 1, "--out", out)
     assert done.status == 2
     assert (out / "thesis.txt").read_text() == "years"
-    assert sdmad("phantom", "oct", "--images", 1, "--out", out, "--force").status == 0
+    assert sdmad("phantom", "oct", "--count", 1, "--out", out, "--force").status == 0
     assert not (out / "thesis.txt").exists()
 
 
@@ -80,6 +80,6 @@ def test_ctrl_c_leaves_nothing_behind(sdmad, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sdmad.phantoms.files.write_csv", interrupted)
-    done = sdmad("phantom", "oct", "--images", 2, "--out", tmp_path / "phantoms")
+    done = sdmad("phantom", "oct", "--count", 2, "--out", tmp_path / "phantoms")
     assert done.status == 130
     assert list(tmp_path.iterdir()) == []

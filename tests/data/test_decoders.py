@@ -17,6 +17,7 @@ from sdmad.data.images import ImageError, read_image, volume_slices
 from sdmad.data.limits import Limits, limits, reading_limits
 from sdmad.data.sets.base import read_mask
 from sdmad.errors import InputError
+from sdmad.processes import environment
 
 pytestmark = pytest.mark.filterwarnings("ignore::sdmad.data.intensity.IntensityWarning")
 GREY = np.arange(600, dtype=np.uint16).reshape(20, 30).astype(np.uint8)
@@ -149,9 +150,7 @@ def answer_of_a_decoder(expression):
     """What an expression is in a process that was started as decoders are."""
     program = f"import sdmad.data.serving, sys, os; print({expression})"
     command = [sys.executable, "-P", "-c", program]
-    done = subprocess.run(
-        command, env=decoders._environment(), capture_output=True, check=True, text=True
-    )
+    done = subprocess.run(command, env=environment(), capture_output=True, check=True, text=True)
     return done.stdout.strip()
 
 

@@ -267,6 +267,15 @@ def test_missing_folder_and_empty(tmp_path):
         read_image(tmp_path / "e.png")
     with pytest.raises(ImageError, match="cannot be read"):
         read_image("a\0b.png")
+    with pytest.raises(
+        ImageError, match=r"'xxx.*\.\.\.: cannot be read \(File name too long\)"
+    ) as caught:
+        read_image("x" * 1_000_000)
+    assert len(str(caught.value)) < 300
+    with pytest.raises(ImageError, match="no such file"):
+        read_image(tmp_path / "a\udcff.png")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image("a\ud800.png")
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "tif", "bmp"])

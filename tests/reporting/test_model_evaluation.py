@@ -267,7 +267,16 @@ def test_tables_and_report_are_written_and_the_report_needs_nothing_else(written
     report = (written / "report.html").read_text(encoding="utf-8")
     assert "A &lt;b&gt;title&lt;/b&gt;" in report
     assert "<b>title" not in report
-    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", report)
+    assert not re.search(r"""src=["'](?!data:)|href=["'](?!#|report-images/\d\d\.html")""", report)
+    pages = sorted((written / "report-images").iterdir())
+    linked = re.findall(r'href="report-images/(\d\d\.html)"', report)
+    assert [page.name for page in pages] == linked
+    assert len(pages) >= 2
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert 'href="../report.html"' in text
+        assert "data:image/png" in text
+        assert not re.search(r"""src=["'](?!data:)""", text)
     assert "<script" not in report.lower()
 
 

@@ -78,6 +78,15 @@ def test_heatmap_is_drawn(signs):
     assert min(size(plots.similarity_heatmap(*heatmap_case(signs), kept))) > 400
 
 
+def test_a_model_that_was_not_trained_has_one_panel():
+    before, after, *rest = heatmap_case(6)
+    kept = np.ones(6, bool)
+    wide, narrow = (size(plots.similarity_heatmap(b, after, *rest, kept)) for b in (before, None))
+    assert wide == narrow
+    with pytest.raises(InputError, match=r"^similarity: expected shape \(5, 6\)"):
+        plots.similarity_heatmap(None, after[:, 1:], *rest, kept)
+
+
 def test_many_images_are_thinned_evenly():
     rows, _ = plots._heatmap_order(["a"] * 300 + ["b"] * 900, ["a", "b"])
     assert rows.size == 400

@@ -173,5 +173,5 @@ def test_outcome_of_a_finding(label, decision, outcome):
 
 
 def test_a_thumbnail_has_to_be_a_png_file():
-    with pytest.raises(InputError, match="'x': the thumbnail is not a PNG"):
+    with pytest.raises(InputError, match="'x': a picture is not a PNG"):
         Example("x", b"<svg onload=alert(1)>", ())

@@ -93,12 +93,41 @@ def check_files(folder: Path, tokenizers: Sequence[Sequence[str]] = (("tokenizer
         )
     if not weights:
         raise ModelError(f"{text} Copy or download the whole folder again.")
+    raise WeightsMissingError(f"{text} {how_to_convert(folder)}")
+
+
+def how_to_convert(folder: Path, prefix: str = "") -> str:
+    """Which command makes safetensors of a folder's, or of a repository's, pickled weights.
+
+    Args:
+        folder: where they were looked for.
+        prefix: before the repository's name.
+    """
+    name = hub_name(folder)
+    if "/" in name:
+        return (
+            "Where the repository has pickled weights alone, sdmad backbone fetch "
+            f"{prefix}{name} downloads and converts them; pickles are not read as they are."
+        )
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
-    found = f"{', '.join(pickles[:3])} is pickled and" if pickles else "Pickled weights (.bin, .pt)"
-    raise WeightsMissingError(
-        f"{text} {found} {'' if pickles else 'are '}never read: where you trust them, convert them "
-        "once with from_pretrained and save_pretrained of transformers, which writes safetensors."
+    if not pickles:
+        return (
+            "Pickled weights (.bin, .pt) are not read as they are: sdmad backbone convert FILE "
+            "makes safetensors of them, and sdmad backbone fetch of those of a hub name."
+        )
+    more = f" (and {len(pickles) - 1} more)" if pickles[1:] else ""
+    return (
+        f"{pickles[0]}{more} is pickled, which is not read as it is: sdmad backbone convert "
+        f"{folder} --out NEW-FOLDER makes safetensors of it."
     )
+
+
+def hub_name(folder: Path) -> str:
+    """``OWNER/NAME`` of a folder in the hub's cache; the name of any other folder."""
+    for part in folder.parts:
+        if part.startswith("models--"):
+            return part.removeprefix("models--").replace("--", "/", 1)
+    return folder.resolve().name
 
 
 def _missing_weights(folder: Path) -> list[str]:
@@ -149,10 +178,10 @@ def refuse_file(path: Path) -> ModelError:
     try:
         with path.open("rb") as stream:
             start = stream.read(2)
-        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+        names = _archived(path)
     except (OSError, zipfile.BadZipFile, ValueError) as error:
         return ModelError(f"{path} is a file, not a backbone's folder ({error})")
-    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+    if _code_among(names):
         return ModelError(
             f"{path} is a TorchScript archive, which holds code and is never run. "
             f"{_hub_twin(path)}, or convert it once, where you trust it, with "
@@ -161,11 +190,26 @@ def refuse_file(path: Path) -> ModelError:
         )
     if any(name.endswith(".pkl") for name in names) or start[:1] == b"\x80":
         return ModelError(
-            f"{path} is pickled, which is never read. Convert it once, where you trust it, to a "
-            "folder with config.json, model.safetensors and the tokenizer (from_pretrained and "
-            "save_pretrained of transformers)."
+            f"{path} is pickled, which is not read as it is: sdmad backbone convert {path} --out "
+            "FOLDER makes a folder with safetensors of it and of the files beside it."
         )
     return ModelError(f"{path} is a file; give the folder with config.json and model.safetensors")
+
+
+def holds_code(path: Path) -> bool:
+    """Whether a file is a TorchScript archive."""
+    try:
+        return _code_among(_archived(path))
+    except (OSError, zipfile.BadZipFile, ValueError):
+        return False
+
+
+def _archived(path: Path) -> list[str]:
+    return zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+
+
+def _code_among(names: Sequence[str]) -> bool:
+    return any(name.endswith("/constants.pkl") or "/code/" in name for name in names)
 
 
 def _hub_twin(path: Path) -> str:

@@ -25,6 +25,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from sdmad.backbones.files import hub_name
 from sdmad.errors import ModelError
 
 Channels = tuple[float, float, float]
@@ -149,7 +150,7 @@ def recognise(folder: Path, started_from: object) -> Recognised | None:
             the hub, with or without the owner.
         started_from: ``_name_or_path`` of its config.json.
     """
-    name = _hub_name(folder)
+    name = hub_name(folder)
     for known in KNOWN:
         if any(_fits(name, pattern) for pattern in known.names):
             return Recognised(known, f"its name {name}")
@@ -158,13 +159,6 @@ def recognise(folder: Path, started_from: object) -> Recognised | None:
             if any(fnmatch(started_from.lower(), pattern) for pattern in known.names):
                 return Recognised(known, f"config.json's _name_or_path {started_from}", True)
     return None
-
-
-def _hub_name(folder: Path) -> str:
-    for part in folder.parts:
-        if part.startswith("models--"):
-            return part.removeprefix("models--").replace("--", "/", 1)
-    return folder.resolve().name
 
 
 def _fits(name: str, pattern: str) -> bool:

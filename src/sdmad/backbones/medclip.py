@@ -9,8 +9,8 @@ The published ``pytorch_model.bin`` of MedCLIP-ViT is a state dict with the keys
 - ``logit_scale``, a number,
 
 and, as buffers of the libraries of its time, ``text_model.model.embeddings.position_ids`` and the
-``relative_position_index`` of every Swin block. It is read as ``model.safetensors``, never as a
-pickle.
+``relative_position_index`` of every Swin block. It is read as ``model.safetensors``, which
+``sdmad backbone convert`` makes of it.
 """
 
 from __future__ import annotations
@@ -364,10 +364,10 @@ def _find_weights(given: str) -> Path:
         lost = f"there is no folder {given[:200]}"
     raise WeightsMissingError(
         f"MedCLIP's weights are missing: {lost}. Its authors publish them as "
-        "medclip-vit-pretrained.zip (github.com/RyanWangZf/MedCLIP names the address); convert "
-        "the pytorch_model.bin in it, which is never read itself, to model.safetensors (three "
-        "lines: docs/backbones.md, MedCLIP), put vocab.txt of emilyalsentzer/Bio_ClinicalBERT "
-        "beside it and name the folder: medclip:FOLDER"
+        "medclip-vit-pretrained.zip (github.com/RyanWangZf/MedCLIP names the address); sdmad "
+        "backbone convert makes a folder of the pytorch_model.bin in it, which is not read as it "
+        "is; put vocab.txt of emilyalsentzer/Bio_ClinicalBERT into that folder and name it: "
+        "medclip:FOLDER"
     )
 
 

@@ -9,7 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sdmad.backbones.files import PICKLES, model_type, read_json, refuse_file
+from sdmad.backbones.files import (
+    PICKLES,
+    how_to_convert,
+    model_type,
+    read_json,
+    refuse_file,
+)
 from sdmad.backbones.hub import resolve
 from sdmad.backbones.known import Overrides
 from sdmad.backbones.open_clip_towers import SUPPORTED
@@ -17,6 +23,7 @@ from sdmad.backbones.pretrained import MAX_DEPTH
 from sdmad.errors import ModelError, WeightsMissingError
 from sdmad.inputs import bounded
 
+HUB = "hf-hub:"
 CONFIG = "open_clip_config.json"
 WEIGHTS = (
     "open_clip_model.safetensors",
@@ -27,11 +34,6 @@ CONTEXT_LENGTH = 77  # where a configuration says nothing
 PATTERNS = ("*.json", "*.txt", "tokenizer.model", "spiece.model", WEIGHTS[0])
 # What a configuration may ask of a tokenizer; trust_remote_code, for one, it may not.
 TOKENIZER_SETTINGS = {"clean", "reduction_mask", "strip_sep_token", "language"}
-CONVERT = (
-    "Pickled weights (.bin, .pt), BiomedCLIP's among them, are never read: where you trust them, "
-    "convert them once to open_clip_model.safetensors (docs/backbones.md, open_clip), put "
-    f"{CONFIG} and the tokenizer's files beside them and give that folder"
-)
 FORMS = (
     "Give open_clip:ARCHITECTURE/TAG (ViT-L-14-quickgelu/openai), open_clip:hf-hub:OWNER/NAME or "
     f"open_clip:FOLDER with {CONFIG} and {WEIGHTS[0]}"
@@ -72,8 +74,8 @@ def find_source(name: str) -> Source:
     """
     if not name:
         raise ModelError(f"which model of open_clip? {FORMS}.")
-    if name.startswith("hf-hub:"):
-        repository = name.removeprefix("hf-hub:")
+    if name.startswith(HUB):
+        repository = name.removeprefix(HUB)
         return _folder(resolve(repository, PATTERNS), repository)
     path = Path(name.removeprefix("local-dir:"))
     try:
@@ -117,9 +119,9 @@ def _folder(folder: Path, repository: str) -> Source:
 def _weights_in(folder: Path) -> Path:
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
-        found = f", only {', '.join(pickles[:3])}" if pickles else ""
-        raise WeightsMissingError(f"{folder} has no {WEIGHTS[0]}{found}. {CONVERT}.")
+        raise WeightsMissingError(
+            f"{folder} has no {WEIGHTS[0]}. {how_to_convert(folder, f'open_clip:{HUB}')}"
+        )
     return weights
 
 
@@ -173,7 +175,10 @@ def _fetch(place: str, architecture: str, tag: str) -> Path:
     repository, _, file = place.rpartition("/")
     file = file or WEIGHTS[0]
     if not repository or not file.endswith(".safetensors"):
-        raise ModelError(f"open_clip's weights {tag} for {architecture} are pickled. {CONVERT}.")
+        raise ModelError(
+            f"open_clip's weights {tag} for {architecture} are pickled, which is not read as it "
+            f"is: sdmad backbone fetch open_clip:{HUB}{repository or 'OWNER/NAME'} converts them."
+        )
     path = resolve(repository, [file]) / file
     if not path.is_file():
         raise WeightsMissingError(f"{repository} was fetched without {file}; fetch it again")

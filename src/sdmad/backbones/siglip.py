@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from importlib.util import find_spec
 from math import isqrt
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from sdmad.backbones.base import Backbone, Tower, check_sentences, token_counts,
 from sdmad.backbones.files import check_files, read_json
 from sdmad.backbones.known import HALVES, Overrides
 from sdmad.backbones.pretrained import Pretrained, quiet, read_pretrained
-from sdmad.backbones.tokenizer_files import check_steps
+from sdmad.backbones.tokenizer_files import SENTENCEPIECE, check_steps, needs_sentencepiece
 from sdmad.errors import ModelError
 from sdmad.inputs import bounded
 
-SENTENCEPIECE = "spiece.model"
 TOKENIZERS = (("tokenizer.json",), (SENTENCEPIECE,))
 NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 LEAST_FILLED = 0.5  # of the text tower's vocabulary, by a tokenizer that belongs to it
@@ -194,22 +192,12 @@ def _read_tokenizer(folder: Path) -> tuple[Any, bool]:
 
 
 def _read_sentencepiece(folder: Path) -> Any:
-    lacking = [name for name in ("sentencepiece", "google.protobuf") if not _installed(name)]
-    if lacking:
-        raise ModelError(
-            f"there is no tokenizer.json, and {SENTENCEPIECE} needs packages that are not "
-            "installed: pip install sentencepiece protobuf. Or add the tokenizer.json of the same "
-            "model."
-        )
+    if needs := needs_sentencepiece():
+        raise ModelError(needs)
     with quiet(), bounded(f"{SENTENCEPIECE} is no readable tokenizer file", ModelError):
         from transformers import SiglipTokenizer
 
         return SiglipTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def _installed(name: str) -> bool:
-    parent, _, _ = name.rpartition(".")
-    return (not parent or find_spec(parent) is not None) and find_spec(name) is not None
 
 
 def _check_tokenizer(tokenizer: Any, text: Any) -> None:

@@ -1,4 +1,4 @@
-"""``tokenizer.json``: what a library runs of it on a sentence, held to bounds.
+"""Files of tokenizers: what a library runs of ``tokenizer.json`` on a sentence, held to bounds.
 
 Its normalizer may replace text by longer text, again and again: a few lines can ask for more memory
 than there is, and the library then ends the process.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,18 @@ MOST_CHARACTERS = 1_000_000
 LONGEST_GROWTH = 1000
 """By how much the steps may lengthen a sentence, all together."""
 
+SENTENCEPIECE = "spiece.model"
 _PARTS = ("normalizer", "pre_tokenizer", "post_processor")
+
+
+def needs_sentencepiece() -> str:
+    """What to install before ``spiece.model`` can be read; "" where it is there."""
+    if find_spec("sentencepiece") and find_spec("google") and find_spec("google.protobuf"):
+        return ""
+    return (
+        f"there is no tokenizer.json, and {SENTENCEPIECE} needs packages that are not installed: "
+        'pip install "sdmad[sentencepiece]", or add the tokenizer.json of the same model'
+    )
 
 
 def check_steps(path: Path) -> None:

@@ -183,6 +183,22 @@ ErrorRate = Annotated[
     ),
 ]
 
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="A Ray cluster, or auto; this machine alone if not given."),
+]
+NumGpus = Annotated[
+    float, typer.Option("--num-gpus", min=0.0, help="GPUs of each tower; 0.5 shares one by two.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Towers at once; one a node, or a GPU, if not given."),
+]
+Scores = Annotated[
+    Path | None,
+    typer.Option("--scores", help="What sdmad predict --engine ray wrote, in place of images."),
+]
+
 Bank = Annotated[
     str, typer.Argument(help="A packaged bank, such as brain or chestxray8, or a YAML file.")
 ]

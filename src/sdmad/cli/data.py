@@ -22,6 +22,7 @@ from sdmad.cli.common import (
     show,
 )
 from sdmad.cli.hints import Command
+from sdmad.errors import InputError
 
 if TYPE_CHECKING:
     from sdmad.data.integrity import Report
@@ -45,13 +46,18 @@ def check(
     ] = None,
     root: Root = None,
     labels: LabelsOption = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option("--archive", help="Any images, a folder or an address, not a data set."),
+    ] = None,
     as_json: Json = False,
     out: FileOut = None,
     force: Force = False,
 ) -> None:
     """Say whether a download is whole and right: PASS, WARN or FAIL a check, and how to mend it.
 
-    Reads the tables and the header of every file, no pixels. Ends with status 1 if a check fails.
+    Reads the tables and the header of every file, no pixels; of an --archive headers and hashes, on
+    Ray. Ends with status 1 if a check fails.
 
     Example: `sdmad data check --data chestxray8 --root /data/nih --json --out check.json`
     """
@@ -59,12 +65,22 @@ def check(
     from sdmad.data.sets import open_data_set
     from sdmad.output import check_output_file
 
-    name, place = data_source(data, root, labels)
-    assert place is not None  # no phantoms here
+    place: Path | None = None
+    if archive is None:
+        name, place = data_source(data, root, labels)
+    elif data or root or labels:
+        raise InputError("--archive takes the place of --data, --root and --labels")
     if out is not None:
         check_output_file(out, force)
     with readable_warnings():
-        report = check_data_set(open_data_set(name, place))
+        if archive is None:
+            assert place is not None  # no phantoms here
+            report = check_data_set(open_data_set(name, place))
+        else:
+            from sdmad.archive.checking import check_archive
+            from sdmad.archive.engine import Resources
+
+            report = check_archive([archive], Resources())
     notes(report.notes)
     _tell(report, as_json, out)
     if not report.whole:

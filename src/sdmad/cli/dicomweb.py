@@ -57,7 +57,9 @@ def command(
     Example: `sdmad dicomweb https://pacs/dicom-web --model model --query StudyDate=20240101-
     --store`
     """
-    from sdmad.cli.steps.judging import Asked, load_judging
+    from sdmad.cli.steps.judging import load_judging
+    from sdmad.cli.steps.loading import ModelRequest
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.dicom_out.access import Credentials, checked_url, is_open, parse_query
     from sdmad.dicom_out.results import check_can_make
     from sdmad.dicom_out.server import Server
@@ -67,6 +69,10 @@ def command(
 
     if not store and out is None:
         raise InputError("give --store, --out FOLDER or both: results go to the server or there")
+    stated = None if prevalence is None else parse_prevalence(prevalence)
+    request = ModelRequest(
+        Path(model), decision, normals, backbone, device, precision, stated, error_rate
+    )
     address, wanted = checked_url(url), parse_query(query)
     credentials = Credentials.found(address, netrc)
     if credentials.given and is_open(address):
@@ -74,11 +80,7 @@ def command(
     check_can_make()
     folder = None if out is None else results_folder(out)
     with readable_warnings():
-        judging = load_judging(
-            Asked(
-                Path(model), decision, normals, backbone, device, precision, prevalence, error_rate
-            )
-        )
+        judging = load_judging(request)
         server = Server(address, credentials)
         how = (judging.identity(), judging.rows, store, folder, complain)
         counts = Sweep(server, judging.detector, *how).run(list(server.studies(wanted)))

@@ -17,6 +17,7 @@ from sdmad.cli.common import (
     ModelBackbone,
     Normals,
     Out,
+    Scores,
     StatedPrevalence,
     TowerPrecision,
     Unreadable,
@@ -45,14 +46,22 @@ def command(
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
+    scores: Scores = None,
     force: Force = False,
 ) -> None:
     """Judge a model: metrics.json, tables, scores.csv and a self-contained report.html.
 
-    The images that the model learnt from, and all others of their patients, are left out.
+    The images that the model learnt from, and all others of their patients, are left out. With
+    --scores the scores of an archive are judged, and no image is read.
 
     Example: `sdmad evaluate model LABELS.csv --out results`
     """
+    if scores is not None:
+        from sdmad.cli.steps.archives import evaluate_scores, refuse_settled
+
+        refuse_settled(decision, normals, prevalence, error_rate, backbone)
+        evaluate_scores(model, labels, scores, out, resamples, force)
+        return
     from sdmad.cli.steps.loading import load_with_decision
     from sdmad.data.table import read_label_table
     from sdmad.detector.calibration import parse_prevalence

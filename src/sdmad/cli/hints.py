@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 RENAMED = {
     "demo": {"--modality": "MODALITY without an option, as in: sdmad demo chest"},
     "predict": {"--format": "--json for JSON lines; without it CSV is written"},
+    "phantom": {"--images": "--count"},
     "signs check": {"--images": "--labels"},
     "signs stress": {"--data": "--labels"},
     "signs generate": {

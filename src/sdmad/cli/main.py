@@ -14,6 +14,7 @@ import typer
 
 from sdmad._version import __version__
 from sdmad.cli import (
+    backbone,
     compare,
     data,
     demo,
@@ -25,6 +26,8 @@ from sdmad.cli import (
     phantom,
     predict,
     reproduce,
+    serve,
+    serve_account,
     signs,
     suggest,
 )
@@ -47,6 +50,7 @@ app.command("demo", cls=Command)(demo.command)
 app.command("phantom", cls=Command)(phantom.command)
 app.add_typer(signs.app, name="signs")
 app.add_typer(data.app, name="data")
+app.add_typer(backbone.app, name="backbone")
 app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)
@@ -56,6 +60,8 @@ app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)
 app.command("compare", cls=Command)(compare.command)
 app.command("export", cls=Command)(export.command)
+app.command("serve", cls=Command)(serve.command)
+app.add_typer(serve_account.app, name="serve-account")
 
 
 def _show_version(wanted: bool) -> None:

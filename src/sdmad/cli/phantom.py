@@ -13,7 +13,7 @@ from sdmad.cli.common import Force, Modality, Out, Seed, put
 def command(
     modality: Modality,
     out: Out,
-    images: Annotated[int, typer.Option("--images", min=1, help="How many.")] = 400,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many.")] = 400,
     seed: Seed = 0,
     style: Annotated[PhantomStyle, typer.Option("--style", help="Of the acquisition.")] = "test",
     size: Annotated[int, typer.Option("--size", min=96, help="Side in pixels.")] = 128,
@@ -21,10 +21,10 @@ def command(
 ) -> None:
     """Draw phantoms: PNG files, a mask a sign, and labels.csv, like anybody's data.
 
-    Example: `sdmad phantom brain --images 400 --seed 1 --out phantoms`
+    Example: `sdmad phantom brain --count 400 --seed 1 --out phantoms`
     """
     from sdmad.phantoms.cases import load_modality
     from sdmad.phantoms.files import write_phantoms
 
-    written = write_phantoms(load_modality(modality), out, images, seed, style, size, force)
+    written = write_phantoms(load_modality(modality), out, count, seed, style, size, force)
     put(f"{written}")

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sdmad.choices import Engine
 from sdmad.cli.common import (
+    Address,
     Decision,
     Device,
     DicomOut,
@@ -19,9 +21,11 @@ from sdmad.cli.common import (
     Maps,
     ModelBackbone,
     Normals,
+    NumGpus,
     StatedPrevalence,
     TowerPrecision,
     Unreadable,
+    Workers,
     complain,
     notes,
     put,
@@ -31,6 +35,7 @@ from sdmad.errors import InputError
 
 if TYPE_CHECKING:
     from sdmad.cli.steps.judging import Judging
+    from sdmad.cli.steps.loading import ModelRequest
     from sdmad.detector.sign_detector import SignDetector
     from sdmad.export.runtime import ExportedModel
     from sdmad.reporting.predictions import Prediction
@@ -40,7 +45,12 @@ NO_MAPS = "--maps: an exported model gives no maps; give the directory that sdma
 
 def command(
     model: Annotated[Path, typer.Argument(help="A directory of sdmad fit or sdmad export.")],
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Images and folders; with --engine ray addresses such as s3://... too."
+        ),
+    ],
     out: FileOut = None,
     maps: Maps = None,
     dicom_out: DicomOut = None,
@@ -52,17 +62,55 @@ def command(
     backbone: ModelBackbone = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="plain: here; ray: an archive, here or on a cluster.")
+    ] = "plain",
+    address: Address = None,
+    num_gpus: NumGpus = 0.0,
+    workers: Workers = None,
     force: Force = False,
 ) -> None:
     """Score images: scores, decisions, the top sign of each finding, and maps.
 
     Rows are CSV, or with --json an object a line. Maps are 16-bit PNG (black -2, white 2), NIfTI
     for a slice of a NIfTI file; maps.csv lists them. With --dicom-out, findings of DICOM files are
-    written as DICOM too; results.csv lists them.
+    written as DICOM too; results.csv lists them. With --engine ray rows are Parquet below the
+    folder --out, and the same command takes up what an earlier run left.
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
-    from sdmad.cli.steps.judging import Asked, load_judging
+    from sdmad.cli.steps.loading import ModelRequest
+    from sdmad.detector.calibration import parse_prevalence
+
+    stated = None if prevalence is None else parse_prevalence(prevalence)
+    request = ModelRequest(
+        model, decision, normals, backbone, device, precision, stated, error_rate
+    )
+    cluster = (address, num_gpus, workers)
+    if engine == "ray":
+        from sdmad.cli.steps.archives import predict_archive
+
+        plain = {"--maps": maps, "--dicom-out": dicom_out, "--json": as_json or None}
+        for option in (name for name, given in plain.items() if given is not None):
+            raise InputError(f"{option} goes with --engine plain; an archive's rows are Parquet")
+        predict_archive(request, paths, out, cluster, force)
+        return
+    if any(cluster):
+        raise InputError("--address, --num-gpus and --workers go with --engine ray")
+    _predict(request, paths, out, maps, dicom_out, as_json, force)
+
+
+def _predict(
+    request: ModelRequest,
+    paths: Sequence[Path],
+    out: Path | None,
+    maps: Path | None,
+    dicom_out: Path | None,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Score images in this process."""
+    from sdmad.cli.steps.judging import load_judging
     from sdmad.data.listing import list_images
     from sdmad.export.files import is_export
     from sdmad.output import check_output_file, write_text
@@ -72,13 +120,12 @@ def command(
         check_output_file(out, force)
     for folder in (maps, dicom_out):
         if folder is not None:
-            _check_folder(folder, force, [model, *paths, normals, backbone])
+            read = [request.model, *paths, request.normals, request.backbone]
+            _check_folder(folder, force, read)
     with readable_warnings():
-        if maps is not None and is_export(model):
+        if maps is not None and is_export(request.model):
             raise InputError(NO_MAPS)
-        judging = load_judging(
-            Asked(model, decision, normals, backbone, device, precision, prevalence, error_rate)
-        )
+        judging = load_judging(request)
         detector = judging.detector
         if maps is not None:
             _check_backbone(detector)

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from sdmad.data.intensity import PartWarning, pass_on
 from sdmad.data.limits import MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError
-from sdmad.data.tasks import TASKS, Answer
+from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.errors import InputError
+from sdmad.processes import environment
 
 PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
 
@@ -44,7 +45,6 @@ MOST_ANSWERED = 1 << 30
 """Bytes of an array that is taken for an answer: more than any picture has."""
 
 _PIPE, _HEAD = 1 << 20, 1 << 12
-_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +80,13 @@ def ask_for_pixels(task: str, path: Path, **arguments: Any) -> NDArray[Any]:
     """Ask for an array, as `ask`."""
     found = ask(task, path, **arguments)
     assert isinstance(found, np.ndarray)
+    return found
+
+
+def ask_for_described(task: str, path: Path, **arguments: Any) -> Described:
+    """Ask for an array and what is said of it, as `ask`."""
+    found = ask(task, path, **arguments)
+    assert isinstance(found, Described)
     return found
 
 
@@ -192,7 +199,7 @@ class _Decoder(subprocess.Popen[bytes]):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
-                env=_environment(),
+                env=environment(),
             )
         except OSError as error:
             raise InputError(
@@ -248,7 +255,7 @@ class _Decoder(subprocess.Popen[bytes]):
             raise _EndedError
         array = np.empty(head["shape"], np.dtype(head["type"]))
         self._fill(array.data.cast("B"), until)
-        return head, array
+        return head, Described(array, head["about"]) if "about" in head else array
 
     def end(self) -> None:
         """End the process and close its pipes."""
@@ -343,19 +350,6 @@ def _current_folder() -> str:
         return str(Path.cwd())
     except OSError:  # it was removed meanwhile
         return os.sep
-
-
-def _environment() -> dict[str, str]:
-    """What the process is told: nothing secret, where modules are, and to use one thread."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not any(word in name.upper() for word in _SECRETS)
-    }
-    folders = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    one = dict.fromkeys((*threads, "MALLOC_ARENA_MAX"), "1")  # each thread maps memory of its own
-    return {**kept, **one, "PYTHONPATH": os.pathsep.join(folders)}
 
 
 def _widen(pipe: int) -> None:

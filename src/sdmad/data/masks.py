@@ -53,7 +53,7 @@ def read(path: Path, kind: Format) -> NDArray[np.bool_]:
     with pictures.opened(path) as file:
         check_size(path, *file.image.size, MAX_PIXELS)
         file.image.load()
-        return _of_picture(path, pictures.upright(file.image), file.image.format == "JPEG")
+        return _of_picture(path, pictures.upright(file.image), file.image.format in ("JPEG", "MPO"))
 
 
 def _of_samples(path: Path, plane: Plane) -> NDArray[np.bool_]:

@@ -23,6 +23,9 @@ NAMES: dict[Format, str] = {
     **{"dicom": "DICOM", "nifti": "NIfTI", "hdf5": "HDF5", "tiff": "TIFF", "heif": "HEIC"}
 }
 
+SHOWN_NAME = 200
+"""Characters of a name that no file can have that an error shows."""
+
 TOO_MUCH_MEMORY = "takes more memory to read than it may"
 
 _log = logging.getLogger(__name__)
@@ -43,8 +46,10 @@ def check_file(path: Path) -> int:
         status = path.stat()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file", path) from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{str(path)!r}: cannot be read ({error})", path) from error
+    except (OSError, ValueError) as error:  # too long a name, a null byte in it
+        name, why = repr(str(path)), getattr(error, "strerror", None) or str(error)
+        short = name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}..."
+        raise ImageError(f"{short}: cannot be read ({why})", path) from error
     if not path.is_file():
         raise ImageError(f"{path}: not a regular file (a device, a pipe or a socket)", path)
     if status.st_size == 0:

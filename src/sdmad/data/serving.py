@@ -22,7 +22,8 @@ import numpy as np
 from sdmad.data import intensity
 from sdmad.data.plane import ImageError
 from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
-from sdmad.data.tasks import TASKS, Answer
+from sdmad.data.tasks import TASKS, Answer, Described
+from sdmad.processes import bound
 
 GRACE = 5.0
 """Seconds beyond the limit after which the process ends itself, should nobody end it."""
@@ -35,7 +36,7 @@ def serve(memory: int) -> None:
         memory: bytes of address space that this process may have.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it is over
-    _limit(memory)
+    bound(memory)  # and no core with a patient's picture is left behind
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what libraries print
     _write(answers, {}, "")
@@ -45,17 +46,6 @@ def serve(memory: int) -> None:
             os.chdir(request.pop("folder"))
         with _alarm(request.pop("seconds") + GRACE):
             _write(answers, *_answer(**request))
-
-
-def _limit(memory: int) -> None:
-    """Hold the memory, and leave no core with a patient's picture behind."""
-    try:
-        import resource
-    except ImportError:  # no such limits on this system
-        return
-    for kind, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(kind, (most, most))
 
 
 @contextlib.contextmanager
@@ -111,6 +101,8 @@ def _logged(wanted: bool) -> Any:
 
 
 def _write(answers: IO[bytes], head: dict[str, Any], found: Answer) -> None:
+    if isinstance(found, Described):
+        head, found = {**head, "about": found.about}, found.array
     if isinstance(found, np.ndarray):
         array = np.ascontiguousarray(found)
         head |= {"type": array.dtype.str, "shape": array.shape}

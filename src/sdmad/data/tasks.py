@@ -7,6 +7,7 @@ Arguments and answers are plain values or arrays, so that a process of its own c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,20 @@ from PIL import Image
 from sdmad.data.borders import normalise_border
 from sdmad.data.intensity import tell_part
 from sdmad.data.pictures import as_image
-from sdmad.data.plane import Window
+from sdmad.data.plane import ImageError, Window, choose_slice
 from sdmad.data.reading import boundary, kind_of, opened
 from sdmad.data.windows import check_window
 
-Answer = NDArray[Any] | dict[str, Any] | str
+
+@dataclass(frozen=True)
+class Described:
+    """An array, and what is to be said of it in plain values."""
+
+    array: NDArray[Any]
+    about: dict[str, Any]
+
+
+Answer = NDArray[Any] | Described | dict[str, Any] | str
 
 
 def image(path: Path, index: int | None, window: Window, max_pixels: int) -> NDArray[np.uint8]:
@@ -34,6 +44,36 @@ def square(
 ) -> NDArray[np.uint8]:
     """A picture squashed to a square, ``(size, size)`` or ``(size, size, 3)``."""
     return squashed(_read(path, index, window, max_pixels), size, border)
+
+
+def thumbnail(path: Path, index: int | None, max_pixels: int, side: int) -> NDArray[np.uint8]:
+    """A picture whose longer side is ``side``, ``(h, w)`` or ``(h, w, 3)``."""
+    picture = _read(path, index, "auto", max_pixels)
+    shrink = side / max(picture.size)
+    size = [max(1, round(length * shrink)) for length in picture.size]
+    return np.asarray(picture.resize((size[0], size[1]), Image.Resampling.BICUBIC))
+
+
+def view(path: Path, index: int | None, max_pixels: int) -> Described:
+    """The values of a `sdmad.data.viewing.View`, and its other fields with ``slice``, ``slices``.
+
+    Grey values come as the two bytes of each, the lower first, ``(H, W, 2)``; colour ``(H, W, 3)``.
+    """
+    from sdmad.data.viewing import about, viewed
+
+    kind = kind_of(path)
+    with opened(path) as file:
+        slices = file.header.slices
+        first = 0 if kind in ("picture", "tiff", "heif") else choose_slice(path, None, slices)
+        try:
+            found = viewed(file.plane(index, max_pixels, "auto"))
+        except ImageError as error:
+            raise error if error.path else ImageError(f"{path}: {error}", path) from None
+    values = found.values
+    if values.ndim == 2:
+        values = values.astype("<u2").view(np.uint8).reshape(*values.shape, 2)
+    place = {"slice": first if index is None else index, "slices": slices}
+    return Described(values, {**about(found), **place})
 
 
 def squashed(picture: Image.Image, size: int, border: bool) -> NDArray[np.uint8]:
@@ -91,7 +131,8 @@ def patient(path: Path) -> str:
 
 
 TASKS: dict[str, Callable[..., Answer]] = {
-    task.__name__: task for task in (image, square, header, mask, placement, dicom_source, patient)
+    task.__name__: task
+    for task in (image, square, thumbnail, view, header, mask, placement, dicom_source, patient)
 }
 """By the names that a decoder process knows."""
 

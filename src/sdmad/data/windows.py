@@ -155,7 +155,7 @@ def eight_bit(plane: Plane, window: Window = "auto") -> NDArray[np.uint8]:
     """
     if plane.values.ndim == 3:
         return plane.values.astype(np.uint8)
-    return shaded(plane, _shade(plane, window))
+    return shaded(plane, shade_of(plane, window))
 
 
 def shaded(plane: Plane, shade: Shade) -> NDArray[np.uint8]:
@@ -166,7 +166,7 @@ def shaded(plane: Plane, shade: Shade) -> NDArray[np.uint8]:
     values = plane.values
     shown = np.empty(values.shape, dtype=np.uint8)
     table = _table(plane, shade)
-    for part in _blocks(values):
+    for part in blocks(values):
         if table is None:
             shown[part] = _bright(plane, values[part], shade)
         else:
@@ -179,22 +179,24 @@ def shaded(plane: Plane, shade: Shade) -> NDArray[np.uint8]:
 def full_range(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Values of any shape, the smallest finite one black, the largest white."""
     plane = Plane(values)
-    return shaded(plane, between(*_extremes(plane)))
+    return shaded(plane, between(*extremes(plane)))
 
 
-def _blocks(values: NDArray[np.generic]) -> Iterator[slice]:
+def blocks(values: NDArray[np.generic]) -> Iterator[slice]:
+    """Rows of an array, so many at a time that few pixels are converted at once."""
     rows = max(1, BLOCK // max(1, values[0].size))
     for start in range(0, len(values), rows):
         yield slice(start, start + rows)
 
 
-def _in_units(plane: Plane, values: NDArray[np.generic]) -> NDArray[np.float64]:
+def in_units(plane: Plane, values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Values of a picture in its file's own units."""
     exact = values.astype(np.float64)
     return exact if plane.units is None else plane.units(exact)
 
 
 def _bright(plane: Plane, values: NDArray[np.generic], shade: Shade) -> NDArray[np.uint8]:
-    bright = np.nan_to_num(shade(_in_units(plane, values)), nan=0)
+    bright = np.nan_to_num(shade(in_units(plane, values)), nan=0)
     return np.rint((1 - bright if plane.inverted else bright) * 255).astype(np.uint8)
 
 
@@ -225,7 +227,12 @@ def _table(plane: Plane, shade: Shade) -> tuple[np.unsignedinteger[Any], NDArray
     return _words(every)[0], _bright(plane, every, shade)
 
 
-def _shade(plane: Plane, window: Window) -> Shade:
+def shade_of(plane: Plane, window: Window) -> Shade:
+    """The window that a setting means for a picture.
+
+    Raises:
+        ImageError: if the picture's own range is needed and no value is finite.
+    """
     if isinstance(window, tuple):
         return linear(*window)
     if window in ("auto", "lut") and plane.shade is not None:
@@ -234,12 +241,12 @@ def _shade(plane: Plane, window: Window) -> Shade:
         low, high = _percentiles(plane)
         if high > low and math.isfinite(high - low):
             return between(low, high)
-    return between(*_extremes(plane))
+    return between(*extremes(plane))
 
 
 def _counted(plane: Plane) -> Iterator[NDArray[np.generic]]:
     """The values that the range is taken from, inside the picture and finite, in blocks."""
-    for part in _blocks(plane.values):
+    for part in blocks(plane.values):
         values = plane.values[part].ravel()
         if plane.padding is not None:
             values = values[~plane.padding[part].ravel()]
@@ -262,8 +269,12 @@ def _only_padding(plane: Plane) -> bool:
     return True
 
 
-def _extremes(plane: Plane) -> tuple[float, float]:
-    """The smallest and the largest value in the picture's units."""
+def extremes(plane: Plane) -> tuple[float, float]:
+    """The smallest and the largest value in the picture's units.
+
+    Raises:
+        ImageError: if no value is finite.
+    """
     if _only_padding(plane):
         return 0.0, 0.0
     ends = [(v.min(), v.max()) for v in (_known(plane, values) for values in _counted(plane))]
@@ -293,7 +304,7 @@ def _tallied(plane: Plane) -> tuple[AtRank, int]:
     counts = np.zeros(len(every), dtype=np.int64)
     for values in _counted(plane):
         counts += np.bincount(_words(values) - _words(every)[0], minlength=len(every))
-    units = _in_units(plane, every)
+    units = in_units(plane, every)
     order = np.argsort(units, kind="stable")
     units, ranks = units[order], counts[order].cumsum()
     return lambda place: float(units[np.searchsorted(ranks, place, "right")]), int(ranks[-1])

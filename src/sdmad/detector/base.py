@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from sdmad.data.decoding import Square
-from sdmad.data.images import ImageSource, to_image
+from sdmad.data.images import ImageError, ImageSource, to_image
 from sdmad.data.labels import all_absent, settle_normal
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.batches import Lanes, lanes_on, score_in_batches
+from sdmad.detector.batches import Lanes, lanes_on, score_decoded, score_in_batches
 from sdmad.detector.batches import OnError as OnError
 from sdmad.detector.scores import ImageScores
 from sdmad.errors import InputError, NotFittedError
@@ -86,6 +86,7 @@ class Detector(ABC):
         backbone: the frozen vision-language model.
         has_maps: whether :meth:`anomaly_maps` says where an image is abnormal.
         log_: what each epoch of training did; empty where nothing is trained.
+        batch: images that :meth:`score_images` scores together.
         set_by_fit: the attribute that is None until :meth:`fit` has run, dotted if it is a part's;
             empty where nothing is learnt.
         several_at_once: whether :meth:`score_pixels` may run in several threads, and gains by it.
@@ -95,6 +96,7 @@ class Detector(ABC):
     backbone: Any
     has_maps: bool = False
     log_: Sequence[Any] = ()
+    batch: ClassVar[int] = BATCH_SIZE
     set_by_fit: ClassVar[str]
     several_at_once: bool = False
 
@@ -237,15 +239,49 @@ class Detector(ABC):
         """
         self.check_fitted()
         sources = as_image_list(images)
-        preprocessing = self.preprocessing
-
-        def score(squares: Sequence[Square]) -> ImageScores:
-            return self.score_pixels(preprocessing.standardise(squares))
-
-        with self._lanes(-(-len(sources) // BATCH_SIZE)) as lanes:
+        with self._lanes(-(-len(sources) // self.batch)) as lanes:
             return score_in_batches(
-                sources, preprocessing, score, BATCH_SIZE, on_error, progress, lanes
+                sources,
+                self.preprocessing,
+                self.score_batch,
+                self.batch,
+                on_error,
+                progress,
+                lanes,
             )
+
+    def score_squares(
+        self, squares: Sequence[Square | ImageError], on_error: OnError | None = None
+    ) -> ImageScores:
+        """Score images that others read and squared, as :meth:`score_images`.
+
+        Args:
+            squares: of each image ``(S, S)`` or ``(S, S, 3)`` uint8, or why it cannot be read.
+            on_error: as :meth:`score_images`.
+
+        Raises:
+            ImageError: if an image could not be read and there is no ``on_error``.
+            InputError: if the detector is not fitted, or there is no image.
+        """
+        self.check_fitted()
+        with self._lanes(-(-len(squares) // self.batch)) as lanes:
+            return score_decoded(
+                iter(squares),
+                len(squares),
+                self.preprocessing.size,
+                self.score_batch,
+                self.batch,
+                on_error,
+                lanes=lanes,
+            )
+
+    def score_batch(self, squares: Sequence[Square]) -> ImageScores:
+        """Score one batch of images that were read already, in this thread.
+
+        Args:
+            squares: what :meth:`sdmad.data.preprocessing.Preprocessing.square` gave, one at least.
+        """
+        return self.score_pixels(self.preprocessing.standardise(squares))
 
     @contextmanager
     def _lanes(self, batches: int) -> Iterator[Lanes]:

@@ -72,21 +72,51 @@ def score_in_batches(
         ImageError: if an image cannot be read and there is no ``on_error``.
         InputError: if there is no image.
     """
-    if len(images) == 0:
-        raise InputError("there is no image to score")
     with contextlib.closing(decode_all(preprocessing, images)) as decoded:
-        batches = (list(islice(decoded, size)) for _ in range(0, len(images), size))
-        readable = (_readable(n * size, batch, on_error) for n, batch in enumerate(batches))
+        return score_decoded(
+            decoded, len(images), preprocessing.size, score, size, on_error, progress, lanes
+        )
 
-        def finish(batch: Batch) -> ImageScores:
-            blank = np.zeros((preprocessing.size, preprocessing.size), np.uint8)
-            rows, squares, count = batch
-            return score(squares or [blank]).spread(rows, count)
 
-        alone = lanes.count == 1 or len(images) <= size
-        scored = map(finish, readable) if alone else _beside(finish, readable, lanes)
-        steps = track(range(0, len(images), size), progress)
-        return ImageScores.join([part for _, part in zip(steps, scored, strict=True)])
+def score_decoded(
+    decoded: Iterator[Square | ImageError],
+    count: int,
+    side: int,
+    score: Score,
+    size: int,
+    on_error: OnError | None,
+    progress: str | None = None,
+    lanes: Lanes = ONE_LANE,
+) -> ImageScores:
+    """Score images that others read, as :func:`score_in_batches`.
+
+    Args:
+        decoded: of each image its square, or why it cannot be read.
+        count: how many there are.
+        side: of a square, in pixels.
+        score: of some squares, one at least.
+        size: images a batch.
+        on_error: called with the position and the error of an unreadable image.
+        progress: what to call the work on a progress bar; None for no bar.
+        lanes: batches that run at once.
+
+    Raises:
+        ImageError: if an image cannot be read and there is no ``on_error``.
+        InputError: if there is no image.
+    """
+    if count == 0:
+        raise InputError("there is no image to score")
+    batches = (list(islice(decoded, size)) for _ in range(0, count, size))
+    readable = (_readable(n * size, batch, on_error) for n, batch in enumerate(batches))
+
+    def finish(batch: Batch) -> ImageScores:
+        rows, squares, total = batch
+        return score(squares or [np.zeros((side, side), np.uint8)]).spread(rows, total)
+
+    alone = lanes.count == 1 or count <= size
+    scored = map(finish, readable) if alone else _beside(finish, readable, lanes)
+    steps = track(range(0, count, size), progress)
+    return ImageScores.join([part for _, part in zip(steps, scored, strict=True)])
 
 
 Batch = tuple[list[int], list[Square], int]

@@ -86,6 +86,25 @@ def explanations(
     ]
 
 
+def deciding_signs(
+    bank: SignBank, keep: NDArray[np.bool_], similarity: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """The kept sign of each category with the largest cosine, by its number, ``(n, K)``.
+
+    Args:
+        bank: the signs, S of them.
+        keep: those that selection kept, ``(S,)``.
+        similarity: cosine of each image with each sign, ``(n, S)``; NaN of one not read.
+    """
+    category = np.array(bank.category_index)
+    known = np.nan_to_num(similarity, nan=-np.inf)
+    columns = []
+    for k in range(len(bank.names)):
+        mine = np.flatnonzero((category == k) & keep)
+        columns.append(mine[known[:, mine].argmax(axis=1)])
+    return np.stack(columns, axis=1)
+
+
 def _category(
     bank: SignBank,
     keep: NDArray[np.bool_],

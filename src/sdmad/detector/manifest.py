@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from sdmad import inputs
 from sdmad.errors import ModelError
-from sdmad.inputs import check_regular
 
 MAX_JSON = 50_000_000
 
@@ -19,12 +17,7 @@ def file_hash(path: Path) -> str:
     Raises:
         ModelError: if it cannot be read.
     """
-    check_regular(path, None, ModelError)
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror})") from error
+    return inputs.file_hash(path, ModelError)
 
 
 def read_json(path: Path) -> dict[str, Any]:

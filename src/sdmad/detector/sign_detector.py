@@ -96,6 +96,54 @@ class SignDetector(Detector):
         self.check_fitted()
         write_state(self.state_, Path(folder), force)
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        backbone: Backbone | str | Path | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
+        revision: str | None = None,
+    ) -> Self:
+        """Read a detector from the hub, or from a folder; held to the same checks as any file.
+
+        Args:
+            name: ``OWNER/NAME``, or what :meth:`save` wrote. ``HF_HUB_OFFLINE=1`` asks the hub's
+                cache alone.
+            backbone: as :meth:`load`.
+            device: as :meth:`load`.
+            precision: as :meth:`load`.
+            revision: of the repository: a branch, a tag or a commit; its main branch when None.
+
+        Raises:
+            WeightsMissingError: if the hub does not give it.
+            ModelError: as :meth:`load`.
+        """
+        from sdmad.detector.sharing import find_model
+
+        return cls.load(find_model(name, revision), backbone, device, precision)
+
+    def push_to_hub(self, name: str, private: bool = True, backbone: str | None = None) -> str:
+        """Upload the detector, as :meth:`save` writes it, with a model card of the fit's facts.
+
+        Args:
+            name: ``OWNER/NAME``; made unless it is there.
+            private: whether nobody else may read it; one that is public is then refused.
+            backbone: where others find the base weights, if it was fitted on a folder.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            InputError: if the name is none, the base weights have no name for others, or the
+                repository is public and ``private`` is on.
+            ModelError: if the hub does not take it.
+        """
+        from sdmad.detector.sharing import push
+
+        self.check_fitted()
+        return push(self.state_, name, private, backbone)
+
     def _fit(self, training: TrainingSet) -> None:
         del training
         raise InputError("this detector is fitted already; sdmad.SDMAD learns anew")

@@ -22,6 +22,7 @@ from torch.nn.functional import normalize
 from sdmad.data.decoding import decode_all
 from sdmad.data.images import ImageError, content_hash
 from sdmad.detector.base import BATCH_SIZE, OnError
+from sdmad.detector.config import SDMADConfig
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -33,13 +34,13 @@ class Suggestion:
     """An image to label.
 
     Attributes:
-        file: where it is.
+        file: where it is: a path, or the address of an image that lies elsewhere.
         doubt: how unsure the model is of its most doubtful category, 0 to 1.
         category: which that is.
         unfamiliar: whether the image is unlike those that the model was fitted on.
     """
 
-    file: Path
+    file: Path | str
     doubt: float
     category: str
     unfamiliar: bool
@@ -60,13 +61,7 @@ def suggest(
         ImageError: if an image cannot be read and there is no ``on_error``.
         InputError: if the scores are no log odds, the budget is below 1, or nothing can be read.
     """
-    if detector.config_.image_evidence != "cross-modal":
-        raise InputError(
-            "suggesting needs scores that are log odds: fit with cross-modal evidence "
-            f"(this model has {detector.config_.image_evidence})"
-        )
-    if budget < 1:
-        raise InputError(f"the budget must be 1 or more, got {budget}")
+    check_odds(detector.config_, budget)
     seen = {*detector.support_hashes_, *detector.threshold_hashes_}
     files = [file for file in files if _hash_or_none(file) not in seen]
     if not files:
@@ -83,6 +78,21 @@ def suggest(
         )
         for row in chosen
     ]
+
+
+def check_odds(config: SDMADConfig, budget: int) -> None:
+    """Refuse a model whose scores are no log odds, and a budget below 1.
+
+    Raises:
+        InputError: saying which it is.
+    """
+    if config.image_evidence != "cross-modal":
+        raise InputError(
+            "suggesting needs scores that are log odds: fit with cross-modal evidence "
+            f"(this model has {config.image_evidence})"
+        )
+    if budget < 1:
+        raise InputError(f"the budget must be 1 or more, got {budget}")
 
 
 def doubt(odds: NDArray[np.float64]) -> NDArray[np.float64]:

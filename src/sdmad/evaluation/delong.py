@@ -95,7 +95,7 @@ def delong_auroc(y_true: ArrayLike, scores: ArrayLike) -> DeLongAUROC:
     if not _enough(positive):
         nan = float("nan")
         return DeLongAUROC(nan, nan, nan, nan)
-    of_positives, of_negatives = _placements(positive, values)
+    of_positives, of_negatives = placements(positive, values)
     auroc = float(of_positives.mean())
     variance = _variance(of_positives, of_negatives)
     if variance == 0:
@@ -126,7 +126,7 @@ def delong_difference(y_true: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLongDi
     gaps = [
         one - other
         for one, other in zip(
-            _placements(positive, first), _placements(positive, second), strict=True
+            placements(positive, first), placements(positive, second), strict=True
         )
     ]
     difference, variance = float(gaps[0].mean()), _variance(*gaps)
@@ -170,7 +170,7 @@ def _enough(positive: BoolArray) -> bool:
     return min(positives, positive.size - positives) >= MINIMUM_FOR_AUROC
 
 
-def _placements(positive: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
+def placements(positive: BoolArray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Share of the negatives below each positive, of the positives above each negative.
 
     A tie counts one half. The midrank of a score among all less that among its own side is the

@@ -11,14 +11,15 @@ from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.decoding import Square
-from sdmad.data.images import ImageSource
-from sdmad.detector.batches import Lanes, OnError, lanes_on, score_in_batches
+from sdmad.data.images import ImageError, ImageSource
+from sdmad.data.preprocessing import Preprocessing
+from sdmad.detector.batches import Lanes, OnError, lanes_on, score_decoded, score_in_batches
 from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.held_out import Answers, answering
@@ -47,12 +48,22 @@ class ExportedModel:
     Args:
         description: what the export says of itself.
         run: its graph.
+
+    Attributes:
+        batch: images that :meth:`score_images` scores together.
     """
+
+    batch: ClassVar[int] = BATCH_SIZE
 
     def __init__(self, description: Description, run: Run) -> None:
         self.description = description
         self.categories = description.bank.names
         self._run = run
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image becomes a square."""
+        return self.description.preprocessing
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -135,13 +146,31 @@ class ExportedModel:
         """
         return score_in_batches(
             images,
-            self.description.preprocessing,
-            lambda squares: self.run(_pixels(squares)),
-            BATCH_SIZE,
+            self.preprocessing,
+            self.score_batch,
+            self.batch,
             on_error,
             progress,
             Lanes(lanes_on(_cores())),
         )
+
+    def score_squares(
+        self, squares: Sequence[Square | ImageError], on_error: OnError | None = None
+    ) -> ImageScores:
+        """As :meth:`sdmad.detector.base.Detector.score_squares`."""
+        return score_decoded(
+            iter(squares),
+            len(squares),
+            self.preprocessing.size,
+            self.score_batch,
+            self.batch,
+            on_error,
+            lanes=Lanes(lanes_on(_cores())),
+        )
+
+    def score_batch(self, squares: Sequence[Square]) -> ImageScores:
+        """As :meth:`sdmad.detector.base.Detector.score_batch`."""
+        return self.run(_pixels(squares))
 
     def at_prevalence(self, prevalence: Prevalence) -> Likelihood:
         """As :meth:`sdmad.detector.sign_detector.SignDetector.at_prevalence`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,32 +102,51 @@ def write_overlays(
     picture = to_image(image, detector.preprocessing.window)
     with output_directory(folder, force) as work:
         names = []
-        for name, title, overlays in _overlays(detector, image, explanation):
+        for name, title, overlays in overlays_of(detector, image, explanation):
             write_bytes(work / name, overlay_plot(picture, overlays, title))
             names.append(name)
     return names
 
 
-def _overlays(
-    detector: SignDetector, image: Path, explanation: Explanation
+def overlays_of(
+    detector: SignDetector, image: Path, explanation: Explanation, also: Collection[str] = ()
 ) -> Iterator[tuple[str, str, list[Overlay]]]:
-    """File name, title and maps of each picture."""
+    """File name, title and maps of each picture: of the anomaly, then of each found category.
+
+    Where one sign speaks for a category, the category's map is that sign's, and is not shown twice.
+
+    Args:
+        detector: what explained it; its backbone gives maps.
+        image: a file or an address.
+        explanation: of that image.
+        also: categories that are shown though they were not found.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        InputError: if the backbone gives no maps.
+    """
     small, _ = detector.image_maps(image)
     text = "the best category at each place, less the normal anchor"
     told = Overlay("Anomaly map", text, _numpy(small.anomaly[0]), "difference of cosines")
     yield "00-anomaly.png", f"{image.name}: abnormality {explanation.abnormality:.3f}", [told]
-    found = [(k, entry) for k, entry in enumerate(explanation.categories) if entry.found]
-    for number, (k, entry) in enumerate(sorted(found, key=lambda each: -each[1].score), 1):
+    shown = [
+        (k, entry)
+        for k, entry in enumerate(explanation.categories)
+        if entry.found or entry.category in also
+    ]
+    for number, (k, entry) in enumerate(sorted(shown, key=lambda each: -each[1].score), 1):
         sentence = entry.deciding_sign.sentence
         sign = _numpy(small.signs[0, sign_index(detector.bank_, k, sentence)])
         category = _numpy(small.categories[0, k])
+        maps = [Overlay("Its deciding sign", sentence, sign, "cosine")]
+        if sum(one.kept for one in entry.signs) > 1:
+            pooled = _pooling(detector, entry)
+            maps.insert(0, Overlay(entry.category, pooled, category, "cosine"))
         yield (
             f"{number:02d}-{safe_name(entry.category)}.png",
-            f"{image.name}: {entry.category} found, score {entry.score:.3f}",
-            [
-                Overlay(entry.category, _pooling(detector, entry), category, "cosine"),
-                Overlay("Its deciding sign", sentence, sign, "cosine"),
-            ],
+            f"{image.name}: {entry.category} {'' if entry.found else 'not '}found, score "
+            f"{entry.score:.3f}",
+            maps,
         )
 
 
@@ -139,4 +158,4 @@ def _numpy(values: Tensor) -> NDArray[np.float32]:
 def _pooling(detector: SignDetector, entry: CategoryFinding) -> str:
     kept = sum(sign.kept for sign in entry.signs)
     how = "mean" if detector.config_.pooling == "mean" else "largest"
-    return f"{how} of its {kept} kept signs" if kept > 1 else "its only kept sign"
+    return f"{how} of its {kept} kept signs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Overlay:
 def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) -> bytes:
     """The image alone, then one panel a map: the redder, the higher; the top tenth is outlined.
 
+    The picture says what its outline means.
+
     Each panel's colours run from its own map's smallest value to its largest, which its scale
     tells: they say where in this image, not how much.
 
@@ -72,14 +75,23 @@ def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) ->
     tall = min(max(shown.height / shown.width, 0.4), 2.0)
     columns = len(overlays) + 1
     figure = new_figure(PANEL * columns, PANEL * tall + 1.4)
-    figure.suptitle(title, fontsize=11, fontweight="bold", color=INK, parse_math=False)
+    figure.suptitle(f"{title}\n", fontsize=11, fontweight="bold", color=INK, parse_math=False)
     panels, scales = figure.subplots(2, columns, height_ratios=(1, 0.04))
     _picture(panels[0], shown, "Image", "")
     scales[0].set_axis_off()
+    figure.supxlabel(f"White line: the {100 - OUTLINED}% where the map is highest", fontsize=8)
     for axes, scale, overlay in zip(panels[1:], scales[1:], overlays, strict=True):
         _picture(axes, shown, overlay.title, overlay.text)
         _lay_over(figure, axes, scale, overlay, shown.size)
-    return save_figure(figure, "png")
+    return _in_few_colours(save_figure(figure, "png"))
+
+
+def _in_few_colours(picture: bytes) -> bytes:
+    """A PNG with a palette: grey and one hue need no more colours."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(picture)) as drawn:
+        drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _picture(axes: Axes, image: Image.Image, title: str, text: str) -> None:
@@ -122,4 +134,4 @@ def _lay_over(
 def _outline(axes: Axes, values: NDArray[np.float32], level: float) -> None:
     """A white line with a dark edge, to be seen on black and on white."""
     for width, colour in ((2.6, "#000000"), (1.2, "#ffffff")):
-        axes.contour(values, [level], colors=colour, linewidths=width)
+        axes.contour(values, [level], colors=colour, linewidths=width, linestyles="solid")

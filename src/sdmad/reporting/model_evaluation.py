@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sdmad.baselines.zero_shot import ZeroShotCLIP
-from sdmad.data.images import ImageError, content_hash, read_image
+from sdmad.data.images import ImageError, content_hash, read_image, to_image
 from sdmad.data.table import LabelTable
 from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import parse_decision
 from sdmad.detector.findings import Explanation
+from sdmad.detector.maps import gives_maps
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -29,6 +30,9 @@ from sdmad.evaluation.reliability import Reliability, reliability
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
 from sdmad.reporting.beside import MODEL, Beside, compare_beside
+from sdmad.reporting.explanations import overlays_of
+from sdmad.reporting.map_plot import overlay_plot
+from sdmad.reporting.next_steps import next_steps
 from sdmad.reporting.report import (
     Example,
     HeatmapData,
@@ -54,7 +58,8 @@ class ModelEvaluation:
         detector: the model.
         table: the rows that were judged.
         scores: one row each.
-        before: cosines of the images with the signs in the backbone without adapters.
+        before: cosines of the images with the signs in the backbone without adapters; None where
+            there are none to compare with.
         evaluation: the three protocols.
         notes: what was left out, and why.
         beside: simpler systems on the same images; None where none was asked for.
@@ -66,7 +71,7 @@ class ModelEvaluation:
     detector: SignDetector
     table: LabelTable
     scores: ImageScores
-    before: NDArray[np.float64]
+    before: NDArray[np.float64] | None
     evaluation: Evaluation
     notes: tuple[str, ...]
     beside: Beside | None = None
@@ -174,8 +179,10 @@ def evaluate_model(
     if skipped:
         rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
-    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
-    before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
+    before = None
+    if detector.config_.epochs:
+        bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
+        before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
     evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
     if prevalence is not None:
         evaluated = replace(evaluated, reliability=_held(evaluated, prevalence, resamples))
@@ -218,7 +225,7 @@ def evaluate_scores(
     detector: SignDetector,
     rows: LabelTable,
     scores: ImageScores,
-    before: NDArray[np.float64],
+    before: NDArray[np.float64] | None,
     notes: tuple[str, ...] = (),
     resamples: int = 1000,
 ) -> ModelEvaluation:
@@ -228,7 +235,8 @@ def evaluate_scores(
         detector: the model.
         rows: the images it judged.
         scores: what it said of them.
-        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters.
+        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters; None
+            where nothing was trained.
         notes: what was left out, and why.
         resamples: of the bootstrap over patients.
     """
@@ -314,7 +322,22 @@ def _example(evaluated: ModelEvaluation, row: int, explanation: Explanation) -> 
     shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
     path = evaluated.table.files[row]
     window = evaluated.detector.backbone_.preprocessing.window
-    return Example(path.name, _thumbnail(path, window), tuple(shown))
+    missed = {finding.category for finding in findings if finding.outcome == "missed"}
+    maps = _maps(evaluated.detector, path, explanation, missed)
+    return Example(path.name, _thumbnail(path, window), tuple(shown), maps=maps)
+
+
+def _maps(
+    detector: SignDetector, path: Path, explanation: Explanation, missed: set[str]
+) -> tuple[tuple[str, bytes], ...]:
+    """Pictures of the maps of what was found, and of what was missed; none where there are none."""
+    if not gives_maps(detector.backbone_):
+        return ()
+    picture = to_image(path, detector.preprocessing.window)
+    return tuple(
+        (title, overlay_plot(picture, overlays, title))
+        for _, title, overlays in overlays_of(detector, path, explanation, missed)
+    )
 
 
 def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
@@ -350,7 +373,7 @@ def _heatmap(evaluated: ModelEvaluation) -> HeatmapData:
         evaluated.before,
         evaluated.scores.similarity[shown],
         [groups[i] for i in shown],
-        bank.sentences,
+        [str(number) for number in range(1, len(bank.sentences) + 1)],
         [bank.names[k] for k in bank.category_index],
         evaluated.detector.head_.keep.cpu().numpy(),
     )
@@ -376,6 +399,7 @@ def report_data(evaluated: ModelEvaluation, tables: Sequence[Table], title: str)
         worst,
         tuple(epoch.loss for epoch in detector.log_),
         (*evaluated.notes, *detector.notes_),
+        next_steps(evaluated.evaluation, evaluated.beside),
     )
 
 

@@ -6,7 +6,7 @@ Labels are shown as they are, never read as mathematics.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,7 +35,8 @@ GRID = "#e4e7eb"
 _CURVE_POINTS = 400
 _MOST_ROWS = 400
 _SIGN_LENGTH = 40
-_MOST_SIGNS_NAMED = 40
+_MOST_SIGNS_NAMED = 64
+"""Signs whose texts can be read below a panel as wide as the figure."""
 _MOST_NAMES_LEVEL = 4
 
 
@@ -63,7 +64,7 @@ def roc_plot(
     values = score_array(scores, truth.shape)
     if len(categories) != truth.shape[1]:
         raise InputError(f"ROC curves: expected {truth.shape[1]} names, got {len(categories)}")
-    figure = new_figure(8.2, 5.0)
+    figure = new_figure(9.0, 5.0)
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
     lines, names = [], []
@@ -78,12 +79,12 @@ def roc_plot(
         }
         lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
         shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
-        names.append(f"{short(categories[k], 26)}   {shown}")
+        names.append(f"{shown}   {short(categories[k], 40)}")
     style_axes(axes)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("False-positive rate (1 - specificity)")
     axes.set_ylabel("True-positive rate (sensitivity)")
-    _legend(axes, lines, names)
+    _legend(figure, lines, names)
     return save_figure(figure, image_format)
 
 
@@ -148,7 +149,7 @@ def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:
 
 
 def similarity_heatmap(
-    before: ArrayLike,
+    before: ArrayLike | None,
     after: ArrayLike,
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
@@ -156,19 +157,20 @@ def similarity_heatmap(
     kept: ArrayLike,
     image_format: ImageFormat = "png",
 ) -> bytes:
-    """Similarity of images and signs before and after training, side by side (Figure 3).
+    """Similarity of images and signs, before and after training side by side (Figure 3).
 
     Rows are images and columns are signs, each put in the order in which their categories first
     occur, signs by ``sign_categories`` and images by ``image_groups`` (groups without a sign,
-    such as normal images, come last). Both panels share one colour scale. Up to 40 signs are
-    written out; beyond that only the dropped ones are marked with an x. Of more than 400 images
-    an even selection is drawn.
+    such as normal images, come last). Both panels share one colour scale. Signs are written out
+    where there is room; where there is none only the dropped ones are marked with an x. Of more
+    than 400 images an even selection is drawn.
 
     Args:
-        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``.
-        after: the same with the trained adapters, ``(n, S)``.
+        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``; None
+            where nothing was trained, and there is one panel.
+        after: the same in the model, ``(n, S)``.
         image_groups: the group of each image, length ``n``.
-        sign_labels: a short text for each sign, length ``S``.
+        sign_labels: a short text or a number for each sign, length ``S``.
         sign_categories: the category of each sign, length ``S``.
         kept: shape ``(S,)``: whether the sign passed the selection; the others are marked.
         image_format: ``png`` or ``svg``.
@@ -179,21 +181,21 @@ def similarity_heatmap(
     Raises:
         InputError: if the shapes disagree.
     """
-    first, second, marks = _check_heatmap(
-        before, after, image_groups, sign_labels, sign_categories, kept
-    )
+    given = {"Similarity": after}
+    if before is not None:
+        given = {"Before training": before, "After training": after}
+    checked, marks = _check_heatmap(given, image_groups, sign_labels, sign_categories, kept)
     rows, columns = _heatmap_order(image_groups, sign_categories)
     groups, categories = [image_groups[i] for i in rows], [sign_categories[j] for j in columns]
     texts = [
         f"{short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
     ]
     figure = new_figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
-    panels = figure.subplots(1, 2, sharey=True)
-    scale = (float(min(first.min(), second.min())), float(max(first.max(), second.max())))
-    pairs = zip(panels, (first, second), ("Before training", "After training"), strict=True)
-    for axes, values, title in pairs:
+    panels = figure.subplots(1, len(checked), sharey=True, squeeze=False)[0]
+    scale = (min(float(v.min()) for v in checked), max(float(v.max()) for v in checked))
+    for axes, values, title in zip(panels, checked, given, strict=True):
         _heatmap_panel(axes, values[np.ix_(rows, columns)], scale)
-        level = _sign_axis(figure, axes, texts, categories, marks[columns])
+        level = _sign_axis(figure, axes, texts, categories, marks[columns], len(panels))
         _separators(axes, groups, categories)
         pad = 26 if level else 66
         axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=pad)
@@ -220,25 +222,23 @@ def _heatmap_panel(axes: "Axes", values: FloatArray, scale: tuple[float, float])
 
 
 def _check_heatmap(
-    before: ArrayLike,
-    after: ArrayLike,
+    given: Mapping[str, ArrayLike],
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
     sign_categories: Sequence[str],
     kept: ArrayLike,
-) -> tuple[FloatArray, FloatArray, Any]:
+) -> tuple[list[FloatArray], Any]:
     shape = (len(image_groups), len(sign_labels))
-    first = score_array(before, shape, "similarity before training")
-    second = score_array(after, shape, "similarity after training")
+    checked = [score_array(values, shape, title.lower()) for title, values in given.items()]
     marks = np.asarray(kept, dtype=bool)
-    if first.size == 0:
+    if checked[0].size == 0:
         raise InputError(f"heat map: expected images and signs, got shape {shape}")
     if len(sign_categories) != shape[1] or marks.shape != (shape[1],):
         raise InputError(
             f"heat map: expected {shape[1]} sign categories and kept marks, got "
             f"{len(sign_categories)} and shape {marks.shape}"
         )
-    return first, second, marks
+    return checked, marks
 
 
 def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -249,7 +249,12 @@ def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def _sign_axis(
-    figure: "Figure", axes: "Axes", texts: Sequence[str], categories: Sequence[str], kept: Any
+    figure: "Figure",
+    axes: "Axes",
+    texts: Sequence[str],
+    categories: Sequence[str],
+    kept: Any,
+    panels: int,
 ) -> bool:
     """Signs below the panel, if they can be read at all; their categories above it.
 
@@ -257,11 +262,9 @@ def _sign_axis(
     """
     from matplotlib.transforms import offset_copy
 
-    if len(texts) <= _MOST_SIGNS_NAMED:
+    if len(texts) <= _MOST_SIGNS_NAMED // panels:
         axes.set_xticks(range(len(texts)))
-        labels = axes.set_xticklabels(
-            texts, rotation=90, fontsize=8 if len(texts) <= 24 else 6.5, parse_math=False
-        )
+        labels = axes.set_xticklabels(texts, rotation=90, fontsize=8, parse_math=False)
         for label, keep in zip(labels, kept, strict=True):
             label.set_color(INK if keep else DROPPED)
     else:
@@ -351,14 +354,13 @@ def style_axes(axes: "Axes") -> None:
         label.set(color=INK, fontsize=9.5)
 
 
-def _legend(axes: "Axes", lines: Sequence[Any], names: Sequence[str]) -> None:
+def _legend(figure: "Figure", lines: Sequence[Any], names: Sequence[str]) -> None:
     """A legend beside the panel; names may begin with any sign and are not mathematics."""
-    legend = axes.legend(
+    legend = figure.legend(
         lines,
         [f"{number}" for number in range(len(names))],
         title="AUROC, percent",
-        loc="center left",
-        bbox_to_anchor=(1.02, 0.5),
+        loc="outside right center",
         frameon=False,
         fontsize=9,
         handlelength=2.6,

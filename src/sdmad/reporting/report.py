@@ -7,11 +7,11 @@ content security policy. Every text that comes from outside is escaped.
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import count, groupby
 from math import isfinite, isnan
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import BoolArray, FloatArray
@@ -100,19 +100,22 @@ class Example:
         thumbnail_png: a small picture as PNG bytes.
         findings: one a category, in the order to show.
         comment: one sentence, may be empty.
+        maps: what each of its maps is of, and its picture as PNG bytes; they have a page.
 
     Raises:
-        InputError: if the thumbnail is not a PNG file.
+        InputError: if a picture is not a PNG file.
     """
 
     name: str
     thumbnail_png: bytes
     findings: tuple[LabelledFinding, ...]
     comment: str = ""
+    maps: tuple[tuple[str, bytes], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.thumbnail_png.startswith(_PNG_SIGNATURE):
-            raise InputError(f"example {self.name!r}: the thumbnail is not a PNG file")
+        for picture in (self.thumbnail_png, *(found for _, found in self.maps)):
+            if not picture.startswith(_PNG_SIGNATURE):
+                raise InputError(f"example {self.name!r}: a picture is not a PNG file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,15 +136,15 @@ class HeatmapData:
     """What the similarity heat map is drawn from; see :func:`similarity_heatmap`.
 
     Attributes:
-        before: cosines in the untrained backbone, shape ``(n, S)``.
-        after: cosines with the trained adapters, shape ``(n, S)``.
+        before: cosines in the untrained backbone, shape ``(n, S)``; None where nothing was trained.
+        after: cosines in the model, shape ``(n, S)``.
         image_groups: the group of each image, length ``n``.
-        sign_labels: a short text for each sign, length ``S``.
+        sign_labels: a short text for each sign, length ``S``; its number in the table of signs.
         sign_categories: the category of each sign, length ``S``.
         kept: whether each sign passed the selection, shape ``(S,)``.
     """
 
-    before: FloatArray
+    before: FloatArray | None
     after: FloatArray
     image_groups: Sequence[str]
     sign_labels: Sequence[str]
@@ -167,6 +170,7 @@ class ReportData:
         worst: images on which it did worst.
         losses: training loss of each epoch.
         notes: warnings and remarks, shown above the numbers with those of the evaluation.
+        advice: what to do next, a sentence each.
     """
 
     title: str
@@ -182,6 +186,7 @@ class ReportData:
     worst: tuple[Example, ...] = ()
     losses: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,23 +198,36 @@ class _Tile:
 
 
 def write_report(data: ReportData, path: Path) -> None:
-    """Write the report as one HTML file.
+    """Write the report as one HTML file, and a page with the maps of each shown image beside it.
 
     Args:
         data: what to show.
-        path: the file to write.
+        path: the file to write; the pages are written into ``NAME-images`` beside it.
 
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    write_text(path, without_surrogates(render_report(data)))
+    folder = path.with_name(f"{path.stem}-images")
+    write_text(path, without_surrogates(render_report(data, folder.name)))
+    paged = [one for one in (*data.best, *data.worst) if one.maps]
+    if paged:
+        folder.mkdir(exist_ok=True)
+    for number, example in enumerate(paged, 1):
+        page = _template("image.html.j2").render(example=example, report=path.name)
+        write_text(folder / page_name(number), without_surrogates(page))
 
 
-def render_report(data: ReportData) -> str:
+def page_name(number: int) -> str:
+    """The file of the page of a shown image, by its place among those that have one."""
+    return f"{number:02d}.html"
+
+
+def render_report(data: ReportData, folder: str = "") -> str:
     """Return the report as HTML.
 
     Args:
         data: what to show.
+        folder: where the pages of the shown images lie, from the report; empty for none.
 
     Returns:
         A complete HTML document.
@@ -217,6 +235,27 @@ def render_report(data: ReportData) -> str:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
+    names = (f"{folder}/{page_name(number)}" for number in count(1))
+    best, worst = (
+        [(one, next(names) if one.maps and folder else "") for one in shown]
+        for shown in (data.best, data.worst)
+    )
+    return _template("report.html.j2").render(
+        data=data,
+        summary=plain_summary(data.evaluation),
+        tiles=_tiles(data.evaluation),
+        notes=(*data.notes, *data.evaluation.notes),
+        signs=[
+            (name, list(rows))
+            for name, rows in groupby(enumerate(data.signs, 1), lambda row: row[1].category)
+        ],
+        largest_margin=_largest_margin(data.signs),
+        examples=[("Best images", "best", best), ("Worst images", "worst", worst)],
+        **_plots(data),
+    )
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("sdmad.reporting"),
         autoescape=True,
@@ -227,17 +266,7 @@ def render_report(data: ReportData) -> str:
     environment.filters["png_uri"] = _png_uri
     environment.filters["decimals"] = _decimals
     environment.tests["finite"] = isfinite
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        data=data,
-        summary=plain_summary(data.evaluation),
-        tiles=_tiles(data.evaluation),
-        notes=(*data.notes, *data.evaluation.notes),
-        signs=[(name, list(rows)) for name, rows in groupby(data.signs, lambda row: row.category)],
-        largest_margin=_largest_margin(data.signs),
-        examples=[("Best images", "best", data.best), ("Worst images", "worst", data.worst)],
-        **_plots(data),
-    )
+    return environment.get_template(name)
 
 
 def _plots(data: ReportData) -> dict[str, str | None]:

@@ -66,7 +66,7 @@ class Report:
 
     Attributes:
         data_set: its name.
-        root: its folder or table.
+        root: its folder or table, or the address of an archive.
         images: how many images its table has.
         findings: one or more a check.
         counts: images by split and category.
@@ -74,7 +74,7 @@ class Report:
     """
 
     data_set: str
-    root: Path
+    root: Path | str
     images: int
     findings: tuple[Problem, ...]
     counts: tuple[Count, ...] = field(default=())

@@ -12,13 +12,12 @@ import datetime
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdmad.errors import InputError, SDMADError
-from sdmad.output import write_json
+from sdmad.output import user_cache, write_json
 from sdmad.signs.generation.schema import SCHEMA_VERSION
 from sdmad.signs.generation.templates import Message
 
@@ -89,20 +88,17 @@ class AnswerCache:
 
 
 def default_cache(environment: Mapping[str, str] = os.environ) -> Path:
-    """The user's own folder for such files: ``sdmad/answers`` where the system keeps caches."""
-    if sys.platform == "win32":
-        base = environment.get("LOCALAPPDATA", "")
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = environment.get("XDG_CACHE_HOME", "")
+    """The user's own folder for such files.
+
+    Raises:
+        InputError: if there is none.
+    """
     try:
-        folder = Path(base or "~/.cache").expanduser()
+        return user_cache(environment) / "answers"
     except RuntimeError as error:
         raise InputError(
             "there is no home folder for the answers; give one with --cache"
         ) from error
-    return folder / "sdmad" / "answers"
 
 
 def _record(content: object) -> Record | None:

@@ -1,0 +1,203 @@
+"""Ray: a cluster that is there, or one of this machine alone, and the pipeline that runs on it.
+
+Ray sends nothing home and shows no dashboard. A cluster of this machine ends with this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sdmad.archive.stages import CHUNK_BYTES, Tower
+from sdmad.errors import SDMADError
+from sdmad.export.runtime import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""No usage statistics, and no hints meant for programmers."""
+
+STARTS = 3
+"""How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""
+
+DECODER_CPUS = TOWER_CPUS = 0.5
+"""Of a core: a decoder and a tower share one, as they do in the plain engine."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What to run on.
+
+    Attributes:
+        address: of a cluster, or ``auto`` for the one that this machine belongs to; None for this
+            machine alone.
+        gpus: of each tower; 0 for none.
+        workers: towers; None for one a GPU share, or one a node.
+        object_store: bytes of a cluster of this machine that hold what is under way; Ray's own
+            choice when None.
+    """
+
+    address: str | None = None
+    gpus: float = 0.0
+    workers: int | None = None
+    object_store: int | None = None
+
+
+@contextlib.contextmanager
+def connected(resources: Resources) -> Iterator[None]:
+    """A connection to the cluster, unless this process has one already.
+
+    Raises:
+        InputError: if Ray is not installed.
+        SDMADError: if there is no such cluster, or none can be started.
+    """
+    os.environ.update(QUIET)
+    require("ray", "ray", "ray.data")
+    warnings.filterwarnings("ignore", module=r"ray\.")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    _start(resources)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start(resources: Resources) -> None:
+    import ray
+
+    address = resources.address or os.environ.get("RAY_ADDRESS")
+    # "local": a cluster of its own, beside another that may run here.
+    alone: dict[str, Any] = {"address": "local", "include_dashboard": False}
+    if resources.object_store is not None:
+        alone["object_store_memory"] = resources.object_store
+    given = {"address": address} if address else alone
+    for number in range(STARTS):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **given)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if address or number == STARTS - 1:
+                where = f"no Ray cluster at {address}" if address else "Ray does not start here"
+                reason = " ".join(str(error).split())[:300]
+                raise SDMADError(f"{where} ({reason})") from error
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a cluster is used.
+
+    Attributes:
+        decoders: at once.
+        towers: at once.
+        threads: of each tower.
+    """
+
+    decoders: int
+    towers: int
+    threads: int
+
+
+def plan(resources: Resources) -> Plan:
+    """One tower a GPU share, or a node, and a decoder a core.
+
+    Raises:
+        SDMADError: if the cluster has fewer GPUs than a tower needs.
+    """
+    import ray
+
+    held = ray.cluster_resources()
+    cores = max(1, int(held.get("CPU", 1)))
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    towers = resources.workers or nodes
+    if resources.gpus:
+        fits = int(held.get("GPU", 0) / resources.gpus)
+        if not fits:
+            raise SDMADError(
+                f"--num-gpus {resources.gpus:g}: the cluster has {held.get('GPU', 0):g} GPUs"
+            )
+        towers = min(fits, resources.workers or fits)
+    return Plan(cores, towers, max(1, cores // towers))
+
+
+def stream(
+    shards: Sequence[int],
+    read: Callable[[pa.Table], Iterator[pa.Table]],
+    tower: tuple[Any, ...] | None,
+    resources: Resources,
+) -> Iterator[pa.Table]:
+    """Run some shards through the stages, with back-pressure; tables come in any order.
+
+    Args:
+        shards: their numbers.
+        read: the first stage.
+        tower: arguments of `Tower`, without its threads; None for the first stage alone.
+        resources: what to run on; connected.
+
+    Raises:
+        SDMADError: as a stage raises it, or if the cluster fails.
+    """
+    import ray
+
+    found = plan(resources)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = CHUNK_BYTES
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    rows = ray.data.from_items(
+        [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
+    ).map_batches(
+        read,
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=DECODER_CPUS,
+        concurrency=found.decoders,
+    )
+    if tower is not None:
+        rows = rows.map_batches(
+            Tower,
+            fn_constructor_args=(*tower, found.threads),
+            batch_size=None,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=TOWER_CPUS,
+            num_gpus=resources.gpus or None,
+            compute=ray.data.ActorPoolStrategy(size=found.towers),
+        )
+    try:
+        yield from rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except SDMADError:
+        raise
+    except ray.exceptions.RayError as error:
+        raise _told(error) from error
+
+
+def _told(error: BaseException) -> SDMADError:
+    """What a stage raised, where it was meant for people; else that the cluster failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        inner = getattr(cause, "cause", None)
+        if isinstance(inner, SDMADError):
+            return SDMADError(str(inner))
+        if isinstance(cause, SDMADError):
+            return SDMADError(str(cause))
+        cause = inner if isinstance(inner, BaseException) else cause.__cause__
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    logging.getLogger("sdmad").debug("Ray", exc_info=error)
+    return SDMADError(
+        f"the cluster failed ({lines[-1].strip()}); finished shards are kept: run it again"
+    )

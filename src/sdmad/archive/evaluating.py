@@ -1,0 +1,264 @@
+"""``sdmad evaluate --scores``: an archive's scores beside labels, without its images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdmad.archive.predicting import model_hash
+from sdmad.archive.scores import Scores, quoted
+from sdmad.data.table import parse_label_table
+from sdmad.detector.checkpoint import verify
+from sdmad.detector.manifest import read_json
+from sdmad.detector.patients import PatientHashes
+from sdmad.detector.stored import StoredSupport
+from sdmad.errors import InputError
+from sdmad.evaluation.checks import label_matrix
+from sdmad.evaluation.columns import Column, evaluate_columns
+from sdmad.evaluation.protocols import Evaluation, evaluate
+from sdmad.output import write_json, write_text
+from sdmad.reporting.report import ReportData, RocData, write_report
+from sdmad.reporting.tables import protocol_tables
+from sdmad.table import Table
+
+MOST_RESAMPLED = 200_000
+"""Images above which intervals come without resampling, and no ROC curves are drawn."""
+
+
+@dataclass(frozen=True)
+class ScoresEvaluation:
+    """Scores held to labels.
+
+    Attributes:
+        evaluation: the three protocols.
+        notes: what was left out, and why.
+        roc: labels and scores for the curves; None of very many images.
+    """
+
+    evaluation: Evaluation
+    notes: tuple[str, ...]
+    roc: RocData | None
+
+    def tables(self) -> tuple[Table, ...]:
+        """The protocols."""
+        return protocol_tables(self.evaluation)
+
+
+def evaluate_archive(
+    scores: Scores, labels: Path, model: Path, resamples: int = 1000
+) -> ScoresEvaluation:
+    """Hold an archive's scores to labels.
+
+    Images that the model learnt from, by their hashes, and all of their patients are left out, as
+    is the training side of a split.
+
+    Args:
+        scores: opened.
+        labels: a label table; as CSV or, of millions of rows, as Parquet with columns ``file``,
+            ``patient``, ``normal`` and one of each category (1, 0 or empty).
+        model: the directory that ``sdmad fit`` wrote.
+        resamples: of the bootstrap over patients.
+
+    Raises:
+        InputError: if the labels name no scored image, or nothing is left to judge on.
+        ModelError: if the model is incomplete or altered.
+    """
+    verify(model)
+    support = StoredSupport.of(read_json(model / "support.json"))
+    notes = list(_label(scores, labels))
+    if scores.models != (model_hash(model),):
+        notes.append("the scores are not this model's own; an export of it gives others, too")
+    _match(scores, labels)
+    notes += _leave_out(scores, support)
+    (images,) = scores.list("SELECT count(*) FROM judged")[0]
+    if not images:
+        raise InputError(f"{labels}: no image is left to judge on")
+    if scores.errors:
+        notes.append(f"{scores.errors} images could not be read when they were scored")
+    if images > MOST_RESAMPLED:
+        return ScoresEvaluation(_large(scores), tuple(notes), None)
+    evaluation, roc = _small(scores, resamples)
+    return ScoresEvaluation(evaluation, tuple(notes), roc)
+
+
+def _label(scores: Scores, labels: Path) -> tuple[str, ...]:
+    """Bring the labels into the database: file, patient, normal, and one column a category."""
+    if labels.suffix.lower() == ".parquet":
+        _label_by_parquet(scores, labels)
+        return ()
+    import pyarrow as pa
+
+    table = parse_label_table(labels, scores.categories)
+    _, evaluated, notes = table.pools()
+    table = table.subset(evaluated)
+    patients = table.patients or ("",) * len(table)
+    rows = pa.table(
+        {
+            "file": [str(file) for file in table.files],
+            "patient": list(patients),
+            "normal": table.normal,
+            **{f"label:{name}": table.labels[:, k] for k, name in enumerate(table.categories)},
+        }
+    )
+    scores.database.register("given", rows)
+    scores.database.execute("CREATE TABLE labels AS SELECT * FROM given")
+    scores.database.unregister("given")
+    return (*table.notes, *notes)
+
+
+def _label_by_parquet(scores: Scores, labels: Path) -> None:
+    database = scores.database
+    source = f"read_parquet({_text(str(labels))})"
+    names = {row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}  # noqa: S608
+    lacking = [name for name in ("file", *scores.categories) if name not in names]
+    if lacking:
+        raise InputError(f"{labels}: no column {', '.join(lacking)}")
+    patient = "coalesce(CAST(patient AS VARCHAR), '')" if "patient" in names else "''"
+    columns = [f"CAST({quoted(name)} AS DOUBLE)" for name in scores.categories]
+    healthy = " AND ".join(f"coalesce({column} = 0, false)" for column in columns)
+    normal = "coalesce(CAST(normal AS BOOLEAN), false)" if "normal" in names else healthy
+    chosen = [
+        f"{column} AS {quoted(f'label:{name}')}"
+        for column, name in zip(columns, scores.categories, strict=True)
+    ]
+    database.execute(
+        f"CREATE TABLE labels AS SELECT CAST(file AS VARCHAR) AS file, {patient} AS patient, "  # noqa: S608
+        f"{normal} AS normal, {', '.join(chosen)} FROM {source}"
+    )
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+NAME = "regexp_extract({}.file, '[^/]*$')"
+
+
+def _match(scores: Scores, labels: Path) -> None:
+    """Join labels and scores by file, or by the files' names where the places differ."""
+    for key in ("{}.file", NAME):
+        mine, theirs = key.format("labels"), key.format("scores")
+        if key == NAME:
+            _check_names(scores, labels)
+        columns = ["scores.hash", "scores.abnormality", "labels.normal", "labels.patient"]
+        columns += [
+            f"{quoted(f'{kind}:{name}')}"
+            for name in scores.categories
+            for kind in ("score", "found", "label")
+        ]
+        scores.database.execute(
+            f"CREATE OR REPLACE TABLE judged AS SELECT {', '.join(columns)} "  # noqa: S608
+            f"FROM labels JOIN scores ON {mine} = {theirs}"
+        )
+        if scores.list("SELECT count(*) FROM judged")[0][0]:
+            return
+    raise InputError(f"{labels}: none of its files was scored")
+
+
+def _check_names(scores: Scores, labels: Path) -> None:
+    """Refuse names that do not tell files apart."""
+    for table in ("labels", "scores"):
+        name = NAME.format(table)
+        told = scores.list(f"SELECT count(*), count(DISTINCT {name}) FROM {table}")[0]  # noqa: S608
+        if told[0] != told[1]:
+            raise InputError(
+                f"{labels}: its files lie elsewhere than those that were scored, and their names "
+                f"do not tell them apart (in {table}); write the addresses of the column file"
+            )
+
+
+def _leave_out(scores: Scores, support: StoredSupport) -> list[str]:
+    """Remove support images, all of their patients, and images that set thresholds."""
+    count = "SELECT count(*) FROM judged"
+    before = scores.list(count)[0][0]
+    seen = [*support.images, *support.thresholds]
+    drawn = _drawn(scores, support.patients)
+    database = scores.database
+    database.execute("DELETE FROM judged WHERE patient IN (SELECT unnest(?))", [drawn])
+    left = scores.list(count)[0][0]
+    database.execute("DELETE FROM judged WHERE hash IN (SELECT unnest(?))", [seen])
+    more = left - scores.list(count)[0][0]
+    if before == left and not more:
+        return []
+    return [
+        f"{before - left} images of support patients and {more} more that equal a support or "
+        "threshold image byte by byte were left out"
+    ]
+
+
+def _drawn(scores: Scores, hashes: PatientHashes) -> list[str]:
+    told = [
+        row[0] for row in scores.list("SELECT DISTINCT patient FROM judged WHERE patient <> ''")
+    ]
+    return [one for one, known in zip(told, hashes.contain(told), strict=True) if known]
+
+
+def _small(scores: Scores, resamples: int) -> tuple[Evaluation, RocData]:
+    names = scores.categories
+    parts = [_column(scores, name) for name in names]
+    labels = np.stack([one.labels for one in parts], axis=1)
+    values = np.stack([one.scores for one in parts], axis=1)
+    found = np.stack([one.found for one in parts], axis=1)
+    patients = [row[0] for row in scores.list("SELECT patient FROM judged")]
+    evaluation = evaluate(
+        labels,
+        values,
+        found,
+        scores.column("SELECT abnormality FROM judged"),
+        scores.column("SELECT normal FROM judged").astype(np.bool_),
+        names,
+        patients,
+        resamples,
+    )
+    return evaluation, RocData(label_matrix(labels), values)
+
+
+def _column(scores: Scores, name: str) -> Column:
+    def read(kind: str) -> Any:
+        return scores.column(f"SELECT {quoted(f'{kind}:{name}')} FROM judged")  # noqa: S608
+
+    return Column(read("label"), read("score"), read("found").astype(np.bool_))
+
+
+def _large(scores: Scores) -> Evaluation:
+    """By category, with patients as numbers; an unknown one is the image's own."""
+    number = "CASE WHEN patient = '' THEN 'image ' || rowid ELSE 'patient ' || patient END"
+    patient = scores.column(
+        f"SELECT dense_rank() OVER (ORDER BY {number}) - 1 FROM judged ORDER BY rowid"  # noqa: S608
+    )
+    (unknown,) = scores.list("SELECT count(*) FROM judged WHERE patient = ''")[0]
+    return evaluate_columns(
+        scores.categories,
+        lambda name: _column(scores, name),
+        scores.column("SELECT abnormality FROM judged"),
+        scores.column("SELECT normal FROM judged").astype(np.bool_),
+        patient.astype(np.int64),
+        int(unknown),
+    )
+
+
+def write_scores_evaluation(found: ScoresEvaluation, folder: Path, title: str) -> None:
+    """Write ``metrics.json``, the tables and ``report.html`` into a folder.
+
+    Raises:
+        SDMADError: if something cannot be written.
+    """
+    tables = found.tables()
+    told = replace(found.evaluation, notes=(*found.evaluation.notes, *found.notes))
+    write_json(folder / "metrics.json", told.to_dict())
+    write_text(folder / "tables.md", "\n".join(table.markdown() for table in tables))
+    for number, table in enumerate(tables, 1):
+        table.write_csv(folder / f"table{number}.csv")
+    images = found.evaluation.images
+    data = ReportData(
+        title,
+        f"{images:,} images, {len(found.evaluation.categories)} categories",
+        found.evaluation,
+        tables,
+        roc=found.roc,
+        notes=found.notes,
+    )
+    write_report(data, folder / "report.html")

@@ -1,0 +1,175 @@
+"""The list of an archive's images, written once: what a shard holds never changes afterwards.
+
+| file | holds |
+| --- | --- |
+| ``listing.json`` | how many images and shards; written last |
+| ``listing/part-00000.parquet`` | the images, a shard a row group, 100 shards a file |
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import islice
+from typing import Any
+
+from sdmad.archive.places import Place
+from sdmad.archive.sources import Entry, Passed, entries
+from sdmad.errors import InputError, SDMADError
+from sdmad.inputs import bounded
+from sdmad.output import json_text
+from sdmad.text import without_surrogates
+
+FACTS, FOLDER = "listing.json", "listing"
+FORMAT = 1
+SHARD = 1024
+"""Images of a shard: whole batches of every engine."""
+
+SHARDS_A_FILE = 100
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was listed.
+
+    Attributes:
+        images: how many.
+        shards: how many; all but the last hold `shard_size` images.
+        shard_size: images of a shard.
+        sources: as they were named.
+        passed_over: files that are no images, by kind.
+    """
+
+    images: int
+    shards: int
+    shard_size: int
+    sources: tuple[str, ...]
+    passed_over: dict[str, int]
+
+    def rows(self, shard: int) -> int:
+        """Images of one shard."""
+        return min(self.shard_size, self.images - shard * self.shard_size)
+
+
+def read_listing(out: Place) -> Listing | None:
+    """The listing of an earlier run; None where there is none, or it was not finished.
+
+    Raises:
+        InputError: if it is of another format.
+    """
+    try:
+        content = (out / FACTS).read()
+    except FileNotFoundError:
+        return None
+    with bounded(f"{out / FACTS}: not usable", InputError, SDMADError):
+        found = json.loads(content)
+        if found.pop("format") != FORMAT:
+            raise InputError("written by another version")
+        return Listing(**{**found, "sources": tuple(found["sources"])})
+
+
+def write_listing(
+    sources: Sequence[str | os.PathLike[str]], out: Place, shard_size: int = SHARD
+) -> Listing:
+    """List the images of some sources, in shards.
+
+    Args:
+        sources: as `sdmad.archive.sources.entries` takes them.
+        out: where the results go.
+        shard_size: images of a shard.
+
+    Raises:
+        InputError: if a source cannot be used, or there is no image.
+        SDMADError: if a place does not answer or refuses.
+    """
+    passed = Passed(Counter())
+    images = shards = 0
+    found = entries(sources, passed)
+    for number, part in enumerate(_parts(found, shard_size)):
+        (out / FOLDER / _name(number)).write(part.content)
+        images, shards = images + part.images, shards + part.shards
+    if not images:
+        kinds = f"; passed over: {_kinds(passed.kinds)}" if passed.kinds else ""
+        raise InputError(f"{', '.join(map(str, sources))}: no image here{kinds}")
+    names = tuple(without_surrogates(os.fspath(source)) for source in sources)
+    listing = Listing(images, shards, shard_size, names, dict(passed.kinds))
+    text = json_text({"format": FORMAT, **asdict(listing)})
+    (out / FACTS).write(text.encode())
+    return listing
+
+
+def shard_entries(out: Place, shard: int) -> list[Entry]:
+    """The images of one shard, in their order.
+
+    Raises:
+        SDMADError: if the list cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    where = out / FOLDER / _name(shard // SHARDS_A_FILE)
+    try:
+        content = where.read()
+    except FileNotFoundError as error:
+        raise SDMADError(f"{where}: missing; list the archive again (--force)") from error
+    file = pq.ParquetFile(io.BytesIO(content))
+    rows = file.read_row_group(shard % SHARDS_A_FILE).to_pylist()
+    return [Entry(**{**row, "holder": os.fsdecode(row["holder"])}) for row in rows]
+
+
+@dataclass(frozen=True)
+class _Part:
+    content: bytes
+    images: int
+    shards: int
+
+
+def _parts(found: Iterable[Entry], shard_size: int) -> Iterator[_Part]:
+    """Files of the list, 100 shards each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    iterator = iter(found)
+    while first := list(islice(iterator, shard_size)):
+        buffer, images, shards = io.BytesIO(), 0, 0
+        with pq.ParquetWriter(buffer, _schema()) as writer:
+            while first:
+                table = pa.Table.from_pydict(_columns(first), _schema())
+                writer.write_table(table, row_group_size=shard_size)
+                images, shards = images + len(first), shards + 1
+                first = list(islice(iterator, shard_size)) if shards < SHARDS_A_FILE else []
+        yield _Part(buffer.getvalue(), images, shards)
+
+
+def _columns(rows: Sequence[Entry]) -> dict[str, list[Any]]:
+    columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Entry)}
+    columns["file"] = [without_surrogates(name) for name in columns["file"]]
+    columns["holder"] = [os.fsencode(name) for name in columns["holder"]]
+    return columns
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("file", pa.string()),
+            ("holder", pa.binary()),
+            ("kind", pa.string()),
+            ("offset", pa.int64()),
+            ("size", pa.int64()),
+            ("date", pa.timestamp("us", "UTC")),
+            ("error", pa.string()),
+        ]
+    )
+
+
+def _name(number: int) -> str:
+    return f"part-{number:05d}.parquet"
+
+
+def _kinds(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in counts.most_common(5))

@@ -1,0 +1,191 @@
+"""Files here and elsewhere: a path, or ``PROTOCOL://...``, which fsspec reads and writes."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sdmad.errors import InputError, SDMADError
+from sdmad.export.runtime import require
+from sdmad.output import write_bytes
+
+WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"})
+"""Protocols where a file is there as soon as all of it is."""
+
+PROTOCOLS = WHOLE | {"file", "sftp", "ssh", "http", "https"}
+"""Those that are read. A chain of them (``simplecache::s3://...``) is not."""
+
+EXTRAS = {"s3": "s3", "s3a": "s3"}
+"""Protocols whose package comes with an extra of this one."""
+
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*):/{1,2}(?!/)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A file or folder, wherever it is.
+
+    Attributes:
+        address: an absolute path, or ``PROTOCOL://...`` without a slash at its end.
+    """
+
+    address: str
+
+    def __str__(self) -> str:
+        return self.address
+
+    def __truediv__(self, name: str) -> Place:
+        return Place(f"{self.address}/{name}")
+
+    @property
+    def protocol(self) -> str:
+        """``file`` of a path."""
+        found = _ADDRESS.fullmatch(self.address)
+        return found[1] if found else "file"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a path on this machine."""
+        return self.protocol == "file"
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.address.rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> Place:
+        """The folder that holds it."""
+        return Place(self.address.rsplit("/", 1)[0])
+
+    def opened(self) -> tuple[Any, str]:
+        """The file system that holds it, and its path there.
+
+        Raises:
+            InputError: if the package that reads its protocol is not installed.
+        """
+        require("ray", "fsspec")
+        from fsspec.core import url_to_fs
+
+        try:
+            system, path = url_to_fs(self.address)
+        except (ImportError, ValueError) as error:
+            extra = EXTRAS.get(self.protocol)
+            mend = f"pip install 'sdmad[{extra}]'" if extra else str(error)
+            raise InputError(f"{self}: {self.protocol} cannot be read here: {mend}") from error
+        return system, path
+
+    def is_folder(self) -> bool:
+        """Whether there is such a folder, or anything below such a prefix."""
+        with reaching(self):
+            system, path = self.opened()
+            return bool(system.isdir(path))
+
+    def is_there(self) -> bool:
+        """Whether there is such a file or folder."""
+        with reaching(self):
+            system, path = self.opened()
+            return bool(system.exists(path))
+
+    def read(self, start: int = 0, size: int | None = None) -> bytes:
+        """A file's bytes, or some of them.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            SDMADError: if the place does not answer.
+        """
+        with reaching(self):
+            system, path = self.opened()
+            end = None if size is None else start + size
+            return bytes(system.cat_file(path, start=start or None, end=end))
+
+    def write(self, content: bytes) -> None:
+        """Write a file, whole or not at all; its folders are made.
+
+        Raises:
+            SDMADError: if the place refuses.
+        """
+        with reaching(self):
+            if self.is_local:
+                Path(self.address).parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(self.address, content)
+                return
+            system, path = self.opened()
+            if self.protocol in WHOLE:
+                system.pipe_file(path, content)
+                return
+            system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+            part = f"{path}.{uuid.uuid4().hex[:8]}.part"
+            system.pipe_file(part, content)
+            system.mv(part, path)
+
+    def names(self) -> list[str]:
+        """Names of what lies in this folder, sorted; nothing where there is none."""
+        with reaching(self):
+            system, path = self.opened()
+            system.invalidate_cache()
+            try:
+                found = system.ls(path, detail=False)
+            except FileNotFoundError:
+                return []
+            return sorted(str(one).rstrip("/").rsplit("/", 1)[-1] for one in found)
+
+    def remove(self) -> None:
+        """Remove a file, or a folder with all that it holds; nothing where there is none."""
+        with reaching(self):
+            system, path = self.opened()
+            if system.exists(path):
+                system.rm(path, recursive=True)
+
+
+def place_of(text: str | os.PathLike[str]) -> Place:
+    """The place that a person named.
+
+    >>> place_of("s3://bucket/scores/").address
+    's3://bucket/scores'
+
+    Args:
+        text: a path or an address; an address that was taken for a path (``s3:/bucket``) too.
+
+    Raises:
+        InputError: if its protocol is none that is read.
+    """
+    given = os.fspath(text)
+    if "::" in given:
+        raise InputError(f"{given}: a chain of addresses; give the address itself")
+    found = _ADDRESS.fullmatch(given)
+    if not found:
+        return Place(os.path.abspath(given))  # noqa: PTH100  # links are kept
+    protocol, rest = found[1], found[2].rstrip("/")
+    if protocol not in PROTOCOLS:
+        raise InputError(
+            f"{given}: {protocol} is not read; give a path or one of {', '.join(sorted(PROTOCOLS))}"
+        )
+    if protocol == "file":
+        return Place(os.path.abspath(f"/{rest}"))  # noqa: PTH100
+    return Place(f"{protocol}://{rest}")
+
+
+@contextmanager
+def reaching(place: Place) -> Iterator[None]:
+    """Tell what a place refuses, or that it does not answer, as one line.
+
+    Raises:
+        FileNotFoundError: as raised inside: there is no such file.
+        SDMADError: of anything else.
+    """
+    try:
+        yield
+    except (SDMADError, FileNotFoundError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except PermissionError as error:
+        raise SDMADError(f"{place}: refused (permission denied)") from error
+    except Exception as error:  # each file system has its own
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SDMADError(f"{place}: cannot be reached ({reason})") from error

@@ -1,0 +1,253 @@
+"""From a shard's images to squares: bytes are fetched ahead, and decoded in a decoder process.
+
+What is wrong with an image is told in its row. A place that does not answer is no fault of an
+image: it is asked again, and then the run ends, to be taken up later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sdmad.archive.places import Place
+from sdmad.archive.sources import BYTES_COLUMNS, Entry, column_of
+from sdmad.data.address import slice_address, split_slice
+from sdmad.data.decoders import Lane
+from sdmad.data.decoding import Square
+from sdmad.data.images import ImageError, content_hash
+from sdmad.data.limits import MEMORY, limits
+from sdmad.data.reading import check_file
+from sdmad.data.tasks import Answer
+from sdmad.errors import InputError, SDMADError
+
+AHEAD = 8
+"""Images that are fetched at once, ahead of the decoder."""
+
+TRIES = 4
+"""How often a place is asked before the run ends."""
+
+PAUSE = 1.0
+"""Seconds before it is asked again; twice as many each time."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What came of one image.
+
+    Attributes:
+        entry: where it is.
+        hash: SHA-256 of its content, as `sdmad.data.images.content_hash`; None of what could not
+            be fetched.
+        found: its square, or what else was asked; why it cannot be read.
+    """
+
+    entry: Entry
+    hash: str | None
+    found: Answer | ImageError
+
+
+Fetched = bytes | Path | ImageError
+"""An image's bytes, its path where it lies on this machine, or why it cannot be had."""
+
+
+def look(
+    rows: Sequence[Entry], task: str, indexed: bool = True, **arguments: Any
+) -> Iterator[Looked]:
+    """Ask something of every image, in their order.
+
+    Args:
+        rows: the images.
+        task: one of `sdmad.data.tasks.TASKS`.
+        indexed: whether the task is of one slice.
+        arguments: plain values for it.
+
+    Raises:
+        SDMADError: if a place does not answer.
+        InputError: if no decoder process can be started.
+    """
+    lane = Lane()
+    with tempfile.TemporaryDirectory(prefix="sdmad-") as folder, contextlib.ExitStack() as end:
+        end.callback(lane.leave)
+        for number, (entry, fetched) in enumerate(_ahead(rows)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of thousands of images nobody reads them
+                yield _looked(
+                    lane, Path(folder, str(number)), entry, fetched, task, indexed, arguments
+                )
+
+
+def squares(rows: Sequence[Entry], how: dict[str, Any]) -> Iterator[Looked]:
+    """The squares of some images, as `look`; ``how`` is `Preprocessing.how`."""
+    return look(rows, "square", **how)
+
+
+def _looked(
+    lane: Lane,
+    place: Path,
+    entry: Entry,
+    fetched: Fetched,
+    task: str,
+    indexed: bool,
+    arguments: dict[str, Any],
+) -> Looked:
+    """Ask it of one image, whose bytes lie in a file of their own meanwhile."""
+    if isinstance(fetched, ImageError):
+        return Looked(entry, None, fetched)
+    index = _slice(entry)
+    path, mark = (fetched, None) if isinstance(fetched, Path) else (place, None)
+    if isinstance(fetched, bytes):
+        path.write_bytes(fetched)
+    digest = mark
+    try:
+        check_file(path)
+        digest = _hash(path, index, fetched)
+        more = {"index": index} if indexed else {}
+        return Looked(entry, digest, lane.ask(task, path, **more, **arguments))
+    except ImageError as error:
+        told = str(error).replace(str(path), entry.file)
+        return Looked(entry, digest, ImageError(told))
+    finally:
+        if isinstance(fetched, bytes):
+            path.unlink()
+
+
+def _hash(path: Path, index: int | None, fetched: Fetched) -> str:
+    if index is not None:
+        return content_hash(slice_address(path, index))
+    if isinstance(fetched, bytes):
+        return hashlib.sha256(fetched).hexdigest()
+    return content_hash(path)
+
+
+def _slice(entry: Entry) -> int | None:
+    mark = _split(entry)[1]
+    return int(mark[1:]) if mark else None
+
+
+def _split(entry: Entry) -> tuple[str, str]:
+    """The address of the file behind an entry and the mark of its slice.
+
+    A file on this machine whose own name ends like a slice is taken as the file that it is.
+    """
+    if entry.kind != "file" or (Place(entry.holder).is_local and os.path.exists(entry.holder)):  # noqa: PTH110
+        return entry.holder, ""
+    return split_slice(entry.holder)
+
+
+def _ahead(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Fetched]]:
+    """Each image with what was fetched of it, a few ahead."""
+    for kind, group in groupby(rows, key=lambda entry: entry.kind):
+        if kind == "parquet":
+            yield from _of_parquet(list(group))
+        elif kind == "missing":
+            yield from ((entry, ImageError(entry.error or entry.file)) for entry in group)
+        else:
+            yield from _pooled(list(group))
+
+
+def _pooled(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Fetched]]:
+    waiting: deque[tuple[Entry, Future[Fetched]]] = deque()
+    with ThreadPoolExecutor(AHEAD) as pool:
+        try:
+            for entry in rows:
+                waiting.append((entry, pool.submit(_fetch, entry)))
+                if len(waiting) > AHEAD:
+                    first, job = waiting.popleft()
+                    yield first, job.result()
+            while waiting:
+                first, job = waiting.popleft()
+                yield first, job.result()
+        finally:
+            for _, job in waiting:
+                job.cancel()
+
+
+def _fetch(entry: Entry) -> Fetched:
+    """The bytes of an image that lies in a file or in a tar file."""
+    holder = Place(_split(entry)[0])
+    if holder.is_local and entry.kind == "file":
+        return Path(holder.address)
+    most = int(limits().memory * (1 << 30))
+    if entry.size > most:
+        return ImageError(f"{entry.file}: larger than {limits().memory:g} GiB ({MEMORY})")
+    start, size = (entry.offset, entry.size) if entry.kind == "tar" else (0, most)
+    try:
+        found = patiently(lambda: holder.read(start, size))
+    except FileNotFoundError:
+        return ImageError(f"{entry.file}: no such file")
+    if entry.kind == "tar" and len(found) < entry.size:
+        return ImageError(f"{entry.file}: cut short, as its tar file is")
+    return found
+
+
+def patiently(work: Callable[[], bytes]) -> bytes:
+    """Ask a place again that does not answer.
+
+    Raises:
+        SDMADError: if it does not answer several times.
+    """
+    for number in range(TRIES - 1):
+        try:
+            return work()
+        except InputError:
+            raise
+        except SDMADError:
+            time.sleep(PAUSE * 2**number)
+    return work()
+
+
+def _of_parquet(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Fetched]]:
+    """The bytes in a Parquet file's rows, which follow each other."""
+    for holder, group in groupby(rows, key=lambda entry: entry.holder):
+        wanted = list(group)
+        yield from zip(wanted, _cells(Place(holder), wanted), strict=True)
+
+
+def _cells(place: Place, wanted: Sequence[Entry]) -> Iterator[Fetched]:
+    import pyarrow.parquet as pq
+
+    system, path = place.opened()
+    with system.open(path, "rb") as stream:
+        file = pq.ParquetFile(stream)
+        column = column_of(file.schema_arrow.names, BYTES_COLUMNS)
+        first, last = wanted[0].offset, wanted[-1].offset
+        row = 0
+        for group in range(file.num_row_groups):
+            count = file.metadata.row_group(group).num_rows
+            if row + count > first and row <= last:
+                batches = file.iter_batches(16, row_groups=[group], columns=[column])
+                start = row
+                for batch in batches:
+                    for number, cell in enumerate(batch.column(0)):
+                        if first <= start + number <= last:
+                            yield _cell(wanted[start + number - first], cell.as_py())
+                    start += batch.num_rows
+            row += count
+
+
+def _cell(entry: Entry, value: Any) -> Fetched:
+    if isinstance(value, dict):  # as the hub's data sets hold an image
+        value = value.get("bytes")
+    if not isinstance(value, bytes) or not value:
+        return ImageError(f"{entry.file}: no bytes in this row")
+    return value
+
+
+@cache
+def blank(size: int) -> Square:
+    """A black square, which stands for an image that cannot be read."""
+    return np.zeros((size, size), np.uint8)

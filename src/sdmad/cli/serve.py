@@ -1,0 +1,73 @@
+"""``sdmad serve``: a page for readers, and a REST interface."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sdmad.cli.common import put, readable_warnings, say
+
+SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "python_multipart")
+"""What the extra ``[serve]`` brings."""
+
+Database = Annotated[
+    str | None,
+    typer.Option("--database", help="URL of the server's database; else a file beside the images."),
+]
+Folder = Annotated[Path | None, typer.Option("--images", help="Folder of the images to read.")]
+Table = Annotated[Path | None, typer.Option("--table", help="LABELS.csv with the images to read.")]
+
+
+def command(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL...", help="Directories of sdmad fit or sdmad export."),
+    ],
+    images: Folder = None,
+    table: Table = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen at; beyond this machine, by accounts.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen at; 0 takes a free one.")
+    ] = 8000,
+    database: Database = None,
+    support: Annotated[
+        Path | None,
+        typer.Option("--support-images", help="LABELS.csv of the support images, shown as alike."),
+    ] = None,
+    show_names: Annotated[
+        bool, typer.Option("--show-names", help="Show patients, and names of DICOM files.")
+    ] = False,
+) -> None:
+    """Show readers what was found, where and why, and keep their readings.
+
+    Prints an address that opens the page; ends with Ctrl-C.
+
+    Example: `sdmad serve model --images new-images`
+    """
+    from sdmad.cli.signals import received
+    from sdmad.cli.steps.extras import require
+
+    require("serve", "sdmad serve", SERVER)
+    from sdmad.cli.steps.serving import address, listening, serve
+    from sdmad.serve.app import create_app
+    from sdmad.serve.settings import ServeSettings
+
+    settings = ServeSettings(
+        tuple(models), images, table, database, host, port, support, show_names
+    )
+    with readable_warnings():
+        app = create_app(settings)
+    with listening(settings) as listener:
+        put(address(app.state.house, listener.getsockname()[1]))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they name files, which may name a patient
+                serve(app, listener)
+        except KeyboardInterrupt:
+            received.clear()  # the way that a server ends
+    say("stopped; every reading that was answered is kept")

@@ -1,0 +1,134 @@
+"""``sdmad serve-account``: who may sign in to a server."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sdmad.choices import Role
+from sdmad.cli.common import put, say
+from sdmad.cli.hints import Command
+from sdmad.cli.serve import SERVER, Database, Folder, Table
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Accounts of readers, of the database beside --images or --table, or of --database.",
+)
+
+Name = Annotated[str, typer.Argument(help="Of the reader.")]
+
+
+@app.command("add", cls=Command)
+def add(
+    name: Name,
+    images: Folder = None,
+    table: Table = None,
+    database: Database = None,
+    role: Annotated[
+        Role, typer.Option("--role", help="An admin switches models and reads the audit log.")
+    ] = "reader",
+) -> None:
+    """Add an account; its password is asked for, or is a line of the standard input.
+
+    Example: `sdmad serve-account add ann --images new-images`
+    """
+    with _writing(images, table, database) as session:
+        from sdmad.serve.storage import accounts, events
+
+        accounts.add(session, name, _password(), role)
+        events.log(session, "", "account added", name)
+    say(f"{name}: account added")
+
+
+@app.command("password", cls=Command)
+def password(
+    name: Name, images: Folder = None, table: Table = None, database: Database = None
+) -> None:
+    """Set another password; all sign-ins and tokens of the account end.
+
+    Example: `sdmad serve-account password ann --images new-images`
+    """
+    with _writing(images, table, database) as session:
+        from sdmad.serve.storage import accounts, events
+
+        accounts.change_password(session, name, _password())
+        events.log(session, "", "password changed", name)
+    say(f"{name}: password changed")
+
+
+@app.command("token", cls=Command)
+def token(
+    name: Name, images: Folder = None, table: Table = None, database: Database = None
+) -> None:
+    """Print a token for a program of an account; it is shown this once.
+
+    Example: `sdmad serve-account token ann --images new-images`
+    """
+    with _writing(images, table, database) as session:
+        from sdmad.serve.storage import accounts, events
+
+        secret = accounts.new_token(session, name)
+        events.log(session, "", "token made", name)
+    put(secret)
+
+
+@app.command("remove", cls=Command)
+def remove(
+    name: Name, images: Folder = None, table: Table = None, database: Database = None
+) -> None:
+    """Remove an account; its readings stay.
+
+    Example: `sdmad serve-account remove ann --images new-images`
+    """
+    with _writing(images, table, database) as session:
+        from sdmad.serve.storage import accounts, events
+
+        accounts.remove(session, name)
+        events.log(session, "", "account removed", name)
+    say(f"{name}: account removed")
+
+
+@app.command("list", cls=Command)
+def list_all(images: Folder = None, table: Table = None, database: Database = None) -> None:
+    """List the accounts: name, role and when each was added.
+
+    Example: `sdmad serve-account list --images new-images`
+    """
+    with _writing(images, table, database) as session:
+        from sdmad.serve.storage import accounts
+
+        for account in accounts.all_of_them(session):
+            put(f"{account.name}\t{account.role}\t{account.created:%Y-%m-%d}")
+
+
+@contextmanager
+def _writing(images: Path | None, table: Path | None, database: str | None) -> Iterator[Session]:
+    from sdmad.cli.steps.extras import require
+    from sdmad.errors import InputError
+
+    if [images, table, database].count(None) == 3:
+        raise InputError("whose accounts? give --images, --table or --database as sdmad serve has")
+    require("serve", "sdmad serve-account", SERVER)
+    from sdmad.serve.settings import ServeSettings
+    from sdmad.serve.storage.engine import Storage
+
+    storage = Storage(ServeSettings((), images, table, database).database_url)
+    try:
+        with storage.writing() as session:
+            yield session
+    finally:
+        storage.close()
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")

@@ -1,0 +1,98 @@
+"""Processes that read what strangers made: nothing secret, bounded, and alone where they can be."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+_SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+_NO_NETWORK, _OWN_USERS = 0x40000000, 0x10000000  # CLONE_NEWNET and CLONE_NEWUSER of Linux
+_PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
+_REFUSED = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "pty.")
+_REFUSED_ALONE = ("os.system", "os.startfile")
+
+WITHOUT_NETWORK = "has no network (a namespace of its own)"
+REFUSED_NETWORK = "is refused sockets (by Python; this system gives it no namespace of its own)"
+
+
+def environment() -> dict[str, str]:
+    """What such a process is told: nothing secret, where modules are, and to use one thread."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not any(word in name.upper() for word in _SECRETS)
+    }
+    folders = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    one = dict.fromkeys((*threads, "MALLOC_ARENA_MAX"), "1")  # each thread maps memory of its own
+    return {**kept, **one, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def bound(memory: int | None = None, seconds: int | None = None, output: int | None = None) -> None:
+    """Hold this process to limits, where the system can, and leave no core of it behind.
+
+    Args:
+        memory: bytes of address space.
+        seconds: of processor time.
+        output: bytes of a file that it writes.
+    """
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    for kind, most in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, output),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        if most is not None:
+            with contextlib.suppress(OSError, ValueError):
+                resource.setrlimit(kind, (most, most))
+    if hasattr(signal, "SIGXFSZ"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # too large a file is an error then
+
+
+def address_space() -> int:
+    """Bytes of address space that this process has; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def be_alone() -> str:
+    """Leave the network, start no process and end with the parent.
+
+    To be called before a library has started a thread: a process of several cannot leave.
+
+    Returns:
+        What holds of the network, behind "it".
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DIED, signal.SIGKILL)
+    left = _leave_network()
+    sys.addaudithook(_refuse)
+    return WITHOUT_NETWORK if left else REFUSED_NETWORK
+
+
+def _leave_network() -> bool:
+    """Whether the system gave this process a network of its own, which leads nowhere."""
+    if sys.platform != "linux":
+        return False
+    unshare = getattr(ctypes.CDLL(None, use_errno=True), "unshare", None)
+    if unshare is None:
+        return False
+    return any(unshare(flags) == 0 for flags in (_NO_NETWORK, _NO_NETWORK | _OWN_USERS))
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    del arguments
+    if event.startswith(_REFUSED) or event in _REFUSED_ALONE:
+        raise PermissionError(f"{event} is refused in this process")

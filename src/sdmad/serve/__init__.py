@@ -1,0 +1,1 @@
+"""What `sdmad serve` runs: a worklist, readings and a REST interface; an extra ``[serve]``."""

@@ -1,0 +1,113 @@
+"""The application: its parts, and the routers from a list to which a new one is added."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from sdmad._version import __version__
+from sdmad.errors import InputError
+from sdmad.serve import computing, worklist
+from sdmad.serve.api import (
+    health,
+    images,
+    labels,
+    maps,
+    metrics,
+    models,
+    people,
+    predict,
+    readings,
+    refits,
+    studies,
+)
+from sdmad.serve.api.errors import answer_errors
+from sdmad.serve.house import House
+from sdmad.serve.pages.routes import add_pages
+from sdmad.serve.security.bodies import BoundedBodies
+from sdmad.serve.security.gate import Gate
+from sdmad.serve.security.headers import SecureHeaders
+from sdmad.serve.settings import ServeSettings
+from sdmad.serve.storage import accounts
+from sdmad.serve.storage.engine import Storage
+
+API = "/api/v1"
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    images.router,
+    readings.router,
+    labels.router,
+    people.router,
+    models.router,
+    predict.router,
+    maps.router,
+    refits.router,
+    studies.router,
+    metrics.router,
+)
+"""Below `API`."""
+
+PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
+"""What adds pages and files to the application."""
+
+PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)
+"""What must be there before the server listens, in this order; a mistake ends the command."""
+
+PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = (computing.running,)
+"""What runs beside the server, from its start to its end."""
+
+
+def create_app(settings: ServeSettings) -> FastAPI:
+    """Build the application.
+
+    Raises:
+        InputError: if the database or the images cannot be read, or the address is another
+            machine's to reach and there is no account.
+    """
+    house = House(settings, Storage(settings.database_url))
+    _check_host(house)
+    for prepare in PREPARED:
+        prepare(house)
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        with ExitStack() as end:
+            end.callback(house.storage.close)
+            for part in PARTS:
+                end.enter_context(part(house))
+            yield
+
+    app = FastAPI(
+        title="sdmad",
+        version=__version__,
+        lifespan=running,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+    )
+    app.state.house = house
+    for router in ROUTERS:
+        app.include_router(router, prefix=API)
+    for add in PAGES:
+        add(app)
+    answer_errors(app)
+    # The last is the first that a request meets.
+    app.add_middleware(BoundedBodies, files=settings.limits.body)
+    app.add_middleware(Gate, house=house)
+    app.add_middleware(SecureHeaders)
+    app.add_middleware(computing.Counted, metrics=house.metrics)
+    return app
+
+
+def _check_host(house: House) -> None:
+    if house.settings.local:
+        return
+    with house.storage.reading() as session:
+        if not accounts.any_is_there(session):
+            raise InputError(
+                f"--host {house.settings.host}: other machines can reach this address, so readers "
+                "need accounts: add one with sdmad serve-account add NAME, or leave out --host"
+            )

@@ -1,0 +1,1 @@
+"""Models of a server: their batches, scores and refits."""

@@ -1,0 +1,1 @@
+"""What the server keeps: images, findings, readings, accounts and the audit log."""

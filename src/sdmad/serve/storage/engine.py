@@ -1,0 +1,113 @@
+"""The database: SQLite in a file, or another by its URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from sdmad.errors import InputError
+from sdmad.serve.storage.migrating import migrate
+
+WAIT = 30
+"""Seconds that a writer waits for another one."""
+
+_PRAGMAS = (
+    "journal_mode=WAL",  # readers do not wait for a writer
+    "synchronous=FULL",  # what was committed outlives a crash of the machine too
+    "foreign_keys=ON",
+    f"busy_timeout={WAIT * 1000}",
+)
+
+
+class Storage:
+    """An open database whose tables are up to date.
+
+    Args:
+        url: of SQLAlchemy.
+
+    Raises:
+        InputError: if it cannot be opened.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._writer = self.engine.execution_options(writes=True)
+        try:
+            with self.engine.begin() as connection:
+                migrate(connection)
+        except DBAPIError as error:
+            self.engine.dispose()
+            raise InputError(
+                f"{shown(url)}: this database cannot be opened or brought up to date "
+                f"({error.orig}); give another with --database"
+            ) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that sees one state of the database."""
+        with Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session that writes alone; what it did is on the disk when the block is left."""
+        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def shown(url: str) -> str:
+    """A database's URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the database"
+
+
+def _engine(url: str) -> Engine:
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise InputError(
+            f"--database: no database can be reached by this URL ({error}); "
+            "write sqlite:////path/of/a/file.sqlite, or install the other database's driver"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _make_private(engine.url.database)
+        event.listen(engine, "connect", _prepare)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _make_private(file: str | None) -> None:
+    """Nobody else on this machine may read the file, where the system can hold that."""
+    if file is None or file == ":memory:" or file.startswith("file:"):
+        return
+    try:
+        Path(file).touch(mode=0o600, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{file}: the server's database cannot be written ({error.strerror}); "
+            "give another place with --database sqlite:////path/of/a/file.sqlite"
+        ) from error
+
+
+def _prepare(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin` says
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

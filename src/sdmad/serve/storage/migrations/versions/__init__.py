@@ -1,0 +1,1 @@
+"""A file a change; each names the one before it."""

@@ -1,0 +1,85 @@
+"""The images that a server lists: those of a folder, or of a label table."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+
+from sdmad.data.address import is_file, parse_address
+from sdmad.data.formats import recognise
+from sdmad.data.listing import list_images
+from sdmad.data.table import LabelTable, absolute_path, read_label_table
+from sdmad.errors import InputError
+from sdmad.serve.house import House
+from sdmad.serve.storage import images
+from sdmad.serve.storage.images import Listed
+from sdmad.text import readable, without_surrogates
+
+LONGEST = 255
+
+
+def fill(house: House) -> None:
+    """Take over the images of a folder or a table.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    settings = house.settings
+    if settings.table is not None:
+        table = read_label_table(settings.table, house.categories or None)
+        listed = of_table(table, settings.show_names)
+    elif settings.images is not None:
+        listed = of_folder(settings.images, settings.show_names)
+    else:
+        listed = []
+    with house.storage.writing() as session:
+        images.register(session, listed)
+        images.expect(session, house.model)
+
+
+def of_folder(folder: Path, show_names: bool) -> list[Listed]:
+    """The images of a folder and its subfolders."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; --images takes a folder of images")
+    found = [os.fspath(absolute_path(path)) for path in list_images([folder])]
+    return [Listed(address, name_of(address, show_names)) for address in found]
+
+
+def of_table(table: LabelTable, show_names: bool) -> list[Listed]:
+    """The images of a label table, with its labels."""
+    nobody = ("",) * len(table)
+    listed = []
+    for i, path in enumerate(table.files):
+        row = zip(table.categories, table.labels[i].tolist(), strict=True)
+        listed.append(
+            Listed(
+                os.fspath(path),
+                name_of(os.fspath(path), show_names),
+                (table.patients or nobody)[i][:LONGEST],
+                (table.splits or nobody)[i],
+                {name: None if math.isnan(value) else value for name, value in row},
+                bool(table.normal[i]),
+            )
+        )
+    return listed
+
+
+def name_of(address: str, show_names: bool) -> str:
+    """What pages call an image: the file's name, or of a DICOM file, whose name and folder may be
+    a patient's, letters that tell nothing.
+    """  # noqa: D205
+    path, _ = parse_address(address)
+    if not show_names and _may_name_patient(path):
+        return "DICOM " + hashlib.sha256(os.fsencode(address)).hexdigest()[:8]
+    return readable(without_surrogates(Path(address).name))[:LONGEST]
+
+
+def _may_name_patient(path: Path) -> bool:
+    if path.suffix.lower() in (".dcm", ".dicom", ""):
+        return True
+    try:
+        return is_file(path) and recognise(path) == "dicom"
+    except OSError:
+        return True

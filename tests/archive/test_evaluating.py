@@ -1,0 +1,138 @@
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from sdmad.archive import evaluating
+from sdmad.archive.evaluating import evaluate_archive
+from sdmad.archive.places import place_of
+from sdmad.archive.scores import opened_scores, quoted
+from sdmad.archive.stages import Judge
+from sdmad.data.table import read_label_table
+from sdmad.detector.sign_detector import SignDetector
+from sdmad.errors import InputError
+from sdmad.evaluation.labelled_scores import SUMMARY_METRICS
+from sdmad.reporting.model_evaluation import evaluate_model
+from tests.archive.helpers import staged
+from tests.conftest import draw_pictures
+
+
+@pytest.fixture(scope="module")
+def scored(model_folder, make_data, tmp_path_factory):
+    """A label table and the scores of its images as an archive."""
+    table = make_data(tmp_path_factory.mktemp("judged") / "data", 48, seed=3)
+    out = tmp_path_factory.mktemp("judged") / "scores"
+    staged([table], out, Judge.of(SignDetector.load(model_folder)), 32)
+    return table, out
+
+
+def judged(scored, model_folder, labels=None, resamples=50):
+    table, out = scored
+    with opened_scores(place_of(out)) as opened:
+        return evaluate_archive(opened, labels or table, model_folder, resamples)
+
+
+def test_figures_are_those_of_the_images(scored, model_folder):
+    found = judged(scored, model_folder).evaluation
+    detector = SignDetector.load(model_folder)
+    table = read_label_table(scored[0], detector.categories)
+    other = evaluate_model(detector, table, lambda *_: None, 50).evaluation
+    for name in SUMMARY_METRICS:
+        assert getattr(found, name) == getattr(other, name)
+        assert found.intervals[name] == other.intervals[name]
+
+
+def test_very_many_are_judged_by_category_with_the_same_figures(scored, model_folder, monkeypatch):
+    whole = judged(scored, model_folder).evaluation
+    monkeypatch.setattr(evaluating, "MOST_RESAMPLED", 10)
+    found = judged(scored, model_folder)
+    assert found.roc is None
+    assert found.evaluation.patients == whole.patients
+    for name in SUMMARY_METRICS:
+        assert getattr(found.evaluation, name) == pytest.approx(getattr(whole, name), abs=1e-12)
+
+
+def test_labels_as_parquet_say_the_same(scored, model_folder, tmp_path):
+    table = read_label_table(scored[0], ("Ring", "Bar", "Dots"))
+    columns = {name: table.labels[:, k] for k, name in enumerate(table.categories)}
+    rows = {"file": [str(f) for f in table.files], "patient": list(table.patients), **columns}
+    pq.write_table(pa.table(rows), tmp_path / "labels.parquet")
+    mine = judged(scored, model_folder, tmp_path / "labels.parquet").evaluation
+    assert mine.mean_auroc == judged(scored, model_folder).evaluation.mean_auroc
+    assert mine.patients == 24
+    pq.write_table(pa.table({"file": ["a"]}), tmp_path / "labels.parquet")
+    with pytest.raises(InputError, match="no column Ring, Bar, Dots"):
+        judged(scored, model_folder, tmp_path / "labels.parquet")
+
+
+def test_files_that_moved_are_found_by_their_names(scored, model_folder, tmp_path):
+    moved = tmp_path / "labels.csv"
+    moved.write_bytes(scored[0].read_bytes())
+    mine = judged(scored, model_folder, moved).evaluation
+    assert mine.mean_auroc == judged(scored, model_folder).evaluation.mean_auroc
+    moved.write_text("file,labels\nother.png,Ring\n")
+    with pytest.raises(InputError, match="none of its files was scored"):
+        judged(scored, model_folder, moved)
+    moved.write_text("file,labels\na/000.png,Ring\nb/000.png,Bar\n")
+    with pytest.raises(InputError, match="do not tell them apart"):
+        judged(scored, model_folder, moved)
+
+
+def test_what_the_model_learnt_from_is_left_out(model_folder, tmp_path):
+    """Pictures of the fit's, as arrays hashed otherwise: by patient they are known."""
+    from PIL import Image
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = ["file,patient,labels"]
+    for i, picture in enumerate(draw_pictures(24, 9)[0]):
+        Image.fromarray(picture).save(folder / f"{i}.png")
+        patient = "patient-0" if i < 4 else f"new-{i}"
+        lines.append(f"{i}.png,{patient},{('Ring', 'normal')[i % 2]}")
+    (folder / "labels.csv").write_text("\n".join(lines))
+    staged([folder], tmp_path / "out", Judge.of(SignDetector.load(model_folder)))
+    found = judged((folder / "labels.csv", tmp_path / "out"), model_folder)
+    assert found.evaluation.images == 20
+    assert any("4 images of support patients and 0 more" in note for note in found.notes)
+
+
+def test_the_command_writes_figures_tables_and_a_report(scored, model_folder, tmp_path, capsys):
+    import sys
+
+    from sdmad.cli import main
+
+    table, out = scored
+    arguments = ["evaluate", model_folder, table, "--scores", out, "--out", tmp_path / "results"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["sdmad", *map(str, arguments), "--resamples", "20"])
+        with pytest.raises(SystemExit) as end:
+            main.run()
+    assert not end.value.code
+    said = json.loads((tmp_path / "results" / "metrics.json").read_text())
+    assert said["images"] == 48
+    assert any("not this model's own" in note for note in said["notes"])
+    assert "ROC" in (tmp_path / "results" / "report.html").read_text()
+    rows = list(csv.reader((tmp_path / "results" / "table1.csv").open()))
+    assert len(rows) > 1
+    assert "report:" in capsys.readouterr().out
+
+
+def test_columns_may_have_any_name():
+    assert quoted('score:a"; DROP') == '"score:a""; DROP"'
+
+
+def test_what_is_no_archive_is_told(tmp_path):
+    with (
+        pytest.raises(InputError, match="no scores of an archive"),
+        opened_scores(place_of(tmp_path)),
+    ):
+        pass
+    pq.write_table(pa.table({"x": np.zeros(3)}), tmp_path / "x.parquet")
+    with (
+        pytest.raises(InputError, match="its columns are others"),
+        opened_scores(place_of(tmp_path / "x.parquet")),
+    ):
+        pass

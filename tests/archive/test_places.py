@@ -1,0 +1,56 @@
+import sys
+
+import pytest
+
+from sdmad.archive.places import Place, place_of
+from sdmad.errors import InputError, SDMADError
+
+
+def test_paths_are_absolute_and_addresses_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert place_of("a/../b").address == str(tmp_path / "b")
+    assert place_of("s3://bucket/a b/").address == "s3://bucket/a b"
+    assert place_of(tmp_path / "x#3").is_local
+
+
+def test_an_address_that_was_taken_for_a_path_is_one_again():
+    from pathlib import Path
+
+    assert place_of(Path("s3://bucket/scores")).address == "s3://bucket/scores"
+
+
+@pytest.mark.parametrize("text", ["ftp://host/a", "simplecache::s3://b/a", "github://a:b@/c"])
+def test_other_protocols_and_chains_are_refused(text):
+    with pytest.raises(InputError):
+        place_of(text)
+
+
+@pytest.mark.parametrize("make", [lambda p: place_of(p), lambda p: place_of(f"memory://{p.name}")])
+def test_what_is_written_is_read_again(tmp_path, make):
+    folder = make(tmp_path / "there")
+    assert folder.names() == []
+    assert not folder.is_there()
+    (folder / "in" / "a.bin").write(b"0123456789")
+    assert (folder / "in").names() == ["a.bin"]
+    assert (folder / "in" / "a.bin").read() == b"0123456789"
+    assert (folder / "in" / "a.bin").read(3, 4) == b"3456"
+    assert folder.is_folder()
+    with pytest.raises(FileNotFoundError):
+        (folder / "none").read()
+    folder.remove()
+    assert folder.names() == []
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    from fsspec.registry import _registry
+
+    monkeypatch.delitem(_registry, "s3", raising=False)
+    with pytest.raises(InputError, match=r"sdmad\[s3\]"):
+        Place("s3://bucket/a").opened()
+
+
+def test_what_a_place_refuses_is_one_line(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SDMADError, match="cannot be"):
+        (place_of(tmp_path / "file") / "below").write(b"")

@@ -1,0 +1,126 @@
+"""Archives on a Ray of this machine: what it loses, kills and spills changes no row."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdmad.archive.engine import Resources, connected
+from sdmad.detector.sign_detector import SignDetector
+from sdmad.errors import InputError, SDMADError
+from tests.archive.helpers import check_equal, open_killed, read_rows, run, write_images
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """200 pictures, two of which cannot be read: seven shards of 32."""
+    return write_images(tmp_path_factory.mktemp("archive") / "images", 200, (7, 150))
+
+
+BAD = (7, 150)
+
+
+def test_two_towers_say_to_the_bit_what_the_plain_engine_says(images, model_folder, tmp_path):
+    done = run(images, tmp_path, model_folder, workers=2)
+    assert (done.listing.shards, done.errors, done.resumed) == (7, 2, 0)
+    check_equal(read_rows(tmp_path), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
+    assert json.loads((tmp_path / "manifest.json").read_text())["complete"] is True
+    again = run(images, tmp_path, model_folder)
+    assert again.resumed == 7
+    (tmp_path / "run.json").write_text('{"format": 1, "model": "x"}')
+    with pytest.raises(InputError, match="holds scores of another run"):
+        run(images, tmp_path, model_folder)
+
+
+def test_a_killed_tower_costs_no_row(images, model_folder, tmp_path):
+    marker = tmp_path / "killed"
+    out = tmp_path / "out"
+    run(images, out, model_folder, partial(open_killed, str(model_folder), marker))
+    assert marker.exists()
+    check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
+
+
+def test_spilled_objects_cost_no_row(images, model_folder, tmp_path):
+    import ray
+
+    rng = np.random.default_rng(0)
+    held = [ray.put(rng.integers(0, 256, 12 << 20, np.uint8)) for _ in range(12)]
+    run(images, tmp_path, model_folder)
+    check_equal(read_rows(tmp_path), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
+    assert [len(ray.get(one)) for one in held] == [12 << 20] * 12
+
+
+def test_a_killed_driver_is_taken_up_where_it_was(images, model_folder, tmp_path, cluster):
+    out = tmp_path / "out"
+    arguments = [sys.executable, "-m", "tests.archive.helpers", images, out, model_folder]
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+    environment = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": cluster}
+    with subprocess.Popen([*map(str, arguments)], env=environment, cwd=ROOT) as driver:
+        until = time.monotonic() + 300
+        while len(list(out.glob("scores/*.parquet"))) < 2:
+            assert driver.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        driver.send_signal(signal.SIGKILL)
+    finished = {path: path.stat().st_mtime_ns for path in out.glob("scores/*.parquet")}
+    assert 2 <= len(finished) < 7
+    done = run(images, out, model_folder)
+    assert done.resumed == len(finished)
+    assert done.listed_before
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
+
+
+def test_the_command_writes_what_it_writes_as_csv(images, model_folder, tmp_path, cluster):
+    def sdmad(*arguments):
+        paths = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
+        environment = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": ""}
+        entry = "from sdmad.cli.start import run; run()"
+        command = [sys.executable, "-c", entry, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+    out = tmp_path / "out"
+    done = sdmad(
+        "predict", model_folder, images, "--engine", "ray", "--address", cluster, "--out", out
+    )
+    assert done.returncode == 3, done.stderr
+    assert f"scores: {out}" in done.stdout
+    assert "2 of 200 images could not be read" in done.stderr
+    plain = sdmad("predict", model_folder, images)
+    rows = {row["file"]: row for row in csv.DictReader(io.StringIO(plain.stdout))}
+    found = [row for row in read_rows(out) if row["error"] is None]
+    assert {row["file"] for row in found} == rows.keys()
+    for row in found:
+        for name in ("Ring", "Bar", "Dots"):
+            said = float(rows[row["file"]][f"score:{name}"])
+            assert said == pytest.approx(row[f"score:{name}"], abs=1e-6)
+
+
+def test_what_a_stage_says_reaches_the_person(images, model_folder, tmp_path):
+    marker = tmp_path / "out"
+    run(images, marker, model_folder)
+    (marker / "scores" / "shard-000003.parquet").unlink()
+    (marker / "listing" / "part-00000.parquet").unlink()
+    with pytest.raises(SDMADError, match="list the archive again"):
+        run(images, marker, model_folder)
+
+
+def test_nothing_is_sent_home_and_no_dashboard_is_shown():
+    import ray
+    from ray._common.usage.usage_lib import usage_stats_enabled
+
+    assert not usage_stats_enabled()
+    with connected(Resources()):
+        assert not ray._private.worker.global_worker.node.webui_url

@@ -1,0 +1,239 @@
+"""The REST interface over a model: what is sent is scored, bounded and not kept."""
+
+import gzip
+import io
+import json
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from typer.testing import CliRunner
+
+from sdmad.cli.main import app as command
+from sdmad.serve.app import create_app
+from sdmad.serve.settings import ServeLimits, ServeSettings
+
+
+@pytest.fixture(scope="module")
+def folder(make_data, tmp_path_factory):
+    """Ten pictures and a file that is none."""
+    place = tmp_path_factory.mktemp("served") / "images"
+    make_data(place, 10, seed=4)
+    (place / "labels.csv").unlink()
+    (place / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    return place
+
+
+@pytest.fixture(scope="module")
+def app(folder, model_folder):
+    limits = ServeLimits(body=1 << 20, files=12, requests=10**6)
+    return create_app(ServeSettings((model_folder,), images=folder, limits=limits))
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer) as opened:
+        yield opened
+
+
+@pytest.fixture
+def files(folder):
+    return sorted(folder.glob("0*.png"))
+
+
+def sent(paths, field="files"):
+    return [(field, (path.name, path.read_bytes(), "image/png")) for path in paths]
+
+
+def scored(client, seconds=60):
+    """Wait until the worklist is scored."""
+    until = time.monotonic() + seconds
+    while (said := client.get("/api/v1/health").json()["scoring"])["done"] < said["total"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return said
+
+
+def test_predict_says_what_the_command_says_to_the_bit(client, files, model_folder):
+    said = client.post("/api/v1/predict", files=sent(files))
+    assert said.status_code == 200, said.text
+    out = CliRunner().invoke(command, ["predict", str(model_folder), *map(str, files), "--json"])
+    rows = [json.loads(line) for line in out.stdout.splitlines()]
+    for mine, theirs in zip(said.json(), rows, strict=True):
+        assert mine["file"] == Path(theirs["file"]).name
+        assert mine["error"] is None
+        for one in mine["findings"]:
+            other = theirs["categories"][one["category"]]
+            assert (one["score"], one["threshold"]) == (other["score"], other["threshold"])
+            assert one["decision"] == other["found"]
+            assert one["sign"]["sentence"] == other["top_sign"]
+
+
+def test_a_file_that_cannot_be_read_is_a_row_with_its_own_name(client, files, folder):
+    said = client.post("/api/v1/predict", files=sent([folder / "broken.png", files[0]]))
+    bad, good = said.json()
+    assert bad["file"] == "broken.png"
+    assert bad["error"].startswith("broken.png")
+    assert tempfile.gettempdir() not in said.text
+    assert (bad["findings"], good["error"]) == ([], None)
+
+
+def test_a_bomb_is_a_row_with_an_error(client):
+    image = Image.new("L", (30_000, 30_000))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    said = client.post("/api/v1/predict", files={"files": ("bomb.png", buffer.getvalue())})
+    assert said.status_code == 200
+    (row,) = said.json()
+    assert row["error"].startswith("bomb.png")
+    nested = gzip.compress(bytes(1 << 28))
+    said = client.post("/api/v1/explain", files={"file": ("bomb.nii.gz", nested)})
+    assert said.status_code == 422
+    assert "bomb.nii.gz" in said.json()["error"]
+
+
+def test_nothing_that_was_sent_is_left(client, files):
+    before = set(Path(tempfile.gettempdir()).glob("sdmad-*"))
+    client.post("/api/v1/predict", files=sent(files[:2]))
+    client.post("/api/v1/maps?category=Ring", files=sent(files[:1], "file"))
+    assert set(Path(tempfile.gettempdir()).glob("sdmad-*")) <= before
+
+
+@pytest.mark.parametrize(
+    ("path", "request_", "status", "said"),
+    [
+        ("predict", {}, 422, "at least one file"),
+        ("predict", {"data": {"files": "text"}}, 422, "at least one file"),
+        ("predict", {"files": [("files", ("a", b"x"))] * 13}, 400, "Maximum number of files"),
+        ("predict", {"files": {"files": ("a", bytes(2 << 20))}}, 413, "at most"),
+        ("predict", {"files": {"files": ("a", b"x")}, "data": {"model": "no"}}, 404, "no model"),
+        (
+            "predict",
+            {"files": {"files": ("a", b"x")}, "data": {"prevalence": "x"}},
+            422,
+            "prevalence",
+        ),
+        ("explain", {"files": {"file": ("a", b"x")}, "data": {"error_rate": "x"}}, 422, "rate"),
+        ("explain", {"files": [("file", ("a", b"x"))] * 2}, 400, "Maximum number of files"),
+        ("maps?category=Knob", {"files": {"file": ("a", b"x")}}, 404, "no category"),
+        ("maps", {"files": {"file": ("a", b"x")}}, 422, "category"),
+    ],
+)
+def test_what_cannot_be_done_is_told(client, path, request_, status, said):
+    found = client.post(f"/api/v1/{path}", **request_)
+    assert (found.status_code, list(found.json())) == (status, ["error"])
+    assert said in found.json()["error"]
+
+
+def test_a_form_that_is_none_is_told(client):
+    head = {"Content-Type": "multipart/form-data; boundary=x"}
+    found = client.post("/api/v1/predict", content=b"--y\r\nnonsense", headers=head)
+    assert found.status_code in (400, 422)
+    head = {"Content-Type": "multipart/form-data"}
+    assert client.post("/api/v1/predict", content=b"x", headers=head).status_code == 400
+
+
+def test_the_models_say_what_they_look_for(client, small_bank):
+    (model,) = client.get("/api/v1/models").json()
+    assert (model["active"], model["kind"]) == (True, "checkpoint")
+    assert {c["name"]: tuple(s["sentence"] for s in c["signs"]) for c in model["categories"]} == (
+        dict(small_bank.categories)
+    )
+
+
+def test_explain_tells_every_sign(client, files, small_bank):
+    said = client.post("/api/v1/explain", files=sent(files[:1], "file")).json()
+    for one in said["categories"]:
+        assert {sign["sentence"] for sign in one["signs"]} == set(
+            small_bank.categories[one["category"]]
+        )
+        (decided,) = [sign for sign in one["signs"] if sign["decided"]]
+        assert decided["sentence"] == one["sign"]["sentence"]
+
+
+def test_a_map_of_a_file_is_that_of_the_command(client, files, fitted):
+    said = client.post("/api/v1/maps?category=Ring", files=sent(files[:1], "file"))
+    assert said.headers["content-type"] == "image/png"
+    shown = np.asarray(Image.open(io.BytesIO(said.content))).astype(float) / 65535 * 4 - 2
+    assert shown == pytest.approx(next(fitted.category_maps(files[0])), abs=4 / 65535)
+    said = client.post("/api/v1/maps?category=Ring&format=nifti", files=sent(files[:1], "file"))
+    assert said.status_code == 422
+
+
+def test_a_map_of_a_slice_lies_where_the_slice_lies(client, tmp_path, fitted):
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.random.default_rng(0).integers(0, 255, (20, 24, 5)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([2, 2, 3, 1])), tmp_path / "scan.nii.gz")
+    content = (tmp_path / "scan.nii.gz").read_bytes()
+    asked = {"files": {"file": ("scan.nii.gz", content)}}
+    said = client.post("/api/v1/maps?category=Bar&format=nifti", **asked)
+    assert said.status_code == 200, said.text
+    (tmp_path / "map.nii.gz").write_bytes(said.content)
+    found = nibabel.load(tmp_path / "map.nii.gz")
+    assert found.shape == (20, 24, 1)
+    assert found.affine[2, 3] == 6  # the middle one of five slices of 3 mm
+
+
+def test_the_worklist_is_scored_behind(client, files, folder):
+    assert scored(client) == {"done": 11, "total": 11}
+    items = client.get("/api/v1/images?size=20&sort=name").json()["items"]
+    assert {item["name"]: item["error"] is None for item in items} == {
+        path.name: path.name != "broken.png" for path in folder.iterdir()
+    }
+    (bad,) = [item for item in items if item["error"]]
+    assert bad["error"].startswith("broken.png")
+    asked = client.post("/api/v1/predict", files=sent(files)).json()
+    for item, row in zip([i for i in items if not i["error"]], asked, strict=True):
+        assert item["name"] == row["file"]
+        shown = client.get(f"/api/v1/images/{item['id']}").json()
+        theirs = {one["category"]: one for one in row["findings"]}
+        for one in shown["findings"]:
+            assert one["score"] == pytest.approx(theirs[one["category"]]["score"], abs=1e-5)
+            assert one["sign"]["sentence"] == theirs[one["category"]]["sign"]["sentence"]
+
+
+def test_a_map_of_an_image_is_an_overlay_of_its_size(client, files):
+    items = client.get("/api/v1/images?sort=name").json()["items"]
+    place = f"/api/v1/images/{items[0]['id']}/maps"
+    said = client.get(f"{place}/Ring")
+    assert said.status_code == 200, said.text
+    shown = Image.open(io.BytesIO(said.content))
+    assert (shown.mode, shown.size) == ("L", (32, 32))
+    assert np.ptp(np.asarray(shown)) == 255
+    assert client.get(f"{place}/Knob").status_code == 404
+    assert client.get(f"{place}/Ring?slice=3").status_code == 422
+    assert client.get("/api/v1/images/999/maps/Ring").status_code == 404
+
+
+def test_counts_have_no_names(client, files, folder):
+    client.get("/api/v1/nowhere/patient-smith")
+    text = client.get("/api/v1/metrics").text
+    assert re.search(r'method="POST",route="(/api/v1)?/predict",status="200"', text)
+    assert 'route="elsewhere"' in text
+    assert "sdmad_worklist_images 11.0" in text
+    assert "smith" not in text
+    assert not any(path.name in text for path in folder.iterdir())
+
+
+def test_a_refit_of_the_readings_is_started_and_told(client):
+    scored(client)
+    said = client.post("/api/v1/refits", json={"shots": 2, "seed": 0})
+    assert said.status_code == 201, said.text
+    number = said.json()["id"]
+    until = time.monotonic() + 90
+    while (found := client.get(f"/api/v1/refits/{number}").json())["state"] in (
+        "waiting",
+        "running",
+    ):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    assert found["state"] == "failed"  # nobody has read anything
+    assert [one["id"] for one in client.get("/api/v1/refits").json()] == [number]
+    assert client.post(f"/api/v1/refits/{number}/switch").status_code == 409
+    assert client.get("/api/v1/refits/99").status_code == 404

@@ -1,0 +1,45 @@
+"""The database: tables as the code knows them, private, durable."""
+
+import stat
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from sdmad.errors import InputError
+from sdmad.serve.storage.engine import Storage, shown
+from sdmad.serve.storage.tables import Base
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(storage):
+    with storage.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+
+def test_a_commit_is_on_the_disk_and_readers_do_not_wait(storage, tmp_path):
+    with storage.reading() as session:
+        settings = {p: session.scalar(text(f"PRAGMA {p}")) for p in ("journal_mode", "synchronous")}
+    assert settings == {"journal_mode": "wal", "synchronous": 2}  # 2 is FULL
+    assert stat.S_IMODE((tmp_path / "a.sqlite").stat().st_mode) == 0o600
+
+
+def test_a_database_of_a_later_version_is_refused(storage, tmp_path):
+    with storage.writing() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(InputError, match="later version"):
+        Storage(f"sqlite:///{tmp_path / 'a.sqlite'}")
+
+
+def test_what_is_no_database_is_refused_in_words(tmp_path):
+    (tmp_path / "b.sqlite").write_text("no database, but text of some length " * 50)
+    with pytest.raises(InputError, match="cannot be opened"):
+        Storage(f"sqlite:///{tmp_path / 'b.sqlite'}")
+    with pytest.raises(InputError, match="cannot be written"):
+        Storage(f"sqlite:///{tmp_path / 'nowhere' / 'b.sqlite'}")
+    with pytest.raises(InputError, match="no database can be reached"):
+        Storage("nonsense")
+
+
+def test_a_password_is_not_shown():
+    assert "secret" not in shown("postgresql://someone:secret@host/base")
