@@ -21,6 +21,7 @@ from sdmad.cli import (
     explain,
     export,
     fit,
+    monitor,
     phantom,
     predict,
     reproduce,
@@ -49,6 +50,7 @@ app.add_typer(data.app, name="data")
 app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)
+app.command("monitor", cls=Command)(monitor.command)
 app.command("suggest", cls=Command)(suggest.command)
 app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)

@@ -97,7 +97,8 @@ def auroc(labels: FloatArray, scores: FloatArray, patient: NDArray[np.int64], co
         return Figure(NAN, np.zeros(count), basis)
     above, below = placements(positive, values)
     value = float(above.mean())
-    moved = np.bincount(people[positive], (above - value) / len(above), count)
+    moved = np.zeros(count)
+    moved += np.bincount(people[positive], (above - value) / len(above), count)
     moved += np.bincount(people[~positive], (below - value) / len(below), count)
     return Figure(value, moved, basis)
 
@@ -172,7 +173,13 @@ def evaluate_columns(
         "specificity": mean_figure(ratios["specificity"]),
     }
     return Evaluation(
-        **{name: one.value for name, one in figures.items()},
+        mean_auroc=figures["mean_auroc"].value,
+        image_auroc=figures["image_auroc"].value,
+        hamming_score=figures["hamming_score"].value,
+        subset_accuracy=figures["subset_accuracy"].value,
+        macro_f1=figures["macro_f1"].value,
+        sensitivity=figures["sensitivity"].value,
+        specificity=figures["specificity"].value,
         intervals={name: one.interval for name, one in figures.items()},
         categories=results,
         trivial={

@@ -217,17 +217,7 @@ def render_report(data: ReportData) -> str:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    environment = Environment(
-        loader=PackageLoader("sdmad.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["png_uri"] = _png_uri
-    environment.filters["decimals"] = _decimals
-    environment.tests["finite"] = isfinite
-    template = environment.get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         data=data,
         summary=plain_summary(data.evaluation),
@@ -240,14 +230,29 @@ def render_report(data: ReportData) -> str:
     )
 
 
+def environment() -> Environment:
+    """What pages are made with: every text that comes from outside is escaped."""
+    made = Environment(
+        loader=PackageLoader("sdmad.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["png_uri"] = _png_uri
+    made.filters["decimals"] = _decimals
+    made.tests["finite"] = isfinite
+    return made
+
+
 def _plots(data: ReportData) -> dict[str, str | None]:
     """The plots as data URIs; None for those without data."""
     roc = reliability = heatmap = losses = None
     if data.roc is not None:
         names = tuple(data.evaluation.categories)
-        roc = _uri(roc_plot(data.roc.labels, data.roc.scores, names, "svg"), "svg")
+        roc = uri(roc_plot(data.roc.labels, data.roc.scores, names, "svg"), "svg")
     if data.reliability is not None:
-        reliability = _uri(reliability_plot(data.reliability, "svg"), "svg")
+        reliability = uri(reliability_plot(data.reliability, "svg"), "svg")
     if data.heatmap is not None:
         given = data.heatmap
         picture = similarity_heatmap(
@@ -258,18 +263,19 @@ def _plots(data: ReportData) -> dict[str, str | None]:
             given.sign_categories,
             given.kept,
         )
-        heatmap = _uri(picture, "png")
+        heatmap = uri(picture, "png")
     if data.losses:
-        losses = _uri(loss_plot(data.losses, "svg"), "svg")
+        losses = uri(loss_plot(data.losses, "svg"), "svg")
     return {"roc": roc, "reliability": reliability, "heatmap": heatmap, "losses": losses}
 
 
-def _uri(picture: bytes, image_format: ImageFormat) -> str:
+def uri(picture: bytes, image_format: ImageFormat) -> str:
+    """A picture as part of a page."""
     return f"data:{_MEDIA_TYPES[image_format]};base64,{base64.b64encode(picture).decode()}"
 
 
 def _png_uri(picture: bytes) -> str:
-    return _uri(picture, "png")
+    return uri(picture, "png")
 
 
 def _decimals(value: float, places: int = 3, signed: bool = False) -> str:
