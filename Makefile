@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench archive \
 	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
@@ -100,6 +100,9 @@ memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measu
 
 bench: $(VENV)/installed  ## docs/performance.md again (an hour on a quiet machine; resumable)
 	$(BIN)/python -m benchmarks.performance --out out/bench --docs docs/performance.md
+
+archive: $(VENV)/installed  ## docs/archives.md again: archives on Ray (hours; resumable)
+	$(BIN)/python -m benchmarks.archive --out out/archive --docs docs/archives.md
 
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md
