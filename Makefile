@@ -13,7 +13,7 @@ OLDER := OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test_precision.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-extras test-services test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
+.PHONY: help demo test test-extras test-services test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench archive \
 	serve-load stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
@@ -118,6 +118,9 @@ bench: $(VENV)/installed  ## docs/performance.md again (an hour on a quiet machi
 
 serve-load: $(VENV)/installed  ## docs/serve-load.md again: 50 readers at once (minutes on a quiet machine)
 	$(BIN)/python -m benchmarks.serve_load --docs docs/serve-load.md
+
+archive: $(VENV)/installed  ## docs/archives.md again: archives on Ray (hours; resumable)
+	$(BIN)/python -m benchmarks.archive --out out/archive --docs docs/archives.md
 
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md

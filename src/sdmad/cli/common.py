@@ -27,11 +27,13 @@ FAULT = 1
 
 USER_ERROR = 2
 SOME_UNREADABLE = 3
+ALARM = 4
 STATUSES = {
     0: "done",
     FAULT: "a fault: data check found one, or sdmad itself failed",
     USER_ERROR: "something given cannot be used; the message says how to mend it",
     SOME_UNREADABLE: "done, but some images could not be read or have no DICOM results",
+    ALARM: "done, and a monitored period differs from its reference",
     INTERRUPTED: "interrupted (Ctrl-C)",
     TERMINATED: "terminated",
 }

@@ -61,30 +61,35 @@ def check(
 
     Example: `sdmad data check --data chestxray8 --root /data/nih --json --out check.json`
     """
-    from sdmad.data.integrity import check_data_set
-    from sdmad.data.sets import open_data_set
     from sdmad.output import check_output_file
 
-    place: Path | None = None
-    if archive is None:
-        name, place = data_source(data, root, labels)
-    elif data or root or labels:
+    if archive is not None and (data or root or labels):
         raise InputError("--archive takes the place of --data, --root and --labels")
+    source = None if archive is not None else data_source(data, root, labels)
     if out is not None:
         check_output_file(out, force)
     with readable_warnings():
-        if archive is None:
-            assert place is not None  # no phantoms here
-            report = check_data_set(open_data_set(name, place))
-        else:
-            from sdmad.archive.checking import check_archive
-            from sdmad.archive.engine import Resources
-
-            report = check_archive([archive], Resources())
+        report = _check(source, archive)
     notes(report.notes)
     _tell(report, as_json, out)
     if not report.whole:
         raise typer.Exit(FAULT)
+
+
+def _check(source: tuple[str, Path | None] | None, archive: Path | None) -> Report:
+    """Check a data set, or where there is none an archive."""
+    if source is None:
+        from sdmad.archive.checking import check_archive
+        from sdmad.archive.engine import Resources
+
+        assert archive is not None
+        return check_archive([archive], Resources())
+    from sdmad.data.integrity import check_data_set
+    from sdmad.data.sets import open_data_set
+
+    name, place = source
+    assert place is not None  # no phantoms here
+    return check_data_set(open_data_set(name, place))
 
 
 def _tell(report: Report, as_json: bool, out: Path | None) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import EMBEDDED, DrawOrder, Preset
+from sdmad.choices import EMBEDDED, DrawOrder, Preset, Tracker
 from sdmad.cli.common import (
     BackboneName,
     Decision,
@@ -52,6 +52,10 @@ def command(
     normals: Normals = None,
     device: Device = "auto",
     precision: TowerPrecision = "float32",
+    track: Annotated[
+        Tracker | None,
+        typer.Option("--track", help="Log settings, figures and the model there, too."),
+    ] = None,
     force: Force = False,
 ) -> None:
     """Learn from a few images a category and save the detector.
@@ -64,6 +68,10 @@ def command(
     from sdmad.output import check_output, check_output_file
 
     check_output(out, force, (labels, signs, normals, support, backbone))
+    if track is not None:
+        from sdmad.reporting.tracking import check_tracker
+
+        check_tracker()
     if support_path(out).parent.is_dir():
         check_output_file(support_path(out), force)
     request = FitRequest(
@@ -93,3 +101,9 @@ def command(
         say(f"patients behind the shots: {said}")
     say(f"fitted on {len(fitted.support.indices)} images in {fitted.seconds:.1f} s")
     put(f"model: {out}\nsupport set: {listing}")
+    if track is not None:
+        from sdmad.reporting.tracking import track_fit
+
+        drawn = {"shots": shots, "seed": seed, "preset": preset, "draw": order}
+        told = {**drawn, "labels_sha256": fitted.table.digest()}
+        put(f"run: {track_fit(fitted.detector, out, told, fitted.seconds)}")

@@ -23,6 +23,7 @@ from sdmad.cli import (
     explain,
     export,
     fit,
+    monitor,
     phantom,
     predict,
     reproduce,
@@ -55,6 +56,7 @@ app.command("fit", cls=Command)(fit.command)
 app.command("evaluate", cls=Command)(evaluate.command)
 app.command("predict", cls=Command)(predict.command)
 app.command("dicomweb", cls=Command)(dicomweb.command)
+app.command("monitor", cls=Command)(monitor.command)
 app.command("suggest", cls=Command)(suggest.command)
 app.command("explain", cls=Command)(explain.command)
 app.command("reproduce", cls=Command)(reproduce.command)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,9 +97,8 @@ def auroc(labels: FloatArray, scores: FloatArray, patient: NDArray[np.int64], co
         return Figure(NAN, np.zeros(count), basis)
     above, below = placements(positive, values)
     value = float(above.mean())
-    moved: NDArray[np.float64] = np.bincount(
-        people[positive], (above - value) / len(above), count
-    ).astype(np.float64)
+    moved = np.zeros(count)
+    moved += np.bincount(people[positive], (above - value) / len(above), count)
     moved += np.bincount(people[~positive], (below - value) / len(below), count)
     return Figure(value, moved, basis)
 
@@ -174,9 +172,14 @@ def evaluate_columns(
         "sensitivity": mean_figure(ratios["sensitivity"]),
         "specificity": mean_figure(ratios["specificity"]),
     }
-    values: dict[str, Any] = {name: one.value for name, one in figures.items()}
     return Evaluation(
-        **values,
+        mean_auroc=figures["mean_auroc"].value,
+        image_auroc=figures["image_auroc"].value,
+        hamming_score=figures["hamming_score"].value,
+        subset_accuracy=figures["subset_accuracy"].value,
+        macro_f1=figures["macro_f1"].value,
+        sensitivity=figures["sensitivity"].value,
+        specificity=figures["specificity"].value,
         intervals={name: one.interval for name, one in figures.items()},
         categories=results,
         trivial={

@@ -11,7 +11,7 @@ from itertools import count, groupby
 from math import isfinite, isnan
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import BoolArray, FloatArray
@@ -213,7 +213,7 @@ def write_report(data: ReportData, path: Path) -> None:
     if paged:
         folder.mkdir(exist_ok=True)
     for number, example in enumerate(paged, 1):
-        page = _template("image.html.j2").render(example=example, report=path.name)
+        page = environment().get_template("image.html.j2").render(example=example, report=path.name)
         write_text(folder / page_name(number), without_surrogates(page))
 
 
@@ -240,33 +240,38 @@ def render_report(data: ReportData, folder: str = "") -> str:
         [(one, next(names) if one.maps and folder else "") for one in shown]
         for shown in (data.best, data.worst)
     )
-    return _template("report.html.j2").render(
-        data=data,
-        summary=plain_summary(data.evaluation),
-        tiles=_tiles(data.evaluation),
-        notes=(*data.notes, *data.evaluation.notes),
-        signs=[
-            (name, list(rows))
-            for name, rows in groupby(enumerate(data.signs, 1), lambda row: row[1].category)
-        ],
-        largest_margin=_largest_margin(data.signs),
-        examples=[("Best images", "best", best), ("Worst images", "worst", worst)],
-        **_plots(data),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            data=data,
+            summary=plain_summary(data.evaluation),
+            tiles=_tiles(data.evaluation),
+            notes=(*data.notes, *data.evaluation.notes),
+            signs=[
+                (name, list(rows))
+                for name, rows in groupby(enumerate(data.signs, 1), lambda row: row[1].category)
+            ],
+            largest_margin=_largest_margin(data.signs),
+            examples=[("Best images", "best", best), ("Worst images", "worst", worst)],
+            **_plots(data),
+        )
     )
 
 
-def _template(name: str) -> Template:
-    environment = Environment(
+def environment() -> Environment:
+    """What pages are made with: every text that comes from outside is escaped."""
+    made = Environment(
         loader=PackageLoader("sdmad.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["png_uri"] = _png_uri
-    environment.filters["decimals"] = _decimals
-    environment.tests["finite"] = isfinite
-    return environment.get_template(name)
+    made.filters["png_uri"] = _png_uri
+    made.filters["decimals"] = _decimals
+    made.tests["finite"] = isfinite
+    return made
 
 
 def _plots(data: ReportData) -> dict[str, str | None]:
@@ -274,9 +279,9 @@ def _plots(data: ReportData) -> dict[str, str | None]:
     roc = reliability = heatmap = losses = None
     if data.roc is not None:
         names = tuple(data.evaluation.categories)
-        roc = _uri(roc_plot(data.roc.labels, data.roc.scores, names, "svg"), "svg")
+        roc = uri(roc_plot(data.roc.labels, data.roc.scores, names, "svg"), "svg")
     if data.reliability is not None:
-        reliability = _uri(reliability_plot(data.reliability, "svg"), "svg")
+        reliability = uri(reliability_plot(data.reliability, "svg"), "svg")
     if data.heatmap is not None:
         given = data.heatmap
         picture = similarity_heatmap(
@@ -287,18 +292,19 @@ def _plots(data: ReportData) -> dict[str, str | None]:
             given.sign_categories,
             given.kept,
         )
-        heatmap = _uri(picture, "png")
+        heatmap = uri(picture, "png")
     if data.losses:
-        losses = _uri(loss_plot(data.losses, "svg"), "svg")
+        losses = uri(loss_plot(data.losses, "svg"), "svg")
     return {"roc": roc, "reliability": reliability, "heatmap": heatmap, "losses": losses}
 
 
-def _uri(picture: bytes, image_format: ImageFormat) -> str:
+def uri(picture: bytes, image_format: ImageFormat) -> str:
+    """A picture as part of a page."""
     return f"data:{_MEDIA_TYPES[image_format]};base64,{base64.b64encode(picture).decode()}"
 
 
 def _png_uri(picture: bytes) -> str:
-    return _uri(picture, "png")
+    return uri(picture, "png")
 
 
 def _decimals(value: float, places: int = 3, signed: bool = False) -> str:
