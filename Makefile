@@ -14,7 +14,7 @@ TESTS_OF_ARITHMETIC := tests/export tests/cli/test_export.py tests/detector/test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-extras test-sizes lint docs format lite embedded settings shots certainty suggested familiar picture vit-large memory arithmetic bench \
-	stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
+	serve-load stress sign-maps phantom-speed coverage searched comparison results results-pages realdata campaign clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -111,6 +111,9 @@ memory: $(VENV)/installed  ## memory of a fit of ViT-L/14, by count and by measu
 
 bench: $(VENV)/installed  ## docs/performance.md again (an hour on a quiet machine; resumable)
 	$(BIN)/python -m benchmarks.performance --out out/bench --docs docs/performance.md
+
+serve-load: $(VENV)/installed  ## docs/serve-load.md again: 50 readers at once (minutes on a quiet machine)
+	$(BIN)/python -m benchmarks.serve_load --docs docs/serve-load.md
 
 stress: $(VENV)/installed  ## docs/signs-stress.md again (resumable)
 	$(BIN)/python -m benchmarks.stress --out out/stress --docs docs/signs-stress.md

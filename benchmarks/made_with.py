@@ -48,6 +48,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "maps.md": ("settings", "weights"),
     "performance.md": ("settings", "weights"),
     "coverage.md": ("statistics", "simulation"),
+    "serve-load.md": ("settings", "weights"),
 }
 """What the figures of each page depend on."""
 
