@@ -120,7 +120,7 @@ def test_other_versions_and_other_files_are_not_found(client, name):
     assert client.get(f"/static/{name.replace('STAMP', SHIPPED.stamp)}").status_code == 404
 
 
-def test_what_is_not_there_is_told_people_on_a_page_and_programs_in_json(tmp_path):
+def test_what_is_not_there_is_told_people_on_a_page_and_programs_in_json():
     app = FastAPI()
     add_pages(app)
     answer_errors(app)
