@@ -25,6 +25,7 @@ from sdmad.serve.api import (
 )
 from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.house import House
+from sdmad.serve.pages.routes import add_pages
 from sdmad.serve.security.bodies import BoundedBodies
 from sdmad.serve.security.gate import Gate
 from sdmad.serve.security.headers import SecureHeaders
@@ -49,7 +50,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 )
 """Below `API`."""
 
-PAGES: tuple[Callable[[FastAPI], None], ...] = ()
+PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
 PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)
