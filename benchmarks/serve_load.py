@@ -1,8 +1,8 @@
 """``docs/serve-load.md``: many readers at once, beside a static file and the bare tower.
 
 Run ``make serve-load`` on a quiet machine. A model of the embedded backbone serves phantoms;
-readers with accounts, all on this machine and on the same cores, ask for pages, a static file and
-predictions, each as soon as the answer before is there.
+readers with accounts, all on this machine and on the same cores, ask for pages, for a static file,
+and for predictions, each as soon as the answer before is there.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.pages.routes import LINKS, SHIPPED, add_pages
 
 ADDRESSES = ("/", "/image/7", "/refits", "/studies", "/study/3", "/login")
@@ -117,3 +118,14 @@ def test_files_are_kept_for_good_and_pages_never(client):
 )
 def test_other_versions_and_other_files_are_not_found(client, name):
     assert client.get(f"/static/{name.replace('STAMP', SHIPPED.stamp)}").status_code == 404
+
+
+def test_what_is_not_there_is_told_people_on_a_page_and_programs_in_json():
+    app = FastAPI()
+    add_pages(app)
+    answer_errors(app)
+    client = TestClient(app)
+    page = client.get("/no-such-page")
+    assert page.status_code == 404
+    assert "There is no such thing here." in page.text
+    assert client.get("/api/v1/nothing").json() == {"error": "there is no such thing here"}

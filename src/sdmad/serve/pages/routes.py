@@ -70,7 +70,7 @@ def page(name: str, subject: str = "", status: int = 200) -> HTMLResponse:
     """
     static = f"/static/{SHIPPED.stamp}"
     shell = _PAGES.get_template(f"{name}.html.j2").render(
-        page=name, subject=subject, static=static, links=LINKS
+        page=name, subject=subject, status=status, static=static, links=LINKS
     )
     return HTMLResponse(shell, status, {"Cache-Control": "no-store"})
 

@@ -18,6 +18,7 @@ export function me() {
 
 function goToLogin() {
   const here = location.pathname + location.search;
+  window.dispatchEvent(new Event("leaving"));
   location.assign(`/login?next=${encodeURIComponent(here)}`);
 }
 

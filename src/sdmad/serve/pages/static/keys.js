@@ -6,7 +6,8 @@ const groups = new Map();
 const actions = new Map();
 
 // Keys of one group: [["a", "accept the finding", act], ...]. "ArrowUp" or "Shift+ArrowUp" name keys
-// as the browser does; a fourth entry says how they are shown.
+// as the browser does; a fourth entry says how they are shown. What an act answers with false was
+// nothing to it, and stays the browser's.
 export function keys(group, list) {
   groups.set(group, [...(groups.get(group) ?? []), ...list]);
   for (const [key, , act] of list) for (const one of [key].flat()) actions.set(one, act);
@@ -21,11 +22,8 @@ function typing(target) {
     || target.isContentEditable;
 }
 
-// Arrows and the like belong to a control or a scrolled box that has the focus.
-function taken(event) {
-  if (!/^(Arrow|Page|Home|End)/.test(event.key)) return false;
-  return event.target.matches("input, button, a, [role=region]") || Boolean(event.target.closest(".panel"));
-}
+// Arrows and the like belong to a slider or a scrolled box that has the focus.
+const taken = (event) => /^(Arrow|Page|Home|End)/.test(event.key) && event.target.matches("input, [role=region], summary");
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.metaKey || document.querySelector("dialog[open]") || typing(event.target)) return;
@@ -33,8 +31,7 @@ document.addEventListener("keydown", (event) => {
   const name = `${event.ctrlKey ? "Ctrl+" : ""}${event.shiftKey && event.key.length > 1 ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
   const act = actions.get(name);
   if (!act || !enabled() || taken(event)) return;
-  event.preventDefault();
-  act(event);
+  if (act(event) !== false) event.preventDefault();
 });
 
 export function help() {

@@ -6,7 +6,7 @@ import { keys } from "./keys.js";
 import { legend, painted } from "./viridis.js";
 import { greys, presets, tone } from "./windowing.js";
 
-const KEPT = 24; // planes and maps kept for going back and forth
+const KEPT = 192 * 2 ** 20; // bytes of planes and maps, for going back and forth
 const NEAREST = 6; // enlarged more than this, pixels are shown as they are
 
 export class Stage {
@@ -81,12 +81,23 @@ export class Stage {
       h("button", { type: "button", onclick: () => this.showSlice(this.slice).catch(() => {}) }, "Try again")));
   }
 
+  // What was asked for before is kept, within a bound of bytes; what came first goes first.
   once(name, ask) {
     if (!this.cache.has(name)) {
-      this.cache.set(name, ask().catch((error) => { this.cache.delete(name); throw error; }));
-      while (this.cache.size > KEPT) this.cache.delete(this.cache.keys().next().value);
+      const asked = ask().then((found) => { asked.bytes = (found.values ?? found.strength).byteLength; this.forget(); return found; },
+        (error) => { this.cache.delete(name); throw error; });
+      this.cache.set(name, asked);
     }
     return this.cache.get(name);
+  }
+
+  forget() {
+    let held = [...this.cache.values()].reduce((sum, { bytes = 0 }) => sum + bytes, 0);
+    for (const [name, { bytes = 0 }] of this.cache) {
+      if (held <= KEPT || this.cache.size < 3) return;
+      held -= bytes;
+      this.cache.delete(name);
+    }
   }
 
   // The neighbours are asked for before the wheel comes to them.
@@ -219,20 +230,28 @@ export class Stage {
   }
 
   render() {
-    const { plane } = this;
-    this.buffer.width = plane.width;
-    this.buffer.height = plane.height;
-    const image = new ImageData(plane.width, plane.height);
-    const { data } = image;
-    const { values, channels } = plane;
-    const table = channels === 1 ? greys(this.window, plane.slope, plane.intercept, this.inverted) : tone(this.window, this.inverted);
-    for (let i = 0, from = 0; i < data.length; i += 4, from += channels) {
-      data[i] = table[values[from]];
-      data[i + 1] = channels === 1 ? data[i] : table[values[from + 1]];
-      data[i + 2] = channels === 1 ? data[i] : table[values[from + 2]];
-      data[i + 3] = 255;
+    const { plane, buffer } = this;
+    if (buffer.width !== plane.width || buffer.height !== plane.height || !this.pixels) {
+      buffer.width = plane.width;
+      buffer.height = plane.height;
+      this.pixels = new ImageData(plane.width, plane.height);
     }
-    this.buffer.getContext("2d").putImageData(image, 0, 0);
+    const { values } = plane;
+    if (plane.channels === 1) {
+      const table = greys(this.window, plane.slope, plane.intercept, this.inverted);
+      const pixels = new Uint32Array(this.pixels.data.buffer);
+      for (let i = 0; i < pixels.length; i += 1) pixels[i] = table[values[i]];
+    } else {
+      const table = tone(this.window, this.inverted);
+      const { data } = this.pixels;
+      for (let from = 0, to = 0; from < values.length; from += 3, to += 4) {
+        data[to] = table[values[from]];
+        data[to + 1] = table[values[from + 1]];
+        data[to + 2] = table[values[from + 2]];
+        data[to + 3] = 255;
+      }
+    }
+    buffer.getContext("2d").putImageData(this.pixels, 0, 0);
     this.rendered = plane;
   }
 
@@ -309,8 +328,11 @@ export class Stage {
       this.sliceRow);
   }
 
+  // Goes on by so many slices; false where the image has but one.
   step(by) {
-    if (this.image && this.slices > 1 && by) this.showSlice(this.slice + by).catch(() => {});
+    if (!this.image || this.slices < 2) return false;
+    if (by) this.showSlice(this.slice + by).catch(() => {});
+    return true;
   }
 
   at(event) {

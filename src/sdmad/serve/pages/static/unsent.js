@@ -68,6 +68,7 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   if (link && link.origin === location.origin && !link.hasAttribute("download")) leaving = true;
 });
+window.addEventListener("leaving", () => { leaving = true; });
 window.addEventListener("pageshow", () => { leaving = false; });
 window.addEventListener("beforeunload", (event) => {
   if (!leaving && list().length) event.preventDefault();

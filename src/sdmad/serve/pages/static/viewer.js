@@ -1,7 +1,7 @@
 // One image: what was found, why, and the reader's answer.
 
 import { asSentence, get, me, post } from "./api.js";
-import { at, fill, h, hidden, icon, notice, percent, say, told, trouble } from "./dom.js";
+import { at, fill, h, hidden, icon, notice, say, told, trouble } from "./dom.js";
 import { categoryName, decision, likely, limit, number, state, sureness } from "./finding.js";
 import { frame, modelName } from "./frame.js";
 import { keys } from "./keys.js";
@@ -198,7 +198,7 @@ function pictures() {
   if (!similar.length) return null;
   return [h("h2", {}, "Most alike in the support set"), h("ul", { class: "similar" }, similar.map((one) => h("li", {},
     h("img", { src: one.thumbnail, alt: `Support image: ${told(one.category)}` }),
-    h("span", {}, told(one.category)), h("span", { class: "soft" }, `${percent(one.similarity)} alike`))))];
+    h("span", {}, told(one.category)), h("span", { class: "soft" }, `similarity ${number(one.similarity)}`))))];
 }
 
 // What is drawn is told by what is known alone; the focus stays where it was.

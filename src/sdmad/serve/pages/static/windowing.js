@@ -1,24 +1,27 @@
 // Window and level: which values become black, grey and white.
 
-// Grey 0 to 255 of each of 65536 raw values, as DICOM's linear function has it (PS3.3 C.11.2.1.2).
+// Grey of a value 0 to 1 within the window, and beyond it.
+const shade = (share, inverted) => {
+  const grey = Math.round(255 * Math.min(1, Math.max(0, share)));
+  return inverted ? 255 - grey : grey;
+};
+
+// The pixel (red, green, blue and opaque) of each of 65536 raw values, as DICOM's linear function has
+// it (PS3.3 C.11.2.1.2.1).
 export function greys({ center, width }, slope, intercept, inverted) {
-  const table = new Uint8ClampedArray(65536);
+  const table = new Uint8Array(4 * 65536);
   const span = Math.max(width - 1, 1e-6);
   for (let raw = 0; raw < 65536; raw += 1) {
-    const grey = ((raw * slope + intercept - (center - 0.5)) / span + 0.5) * 255;
-    table[raw] = inverted ? 255 - grey : grey;
+    const grey = shade((raw * slope + intercept - (center - 0.5)) / span + 0.5, inverted);
+    table.fill(grey, 4 * raw, 4 * raw + 3);
+    table[4 * raw + 3] = 255;
   }
-  return table;
+  return new Uint32Array(table.buffer);
 }
 
-// Grey of 0 to 255 for colours, whose window moves brightness and contrast alike in all channels.
+// The same of one channel of colours, for which there is no such standard: brightness and contrast.
 export function tone({ center, width }, inverted) {
-  const table = new Uint8ClampedArray(256);
-  for (let value = 0; value < 256; value += 1) {
-    const grey = ((value - center) / Math.max(width, 1e-6) + 0.5) * 255;
-    table[value] = inverted ? 255 - grey : grey;
-  }
-  return table;
+  return Uint8Array.from({ length: 256 }, (_, value) => shade((value - center) / Math.max(width, 1e-6) + 0.5, inverted));
 }
 
 // The values between which all but a share of the pixels lie.
