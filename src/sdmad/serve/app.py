@@ -11,6 +11,7 @@ from sdmad._version import __version__
 from sdmad.errors import InputError
 from sdmad.serve import computing, worklist
 from sdmad.serve.api import (
+    alike,
     health,
     images,
     labels,
@@ -43,6 +44,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     predict.router,
     maps.router,
+    alike.router,
     refits.router,
     studies.router,
     metrics.router,

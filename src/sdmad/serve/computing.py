@@ -9,6 +9,8 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sdmad.data.table import read_label_table
+from sdmad.serve.compute.alike import Alike
 from sdmad.serve.compute.behind import Behind
 from sdmad.serve.compute.metrics import Metrics
 from sdmad.serve.compute.models import Models, ServedModel
@@ -28,9 +30,13 @@ def prepare(house: House) -> None:
     """Load the models, and the one that was switched to before.
 
     Raises:
-        SDMADError: if one cannot be loaded.
+        SDMADError: if one cannot be loaded, or the table of support images cannot be read.
     """
     house.models = Models(house.settings.models, house.metrics.batch)
+
+    support = house.settings.support
+    kept = None if support is None else read_label_table(support, house.models.active.bank.names)
+    house.alike = Alike(kept)
 
     def switched(_: ServedModel) -> None:
         if house.behind is not None:
@@ -49,10 +55,8 @@ def running(house: House) -> Iterator[None]:
     behind = house.behind = Behind(house.storage, models, scorer)
     _watch(house.metrics, models, behind)
     with ExitStack() as end:
-        end.callback(behind.close)
-        end.callback(models.close)
-        end.callback(scorer.close)
-        end.callback(refits.close)
+        for close in (behind.join, models.close, scorer.close, refits.close, behind.stop):
+            end.callback(close)  # the last comes first
         yield
 
 

@@ -29,7 +29,8 @@ class House:
         requests: how often somebody may ask.
         sign_ins: how often somebody may fail to sign in.
         models: the registry of models.
-        scorer: gives findings, maps and alike images.
+        scorer: gives findings and maps.
+        alike: finds support images that an image is like.
         behind: scores the worklist in the background.
         refits: fits on the readings.
         metrics: what is counted.
@@ -40,6 +41,7 @@ class House:
     token: StartToken = field(default_factory=StartToken)
     models: Any = None
     scorer: Any = None
+    alike: Any = None
     behind: Any = None
     refits: Any = None
     metrics: Metrics = field(default_factory=Metrics)
