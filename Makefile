@@ -64,6 +64,17 @@ lint: $(VENV)/installed  ## ruff and mypy only
 docs: $(VENV)/docs-installed  ## the documents as a site: site/index.html, a warning is an error
 	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs site
 
+# The accessibility rules that the tests of the pages ask; for these tests alone, so not kept here.
+AXE := axe-core-4.14.1.tgz
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+.services/axe.min.js:
+	mkdir -p .services
+	cd .services && npm pack --silent axe-core@$(AXE:axe-core-%.tgz=%)
+	cd .services && echo "$(AXE_SHA256)  $(AXE)" | sha256sum --check --quiet
+	tar --extract --file .services/$(AXE) --directory .services --strip-components 1 package/axe.min.js
+	@touch $@
+test-services: .services/axe.min.js
+
 format: $(VENV)/installed  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -140,4 +151,4 @@ realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDAT
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) $(EXTRAS) demo out site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(EXTRAS) .services demo out site build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

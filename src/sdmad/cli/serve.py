@@ -50,9 +50,9 @@ def command(
     Example: `sdmad serve model --images new-images`
     """
     from sdmad.cli.signals import received
-    from sdmad.cli.steps.extras import require
+    from sdmad.export.runtime import require
 
-    require("serve", "sdmad serve", SERVER)
+    require("serve", *SERVER)
     from sdmad.cli.steps.serving import address, listening, serve
     from sdmad.serve.app import create_app
     from sdmad.serve.settings import ServeSettings

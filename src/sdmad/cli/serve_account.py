@@ -111,12 +111,12 @@ def list_all(images: Folder = None, table: Table = None, database: Database = No
 
 @contextmanager
 def _writing(images: Path | None, table: Path | None, database: str | None) -> Iterator[Session]:
-    from sdmad.cli.steps.extras import require
     from sdmad.errors import InputError
+    from sdmad.export.runtime import require
 
     if [images, table, database].count(None) == 3:
         raise InputError("whose accounts? give --images, --table or --database as sdmad serve has")
-    require("serve", "sdmad serve-account", SERVER)
+    require("serve", *SERVER)
     from sdmad.serve.settings import ServeSettings
     from sdmad.serve.storage.engine import Storage
 

@@ -71,7 +71,7 @@ def suggest(
     files = [file for file in files if _hash_or_none(file) not in seen]
     if not files:
         raise InputError("every image is one that the model was fitted on")
-    places, scored, evidence = look(detector, files, on_error)
+    places, scored, evidence = _look(detector, files, on_error)
     doubts = doubt(scored.scores)
     chosen = spread(doubts.max(axis=1), evidence, budget)
     return [
@@ -124,24 +124,10 @@ def _hash_or_none(file: Path) -> str | None:
 
 
 @torch.no_grad()
-def look(
+def _look(
     detector: SignDetector, files: Sequence[Path], on_error: OnError | None
 ) -> tuple[list[int], ImageScores, Tensor]:
-    """Read images and score them.
-
-    Args:
-        detector: a fitted detector.
-        files: the images.
-        on_error: told of images that cannot be read; without it the error is raised.
-
-    Returns:
-        Places of the readable images, their scores, and what tells how alike they are ``(n, E)``:
-        their evidence, or of a tower that has none their embeddings.
-
-    Raises:
-        ImageError: if an image cannot be read and there is no ``on_error``.
-        InputError: if none can be read.
-    """
+    """Places of the readable images, their scores and their evidence."""
     preprocessing, places, parts, known = detector.preprocessing, [], [], []
     with closing(decode_all(preprocessing, files)) as decoded:
         for start in track(range(0, len(files), BATCH_SIZE), "looking"):

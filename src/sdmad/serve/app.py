@@ -11,7 +11,6 @@ from sdmad._version import __version__
 from sdmad.errors import InputError
 from sdmad.serve import computing, worklist
 from sdmad.serve.api import (
-    alike,
     health,
     images,
     labels,
@@ -26,6 +25,7 @@ from sdmad.serve.api import (
 )
 from sdmad.serve.api.errors import answer_errors
 from sdmad.serve.house import House
+from sdmad.serve.pages.routes import add_pages
 from sdmad.serve.security.bodies import BoundedBodies
 from sdmad.serve.security.gate import Gate
 from sdmad.serve.security.headers import SecureHeaders
@@ -44,14 +44,13 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     predict.router,
     maps.router,
-    alike.router,
     refits.router,
     studies.router,
     metrics.router,
 )
 """Below `API`."""
 
-PAGES: tuple[Callable[[FastAPI], None], ...] = ()
+PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
 PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)

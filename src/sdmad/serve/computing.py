@@ -9,8 +9,6 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sdmad.data.table import read_label_table
-from sdmad.serve.compute.alike import Alike
 from sdmad.serve.compute.behind import Behind
 from sdmad.serve.compute.metrics import Metrics
 from sdmad.serve.compute.models import Models, ServedModel
@@ -30,13 +28,9 @@ def prepare(house: House) -> None:
     """Load the models, and the one that was switched to before.
 
     Raises:
-        SDMADError: if one cannot be loaded, or the table of support images cannot be read.
+        SDMADError: if one cannot be loaded.
     """
     house.models = Models(house.settings.models, house.metrics.batch)
-
-    support = house.settings.support
-    kept = None if support is None else read_label_table(support, house.models.active.bank.names)
-    house.alike = Alike(kept)
 
     def switched(_: ServedModel) -> None:
         if house.behind is not None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from sdmad.serve.compute.alike import Support
 from sdmad.serve.compute.metrics import Metrics
 from sdmad.serve.pictures import Pictures
 from sdmad.serve.rates import Rate
@@ -29,8 +30,8 @@ class House:
         requests: how often somebody may ask.
         sign_ins: how often somebody may fail to sign in.
         models: the registry of models.
-        scorer: gives findings and maps.
-        alike: finds support images that an image is like.
+        scorer: gives findings, maps and alike images.
+        support: the support images, where they are kept.
         behind: scores the worklist in the background.
         refits: fits on the readings.
         metrics: what is counted.
@@ -41,7 +42,7 @@ class House:
     token: StartToken = field(default_factory=StartToken)
     models: Any = None
     scorer: Any = None
-    alike: Any = None
+    support: Support = field(default_factory=lambda: Support(None))
     behind: Any = None
     refits: Any = None
     metrics: Metrics = field(default_factory=Metrics)

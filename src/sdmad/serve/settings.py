@@ -29,7 +29,7 @@ class ServeLimits:
     body: int = 64 << 20
     files: int = 32
     page: int = 200
-    requests: int = 3000
+    requests: int = 12_000
     logins: int = 5
     thumbnails: int = 64 << 20
     session: int = 12 * 3600

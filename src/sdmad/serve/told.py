@@ -18,7 +18,7 @@ def without_place(message: str, address: str, name: str) -> str:
     """
     file, _ = split_slice(address)
     for path in (address, file):
-        for said in (readable(path), repr(path), path):
+        for said in (repr(path), readable(path), path):
             message = message.replace(said, name)
     return message
 

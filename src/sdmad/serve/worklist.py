@@ -12,6 +12,7 @@ from sdmad.data.formats import recognise
 from sdmad.data.listing import list_images
 from sdmad.data.table import LabelTable, absolute_path, read_label_table
 from sdmad.errors import InputError
+from sdmad.serve.compute.alike import Support
 from sdmad.serve.house import House
 from sdmad.serve.storage import images
 from sdmad.serve.storage.images import Listed
@@ -21,7 +22,7 @@ LONGEST = 255
 
 
 def fill(house: House) -> None:
-    """Take over the images of a folder or a table.
+    """Take over the images of a folder or a table, and the support images.
 
     Raises:
         InputError: if it cannot be read.
@@ -34,9 +35,12 @@ def fill(house: House) -> None:
         listed = of_folder(settings.images, settings.show_names)
     else:
         listed = []
+    if settings.support is not None:
+        house.support = Support(read_label_table(settings.support, house.categories or None))
     with house.storage.writing() as session:
         images.register(session, listed)
         images.expect(session, house.model)
+    house.storage.look_around()
 
 
 def of_folder(folder: Path, show_names: bool) -> list[Listed]:

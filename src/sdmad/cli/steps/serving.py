@@ -11,6 +11,9 @@ from sdmad.errors import InputError
 from sdmad.serve.house import House
 from sdmad.serve.settings import ServeSettings
 
+MOST_CONNECTIONS = 1000
+"""That are open at once; one more is told to ask again."""
+
 
 def listening(settings: ServeSettings) -> socket.socket:
     """A socket that listens where the settings say.
@@ -45,6 +48,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=10,
+        limit_concurrency=MOST_CONNECTIONS,
         proxy_headers=False,
     )
     with warnings.catch_warnings():

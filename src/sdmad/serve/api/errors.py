@@ -1,11 +1,11 @@
-"""Every error as ``{"error": "a sentence for people"}``."""
+"""Every error in a sentence: ``{"error": ...}`` of the interface, a page to people."""
 
 from __future__ import annotations
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from sdmad.errors import SDMADError
 from sdmad.serve.compute.batching import BusyError, OverdueError
@@ -13,6 +13,7 @@ from sdmad.serve.compute.models import UnknownModelError
 from sdmad.serve.compute.refits import NotNowError, UnknownRefitError
 from sdmad.serve.compute.scorer import NoMapsError
 from sdmad.serve.pictures import TooBusyError
+from sdmad.serve.security.answers import refuse
 from sdmad.serve.storage.readings import UndoneError
 from sdmad.serve.storage.studies import OutOfTurnError, UnknownStudyError
 
@@ -42,22 +43,17 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _fault)
 
 
-def _answer(status: int, sentence: str, after: int | None = None) -> Response:
-    headers = {} if after is None else {"Retry-After": str(after)}
-    return JSONResponse({"error": sentence}, status, headers)
-
-
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     own = error.detail if error.headers is None or "Allow" not in error.headers else ""
     generic = own in ("", "Not Found", "Method Not Allowed")
     sentence = WORDS.get(error.status_code, own) if generic else own
-    answer = _answer(error.status_code, sentence)
+    answer = refuse(request.scope, error.status_code, sentence)
     answer.headers.update(error.headers or {})
     return answer
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     told = []
     for fault in error.errors()[:5]:
@@ -65,13 +61,13 @@ async def _invalid(_: Request, error: Exception) -> Response:
             str(part) for part in fault["loc"] if part not in ("body", "query", "path")
         )
         told.append(f"{where}: {fault['msg']}" if where else str(fault["msg"]))
-    return _answer(422, "; ".join(told))
+    return refuse(request.scope, 422, "; ".join(told))
 
 
-async def _mistake(_: Request, error: Exception) -> Response:
+async def _mistake(request: Request, error: Exception) -> Response:
     status = next(status for kind, status in STATUS if isinstance(error, kind))
-    return _answer(status, str(error), 2 if status == 503 else None)
+    return refuse(request.scope, status, str(error), 2 if status == 503 else None)
 
 
-async def _fault(_: Request, __: Exception) -> Response:
-    return _answer(500, "this is a fault of sdmad; the server's log says more")
+async def _fault(request: Request, _: Exception) -> Response:
+    return refuse(request.scope, 500, "this is a fault of sdmad; the server's log says more")

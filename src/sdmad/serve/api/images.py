@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query
+from fastapi import Path as PathParameter
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
@@ -122,6 +124,35 @@ def thumbnail(house: TheHouse, image_id: Number) -> Response:
     """A PNG whose longer side has 128 pixels."""
     address, name = _address(house, image_id)
     with by_name(address, name):
+        png = house.pictures.thumbnail(address)
+    return Response(png, media_type="image/png")
+
+
+@router.get("/images/{image_id}/similar")
+def similar(house: TheHouse, image_id: Number) -> list[shapes.Alike]:
+    """The support images that are most like an image; none where nobody keeps them."""
+    address, name = _address(house, image_id)
+    with by_name(address, name):
+        alike = house.support.alike(house.models.active, Path(address))
+    return [
+        shapes.Alike(
+            category=one.labels,
+            similarity=one.similarity,
+            thumbnail=f"/api/v1/support/{one.place}/thumbnail",
+        )
+        for one in alike
+    ]
+
+
+@router.get("/support/{place}/thumbnail", responses=PNG)
+def support_thumbnail(
+    house: TheHouse, place: Annotated[int, PathParameter(ge=0, le=2**31 - 1)]
+) -> Response:
+    """A PNG of a support image whose longer side has 128 pixels."""
+    address = house.support.address(place)
+    if address is None:
+        raise HTTPException(404, f"there is no support image {place}")
+    with by_name(address, f"support image {place}"):
         png = house.pictures.thumbnail(address)
     return Response(png, media_type="image/png")
 

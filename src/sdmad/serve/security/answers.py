@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><title>sdmad</title>'
-    "<h1>sdmad</h1><p>{}</p>"
-)
+from sdmad.serve.pages.routes import page
 
 
 def refuse(scope: Scope, status: int, sentence: str, after: int | None = None) -> Response:
-    """An answer that says why a request is refused: JSON to programs, a plain page to people.
+    """An answer that says why a request is refused: JSON to programs, a page to people.
 
     Args:
         scope: of the request.
@@ -25,4 +22,6 @@ def refuse(scope: Scope, status: int, sentence: str, after: int | None = None) -
         headers["WWW-Authenticate"] = "Bearer"
     if scope["path"].startswith("/api/"):
         return JSONResponse({"error": sentence}, status, headers)
-    return HTMLResponse(PAGE.format(sentence), status, headers)
+    shown = page("refusal", sentence, status)
+    shown.headers.update(headers)
+    return shown

@@ -36,10 +36,10 @@ class BoundedBodies:
         headers = Headers(scope=scope)
         carries = headers.get("content-type", "").lower().startswith("multipart/form-data")
         most = self.files if carries else PLAIN
-        refusal = refuse(scope, 413, f"a request may have {most:,} bytes at most; send less")
+        sentence = f"a request may have {most:,} bytes at most; send less"
         stated = headers.get("content-length", "")
         if stated.isdecimal() and int(stated[:20]) > most:
-            await refusal(scope, receive, send)
+            await refuse(scope, 413, sentence)(scope, receive, send)
             return
         seen, over, started = 0, False, False
 
@@ -62,4 +62,4 @@ class BoundedBodies:
         with contextlib.suppress(_TooLargeError):
             await self.app(scope, counted, watched)
         if over and not started:
-            await refusal(scope, receive, send)
+            await refuse(scope, 413, sentence)(scope, receive, send)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
@@ -38,9 +39,10 @@ class Storage:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        self._turn = threading.Lock()
         self._writer = self.engine.execution_options(writes=True)
         try:
-            with self.engine.begin() as connection:
+            with self._writer.begin() as connection:
                 migrate(connection)
         except DBAPIError as error:
             self.engine.dispose()
@@ -57,9 +59,20 @@ class Storage:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session that writes alone; what it did is on the disk when the block is left."""
-        with Session(self._writer, expire_on_commit=False) as session, session.begin():
+        """A session that writes alone; what it did is on the disk when the block is left.
+
+        Writers of this process take turns here: the database itself would have them try again and
+        again. A block must not begin another.
+        """
+        with self._turn, Session(self._writer, expire_on_commit=False) as session, session.begin():
             yield session
+
+    def look_around(self) -> None:
+        """Have the database count what its tables hold, so that it walks along the right index."""
+        if self.engine.dialect.name in ("sqlite", "postgresql"):
+            with self.writing() as session:
+                session.execute(text("ANALYZE"))
+            self.engine.dispose()  # open connections know nothing of it
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,1 @@
+"""What readers see: HTML shells, scripts and styles, with no build step."""

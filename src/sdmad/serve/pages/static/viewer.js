@@ -1,0 +1,251 @@
+// One image: what was found, why, and the reader's answer.
+
+import { asSentence, get, me, post } from "./api.js";
+import { at, fill, h, hidden, icon, notice, say, told, trouble } from "./dom.js";
+import { categoryName, decision, likely, limit, number, state, sureness } from "./finding.js";
+import { frame, modelName } from "./frame.js";
+import { keys } from "./keys.js";
+import { askReading } from "./note.js";
+import { Stage } from "./stage.js";
+import { go, onSent, save } from "./unsent.js";
+import { verdicts, standing } from "./verdicts.js";
+
+const id = Number(document.body.dataset.subject);
+const list = new URLSearchParams(location.search);
+const stage = new Stage(at("stage"));
+let image = null;
+let findings = []; // the most likely first
+let chosen = 0;
+let overlay = false;
+let similar = [];
+let reader = null;
+let model = null;
+
+const path = `/images/${id}`;
+const query = () => (list.size ? `?${list}` : "");
+
+const margin = (finding) => finding.score - (finding.threshold ?? 0);
+const byLikelihood = (list) => [...list].sort((one, other) => margin(other) - margin(one));
+
+async function load() {
+  try {
+    image = await get(path + query());
+  } catch (error) {
+    fill(at("panel"));
+    return trouble(at("trouble"), error, load);
+  }
+  trouble(at("trouble"), null);
+  document.title = `${image.name} · sdmad`;
+  at("name").textContent = image.name;
+  findings = byLikelihood(image.findings);
+  link("previous", image.previous);
+  link("next", image.next);
+  show();
+  if (image.error) return stage.failed(new Error(asSentence(image.error)));
+  if (!findings.length) setTimeout(scored, 3000);
+  stage.open(image).then(alike, () => {});
+}
+
+// Asks for the findings of an image that was opened before it was scored.
+async function scored() {
+  try {
+    const now = await get(path + query());
+    if (!now.findings.length) return setTimeout(scored, 3000);
+    Object.assign(image, { findings: now.findings, unfamiliar: now.unfamiliar, model: now.model });
+    findings = byLikelihood(image.findings);
+    show();
+    say("The image has been scored");
+  } catch (error) { trouble(at("trouble"), error, scored); }
+}
+
+async function alike() {
+  try {
+    similar = await get(`${path}/similar`);
+    if (similar.length) show();
+  } catch { /* a help, not a finding: its absence needs no alarm */ }
+}
+
+function link(name, to) {
+  const step = at(name);
+  step.toggleAttribute("aria-disabled", !to);
+  if (to) {
+    step.href = `/image/${encodeURIComponent(to)}${query()}`;
+    step.removeAttribute("aria-disabled");
+  } else {
+    step.removeAttribute("href");
+    step.setAttribute("aria-disabled", "true");
+  }
+}
+
+// --- readings -----------------------------------------------------------------------------------
+
+async function read(category, verdict, note = "") {
+  const saved = await save({ image: id, name: image.name, category, verdict, note });
+  if (saved) took(saved);
+}
+
+function took(reading) {
+  if (reading.image !== id) return;
+  image.readings = [...image.readings.filter((one) => one.id !== reading.id), reading].sort((one, other) => one.id - other.id);
+  image.state = stateOf(standing(image.readings));
+  show();
+}
+onSent(took);
+
+// As the server counts it: unsure where the last word on anything is unsure.
+const stateOf = (now) => (now.length === 0 ? "new" : now.some(({ verdict }) => verdict === "unsure") ? "unsure" : "read");
+
+async function undo(reading) {
+  if (!reading) return say("There is nothing of yours to undo");
+  try {
+    took({ ...reading, ...await post(`/readings/${encodeURIComponent(reading.id)}/undo`), undone: true });
+    trouble(at("trouble"), null);
+    say("Undone");
+  } catch (error) {
+    trouble(at("trouble"), error, () => undo(reading));
+  }
+}
+
+const lastOfMine = () => image.readings.filter((one) => !one.undone && one.reader === reader).at(-1);
+
+async function ask(category, verdict) {
+  const now = new Map(standing(image.readings).map((one) => [one.category, one.verdict]));
+  const answer = await askReading({ categories: findings.map((one) => one.category), category, verdict, now });
+  if (answer) await read(answer.category, answer.verdict, answer.note);
+}
+
+// --- findings -----------------------------------------------------------------------------------
+
+async function map(on) {
+  const finding = findings[chosen];
+  overlay = on && Boolean(finding);
+  show();
+  const reason = await stage.showMap(overlay ? finding.category : null, overlay ? `Map: ${categoryName(finding)}` : "");
+  if (reason) {
+    overlay = false;
+    show();
+    fill(at("map-reason"), notice(reason));
+  } else say(overlay ? `Map of ${categoryName(finding)} on` : "Map off");
+}
+
+function choose(place) {
+  if (!findings[place]) return;
+  chosen = place;
+  show();
+  if (overlay) map(true);
+  const pick = at("panel").querySelectorAll(".pick")[place];
+  pick.focus({ preventScroll: true });
+  pick.scrollIntoView({ block: "nearest" });
+}
+
+function verdictButtons(finding, now) {
+  const mine = now.find((one) => one.category === finding.category)?.verdict;
+  const yes = finding.decision ? "accept" : "add";
+  const button = (verdict, sign, text, title) => h("button", {
+    type: "button", "aria-pressed": String(mine === verdict), title, "data-verdict": verdict,
+    onclick: () => read(finding.category, verdict) }, icon(sign), text, hidden(` ${categoryName(finding)}`));
+  return [
+    button(yes, yes === "accept" ? "check" : "plus", yes === "accept" ? "Accept" : "Add", `${categoryName(finding)} is there`),
+    button("reject", "cross", "Reject", `${categoryName(finding)} is not there`),
+    button("unsure", "question", "Unsure", "It cannot be told"),
+  ];
+}
+
+function why(finding) {
+  const facts = [`Score ${number(finding.score)}`, limit(finding), `rule ${finding.rule}`,
+    finding.sign ? `sign ${finding.sign.contribution > 0 ? "+" : ""}${number(finding.sign.contribution)} over normal` : null];
+  return [
+    finding.sign ? h("p", { class: "sign" }, "Decided by ", h("q", {}, finding.sign.sentence)) : null,
+    h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
+  ];
+}
+
+function row(finding, place, now) {
+  const on = place === chosen;
+  const spoken = now.find((one) => one.category === finding.category);
+  const open = on || finding.decision;
+  return h("li", { class: on ? "finding on" : "finding", "data-category": finding.category },
+    h("button", { type: "button", class: "pick", "aria-expanded": String(open), "aria-current": on ? "true" : null, onclick: () => choose(place) },
+      h("span", { class: "digit", "aria-hidden": "true" }, place < 9 ? String(place + 1) : ""),
+      h("span", {}, h("strong", {}, categoryName(finding)), h("span", { class: "likely" }, likely(finding))),
+      h("span", {}, spoken ? said(spoken) : decision(finding)),
+      sureness(finding, findings)),
+    open ? h("div", { class: "more" }, why(finding),
+      h("div", { class: "acts" }, verdictButtons(finding, now), mapButton(finding, place))) : null);
+}
+
+const said = ({ verdict }) => ({
+  accept: h("span", { class: "chip found" }, icon("check"), "Accepted"), add: h("span", { class: "chip found" }, icon("plus"), "Added"),
+  reject: h("span", { class: "chip clear" }, icon("cross"), "Rejected"), unsure: h("span", { class: "chip unsure" }, icon("question"), "Unsure"),
+}[verdict] ?? h("span", { class: "chip" }, verdict));
+
+function mapButton(finding, place) {
+  const on = overlay && place === chosen;
+  const press = () => { chosen = place; return map(!on); };
+  return h("button", { type: "button", class: "map", "aria-pressed": String(on), onclick: press }, icon("layers"), "Map", hidden(` of ${categoryName(finding)}`));
+}
+
+function whole(now) {
+  const mine = now.find((one) => one.category === null)?.verdict;
+  const button = (verdict, sign, text) => h("button", { type: "button", "aria-pressed": String(mine === verdict), "data-whole": verdict, onclick: () => read(null, verdict) }, icon(sign), text);
+  return h("div", { class: "whole", role: "group", "aria-label": "The whole image" },
+    button("normal", "check", "Normal"), button("unsure", "question", "Unsure"),
+    h("button", { type: "button", id: "add", onclick: () => ask("", "add") }, icon("plus"), "Add finding"),
+    h("button", { type: "button", id: "note", onclick: () => ask(findings[chosen]?.category ?? null, null) }, icon("note"), "Note"));
+}
+
+function pictures() {
+  if (!similar.length) return null;
+  return [h("h2", {}, "Most alike in the support set"), h("ul", { class: "similar" }, similar.map((one) => h("li", {},
+    h("img", { src: one.thumbnail, alt: `Support image: ${told(one.category)}` }),
+    h("span", {}, told(one.category)), h("span", { class: "soft" }, `similarity ${number(one.similarity)}`))))];
+}
+
+// What is drawn is told by what is known alone; the focus stays where it was.
+function show() {
+  const now = standing(image.readings);
+  const found = findings.filter((one) => one.decision).length;
+  const panel = at("panel");
+  const focus = [...panel.querySelectorAll("button")].indexOf(document.activeElement);
+  const top = panel.scrollTop;
+  fill(at("state"), state(image.state));
+  fill(panel,
+    image.unfamiliar ? notice([h("strong", {}, "Unlike the support images. "), "The model was fitted on images of another kind; what it finds here may mean little."]) : null,
+    h("div", { id: "map-reason", role: "status" }),
+    h("h2", {}, "Your reading"), whole(now),
+    h("h2", {}, "Findings", h("span", { class: "soft" }, findings.length ? `${found} found of ${findings.length}` : "")),
+    findings.length ? h("ol", { class: "findings" }, findings.map((one, i) => row(one, i, now)))
+      : h("p", { class: "soft" }, image.error ? "Without the image there are no findings." : "This image has not been scored yet. Its findings come by themselves."),
+    pictures(),
+    h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
+    verdicts(image.readings, reader, undo));
+  if (focus >= 0) panel.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+  panel.scrollTop = top;
+}
+
+const press = (name) => at(name).hasAttribute("href") && go(at(name).href);
+const current = (verdict) => { if (findings[chosen]) read(findings[chosen].category, verdict); };
+const loaded = (act) => (event) => { if (image) act(event); };
+keys("Reading", [
+  [["1", "2", "3", "4", "5", "6", "7", "8", "9"], "choose a finding", loaded((event) => choose(Number(event.key) - 1)), ["1 … 9"]],
+  ["j", "next finding", loaded(() => choose(chosen + 1))],
+  ["k", "finding before", loaded(() => choose(chosen - 1))],
+  ["a", "accept the finding; add it where the model did not find it", loaded(() => current(findings[chosen]?.decision ? "accept" : "add"))],
+  ["r", "reject the finding", loaded(() => current("reject"))],
+  ["u", "mark the finding unsure", loaded(() => current("unsure"))],
+  ["m", "the image is normal", loaded(() => read(null, "normal"))],
+  ["f", "add a finding", loaded(() => ask("", "add"))],
+  ["e", "write a note", loaded(() => ask(findings[chosen]?.category ?? null, null))],
+  ["z", "undo your last reading", loaded(() => undo(lastOfMine()))],
+  ["o", "map of the finding on or off", loaded(() => map(!overlay))],
+  ["n", "next image", () => press("next")],
+  ["p", "image before", () => press("previous")],
+  ["b", "back to the worklist", () => go(at("back").href)],
+]);
+stage.shortcuts();
+
+at("back").href = `/${query()}`;
+await load();
+model = await frame();
+reader = await me().then(({ reader: name }) => name, () => null);
+if (image) show();
