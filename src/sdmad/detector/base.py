@@ -279,7 +279,7 @@ class Detector(ABC):
         """Score one batch of images that were read already, in this thread.
 
         Args:
-            squares: what :meth:`sdmad.data.preprocessing.Preprocessing.square` gave, one at least.
+            squares: what ``Preprocessing.square`` gave, one at least.
         """
         return self.score_pixels(self.preprocessing.standardise(squares))
 
