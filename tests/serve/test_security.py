@@ -145,6 +145,19 @@ def test_a_large_body_is_refused_that_does_not_say_its_size(client):
     assert client.get(f"{API}/images/1/readings").json() == []
 
 
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"[" * 100_000, b"{", b"null", b'{"verdict": 1e999}', b'{"note": "\\ud800"}']
+)
+def test_a_body_that_is_no_reading_is_refused_in_words(client, body):
+    answer = client.post(f"{API}/images/1/readings", content=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]
+    lone = client.post(
+        f"{API}/images/1/readings", content=b'{"verdict": "normal", "note": "\\ud800"}'
+    )
+    assert lone.status_code in (400, 422)  # no database could hold it
+
+
 def test_files_may_be_larger_and_have_their_own_bound(make_app):
     app = make_app(limits=ServeLimits(body=2 << 20))
     bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
