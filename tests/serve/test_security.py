@@ -7,7 +7,7 @@ from sdmad.errors import InputError
 from sdmad.serve.rates import Rate
 from sdmad.serve.security.headers import ALWAYS
 from sdmad.serve.settings import ServeLimits
-from sdmad.serve.storage import accounts
+from sdmad.serve.storage import accounts, events
 
 API = "/api/v1"
 PASSWORD = "four words or more"
@@ -63,6 +63,8 @@ def test_a_wrong_token_lets_nobody_in_and_few_can_be_tried(browser, house):
     answer = visit(browser, house)  # the right one too, until a while has passed
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
+    with house.storage.reading() as session:
+        assert [row.what for row in events.latest(session, 9)] == ["wrong token"] * 5
 
 
 @pytest.mark.parametrize("header", ["Bearer guessed", "Bearer ", "Basic eDp5", "Bearer \u00fc"])
@@ -213,8 +215,6 @@ def test_a_sign_in_that_fails_says_not_why_and_few_can_be_tried(browser, house):
         sign_in(browser, "ann", "another guess")
     assert sign_in(browser, "ann").status_code == 429
     with house.storage.reading() as session:
-        from sdmad.serve.storage import events
-
         assert {row.what for row in events.latest(session, 9)} == {"sign-in failed"}
 
 
