@@ -49,10 +49,8 @@ def running(house: House) -> Iterator[None]:
     behind = house.behind = Behind(house.storage, models, scorer)
     _watch(house.metrics, models, behind)
     with ExitStack() as end:
-        end.callback(behind.close)
-        end.callback(models.close)
-        end.callback(scorer.close)
-        end.callback(refits.close)
+        for close in (behind.join, models.close, scorer.close, refits.close, behind.stop):
+            end.callback(close)  # the last comes first
         yield
 
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from pathlib import Path
 
-from sdmad.errors import SDMADError
 from sdmad.serve.compute.models import Models
 from sdmad.serve.compute.scorer import Scored, Scorer
 from sdmad.serve.storage import findings, images
@@ -49,10 +48,13 @@ class Behind:
             images.expect(session, self._models.active.id)
         self._woken.set()
 
-    def close(self) -> None:
-        """End the thread after what is under way."""
+    def stop(self) -> None:
+        """Score no more, and make nothing of it if what is under way is cut off."""
         self._closed = True
         self._woken.set()
+
+    def join(self) -> None:
+        """Wait until it has ended."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -62,6 +64,8 @@ class Behind:
                     continue
                 pause = None
             except Exception as error:  # the thread must outlive any of them
+                if self._closed:
+                    return
                 _log.exception("scoring in the background", exc_info=error)
                 pause = PAUSE
             self._woken.wait(pause)
@@ -74,12 +78,7 @@ class Behind:
             rows = images.waiting(session, model.id, AT_ONCE * model.batcher.size)
         if not rows:
             return False
-        try:
-            scored = self._scorer.score_behind(model, [Path(row.address) for row in rows])
-        except SDMADError:
-            if self._closed:
-                return True
-            raise
+        scored = self._scorer.score_behind(model, [Path(row.address) for row in rows])
         judged = [_judged(row, one) for row, one in zip(rows, scored, strict=True)]
         with self._storage.writing() as session:
             findings.keep(session, model.id, judged)

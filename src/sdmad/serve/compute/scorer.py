@@ -6,11 +6,12 @@ import io
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from sdmad.data.limits import limits
 from sdmad.detector.base import resize_map
 from sdmad.detector.calibration import Prevalence
 from sdmad.detector.findings import CategoryFinding, Explanation, SignFinding
-from sdmad.detector.maps import PatchMaps, check_gives_maps, sign_index
+from sdmad.detector.maps import check_gives_maps, sign_index
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -40,6 +41,7 @@ MOST_MAPS = 16
 """Maps that are asked for at once, at most."""
 
 Map = NDArray[np.float32]
+Result = TypeVar("Result")
 
 
 class NoMapsError(InputError):
@@ -181,7 +183,7 @@ class Scorer:
             InputError: if it has no such category.
         """
         detector, k = _mapping(model, category)
-        small, shape = self._small_maps(detector, file)
+        small, shape = self.in_turn(lambda: detector.image_maps(file))
         return resize_map(small.categories[0, k], shape)
 
     def sign_map(self, model: ServedModel, file: Path, category: str, sentence: str) -> Map:
@@ -194,7 +196,7 @@ class Scorer:
         detector, k = _mapping(model, category)
         if sentence not in model.bank.categories[category]:
             raise NoMapsError(f"{category} has no sign {sentence!r}")
-        small, shape = self._small_maps(detector, file)
+        small, shape = self.in_turn(lambda: detector.image_maps(file))
         return resize_map(small.signs[0, sign_index(detector.bank_, k, sentence)], shape)
 
     def deciding_map(self, model: ServedModel, file: Path, category: str) -> Map:
@@ -209,11 +211,16 @@ class Scorer:
             raise ImageError(row.error, file)
         return self.sign_map(model, file, category, row.findings[k].sign.sentence)
 
-    def _small_maps(self, detector: SignDetector, file: Path) -> tuple[PatchMaps, tuple[int, int]]:
+    def in_turn(self, work: Callable[[], Result]) -> Result:
+        """Do what needs the tower apart from its batches, one thing after the other.
+
+        Raises:
+            BusyError: if too much waits; and whatever the work raises.
+        """
         if not self._mapped.acquire(blocking=False):
             raise BusyError(f"{MOST_MAPS} maps are being made already; ask again in a moment")
         try:
-            return self._maps.submit(detector.image_maps, file).result()
+            return self._maps.submit(work).result()
         finally:
             self._mapped.release()
 
