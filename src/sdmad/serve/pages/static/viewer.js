@@ -150,12 +150,14 @@ function verdictButtons(finding, now) {
   ];
 }
 
+const sentenceOf = (facts) => facts.join(" · ").replace(/^./, (letter) => letter.toUpperCase());
+
 function why(finding) {
-  const facts = [`Score ${number(finding.score)}`, limit(finding), `rule ${finding.rule}`,
+  const facts = [finding.probability === null ? null : `score ${number(finding.score)}`, limit(finding), `rule ${finding.rule}`,
     finding.sign ? `sign ${finding.sign.contribution > 0 ? "+" : ""}${number(finding.sign.contribution)} over normal` : null];
   return [
     finding.sign ? h("p", { class: "sign" }, "Decided by ", h("q", {}, finding.sign.sentence)) : null,
-    h("p", { class: "facts" }, facts.filter(Boolean).join(" · ")),
+    h("p", { class: "facts" }, sentenceOf(facts.filter(Boolean))),
   ];
 }
 
@@ -165,7 +167,7 @@ function row(finding, place, now) {
   const open = on || finding.decision;
   return h("li", { class: on ? "finding on" : "finding", "data-category": finding.category },
     h("button", { type: "button", class: "pick", "aria-expanded": String(open), "aria-current": on ? "true" : null, onclick: () => choose(place) },
-      h("span", { class: "digit", "aria-hidden": "true" }, place < 9 ? String(place + 1) : ""),
+      h("span", { class: place < 9 ? "digit" : null, "aria-hidden": "true" }, place < 9 ? String(place + 1) : ""),
       h("span", {}, h("strong", {}, categoryName(finding)), h("span", { class: "likely" }, likely(finding))),
       h("span", {}, spoken ? said(spoken) : decision(finding)),
       sureness(finding, findings)),
