@@ -80,7 +80,7 @@ def _start(resources: Resources) -> None:
     import ray
 
     address = resources.address or os.environ.get("RAY_ADDRESS")
-    alone: dict[str, Any] = {"include_dashboard": False}
+    alone: dict[str, Any] = {"address": "local", "include_dashboard": False}
     if resources.object_store is not None:
         alone["object_store_memory"] = resources.object_store
     given = {"address": address} if address else alone
