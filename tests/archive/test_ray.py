@@ -108,6 +108,19 @@ def test_the_command_writes_what_it_writes_as_csv(images, model_folder, tmp_path
             assert said == pytest.approx(row[f"score:{name}"], abs=1e-6)
 
 
+def test_results_inside_of_what_is_read_are_refused(images, model_folder):
+    for out in (images, images / "scores"):
+        with pytest.raises(InputError, match="lies in"):
+            run(images, out, model_folder)
+
+
+def test_a_folder_of_something_else_is_left_alone(images, model_folder, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="already holds something"):
+        run(images, tmp_path, model_folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
 def test_what_a_stage_says_reaches_the_person(images, model_folder, tmp_path):
     marker = tmp_path / "out"
     run(images, marker, model_folder)

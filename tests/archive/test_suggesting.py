@@ -1,5 +1,6 @@
 import csv
 import io
+import json
 import sys
 
 import pytest
@@ -78,6 +79,17 @@ def test_headers_of_an_archive_are_checked(tmp_path):
     assert report.finding("unreadable").where[0].startswith(str(folder / "003.png"))
     assert report.finding("identical images").count == 1
     assert report.finding("kinds of images").what == "39 PNG L 32 x 32"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_command_says_what_is_wrong_and_ends_with_a_fault(tmp_path, monkeypatch, capsys):
+    folder = write_images(tmp_path / "images", 10, (3,))
+    monkeypatch.setattr(sys, "argv", ["sdmad", "data", "check", "--archive", str(folder), "--json"])
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    assert end.value.code == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["images"], said["whole"], said["root"]) == (10, False, str(folder))
 
 
 def test_nothing_wrong_passes():

@@ -30,8 +30,8 @@ QUIET = {
 STARTS = 3
 """How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""
 
-DECODER_CPUS = TOWER_CPUS = 0.5
-"""Of a core: a decoder and a tower share one, as they do in the plain engine."""
+SHARE = 0.5
+"""Of each core that decoders claim; towers claim the rest, as both share in the plain engine."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,13 @@ class Plan:
         decoders: at once.
         towers: at once.
         threads: of each tower.
+        claim: of each tower, in cores; all of them leave room for the decoders.
     """
 
     decoders: int
     towers: int
     threads: int
+    claim: float
 
 
 def plan(resources: Resources) -> Plan:
@@ -131,7 +133,8 @@ def plan(resources: Resources) -> Plan:
                 f"--num-gpus {resources.gpus:g}: the cluster has {held.get('GPU', 0):g} GPUs"
             )
         towers = min(fits, resources.workers or fits)
-    return Plan(cores, towers, max(1, cores // towers))
+    claim = min(SHARE, SHARE * cores / towers)
+    return Plan(cores, towers, max(1, cores // towers), claim)
 
 
 def stream(
@@ -164,7 +167,7 @@ def stream(
         read,
         batch_size=1,
         batch_format="pyarrow",
-        num_cpus=DECODER_CPUS,
+        num_cpus=SHARE,
         concurrency=found.decoders,
     )
     if tower is not None:
@@ -174,7 +177,7 @@ def stream(
             batch_size=None,
             batch_format="pyarrow",
             zero_copy_batch=True,
-            num_cpus=TOWER_CPUS,
+            num_cpus=found.claim,
             num_gpus=resources.gpus or None,
             compute=ray.data.ActorPoolStrategy(size=found.towers),
         )

@@ -13,7 +13,7 @@ from typing import Any
 from sdmad._version import __version__
 from sdmad.archive.engine import Resources, connected, stream
 from sdmad.archive.listing import FACTS, FOLDER, SHARD, Listing, read_listing, write_listing
-from sdmad.archive.places import Place
+from sdmad.archive.places import Place, place_of
 from sdmad.archive.shards import MANIFEST, RUN, SCORES, Gathering, Manifest, write_shard
 from sdmad.archive.stages import Judge, Open, Squares
 from sdmad.detector.checkpoint import MANIFEST as OF_MODEL
@@ -81,6 +81,7 @@ def score_archive(
         InputError: if the folder holds something else, or the results of another run.
         SDMADError: if a place does not answer, or the cluster fails.
     """
+    _check_apart(sources, out)
     judge = open_judge()
     run = _check_run(out, model_hash(model), judge, settings, force)
     earlier = read_listing(out)
@@ -99,6 +100,14 @@ def score_archive(
         sum(one.unfamiliar for one in done),
         earlier is not None,
     )
+
+
+def _check_apart(sources: Sequence[str | os.PathLike[str]], out: Place) -> None:
+    """Refuse results inside of what is read: they would be listed as they are written."""
+    for source in sources:
+        place = place_of(source)
+        if f"{out}/".startswith(f"{place}/"):
+            raise InputError(f"{out}: lies in {place}, which is read; choose another folder")
 
 
 def _score(

@@ -1,0 +1,54 @@
+"""How a cluster is used, and what is told where it fails; no Ray is started."""
+
+import pytest
+
+from sdmad.archive import engine
+from sdmad.archive.engine import Plan, Resources, plan
+from sdmad.errors import InputError, SDMADError
+
+
+@pytest.fixture
+def cluster_of(monkeypatch):
+    import ray
+
+    def make(cores, gpus=0, nodes=1):
+        held = {"CPU": cores, "GPU": gpus}
+        monkeypatch.setattr(ray, "cluster_resources", lambda: held)
+        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}] * nodes + [{"Alive": False}])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("held", "asked", "wanted"),
+    [
+        ((2,), Resources(), Plan(2, 1, 2, 0.5)),
+        ((2,), Resources(workers=2), Plan(2, 2, 1, 0.5)),
+        ((2,), Resources(workers=8), Plan(2, 8, 1, 0.125)),
+        ((64, 0, 4), Resources(), Plan(64, 4, 16, 0.5)),
+        ((32, 4), Resources(gpus=1), Plan(32, 4, 8, 0.5)),
+        ((32, 4), Resources(gpus=0.5), Plan(32, 8, 4, 0.5)),
+        ((32, 4), Resources(gpus=1, workers=2), Plan(32, 2, 16, 0.5)),
+    ],
+)
+def test_towers_and_decoders_fit_the_cluster(cluster_of, held, asked, wanted):
+    cluster_of(*held)
+    found = plan(asked)
+    assert found == wanted
+    assert found.towers * found.claim + found.decoders * engine.SHARE <= held[0]
+
+
+def test_a_cluster_without_gpus_is_told(cluster_of):
+    cluster_of(8)
+    with pytest.raises(SDMADError, match="--num-gpus 1: the cluster has 0 GPUs"):
+        plan(Resources(gpus=1))
+
+
+def test_what_a_stage_raised_is_told_in_its_own_words():
+    import ray
+
+    inner = InputError("images/a: no such folder")
+    outer = ray.exceptions.RayTaskError("map", "trace", inner)
+    assert str(engine._told(outer)) == "images/a: no such folder"
+    lost = ray.exceptions.WorkerCrashedError()
+    assert "finished shards are kept" in str(engine._told(lost))
