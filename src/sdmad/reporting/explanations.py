@@ -102,16 +102,26 @@ def write_overlays(
     picture = to_image(image, detector.preprocessing.window)
     with output_directory(folder, force) as work:
         names = []
-        for name, title, overlays in _overlays(detector, image, explanation):
+        for name, title, overlays in found_overlays(detector, image, explanation):
             write_bytes(work / name, overlay_plot(picture, overlays, title))
             names.append(name)
     return names
 
 
-def _overlays(
+def found_overlays(
     detector: SignDetector, image: Path, explanation: Explanation
 ) -> Iterator[tuple[str, str, list[Overlay]]]:
-    """File name, title and maps of each picture."""
+    """File name, title and maps of each picture: of any anomaly, then of each found category.
+
+    Args:
+        detector: what explained it.
+        image: a file or an address.
+        explanation: of that image.
+
+    Raises:
+        ImageError: if the image cannot be read.
+        InputError: if the backbone gives no maps.
+    """
     small, _ = detector.image_maps(image)
     text = "the best category at each place, less the normal anchor"
     told = Overlay("Anomaly map", text, _numpy(small.anomaly[0]), "difference of cosines")
@@ -121,13 +131,14 @@ def _overlays(
         sentence = entry.deciding_sign.sentence
         sign = _numpy(small.signs[0, sign_index(detector.bank_, k, sentence)])
         category = _numpy(small.categories[0, k])
+        pooled = Overlay(entry.category, _pooling(detector, entry), category, "cosine")
+        decided = Overlay(f"{entry.category}, the deciding sign", sentence, sign, "cosine")
+        # One map tells both where one sign is kept.
+        overlays = [decided] if np.array_equal(category, sign) else [pooled, decided]
         yield (
             f"{number:02d}-{safe_name(entry.category)}.png",
             f"{image.name}: {entry.category} found, score {entry.score:.3f}",
-            [
-                Overlay(entry.category, _pooling(detector, entry), category, "cosine"),
-                Overlay("Its deciding sign", sentence, sign, "cosine"),
-            ],
+            overlays,
         )
 
 
@@ -139,4 +150,4 @@ def _numpy(values: Tensor) -> NDArray[np.float32]:
 def _pooling(detector: SignDetector, entry: CategoryFinding) -> str:
     kept = sum(sign.kept for sign in entry.signs)
     how = "mean" if detector.config_.pooling == "mean" else "largest"
-    return f"{how} of its {kept} kept signs" if kept > 1 else "its only kept sign"
+    return f"{how} of its {kept} kept signs"

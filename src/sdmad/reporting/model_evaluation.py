@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,16 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from sdmad.baselines.zero_shot import ZeroShotCLIP
-from sdmad.data.images import ImageError, content_hash, read_image
+from sdmad.data.images import ImageError, content_hash
 from sdmad.data.table import LabelTable
-from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import parse_decision
-from sdmad.detector.findings import Explanation
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -29,10 +25,10 @@ from sdmad.evaluation.reliability import Reliability, reliability
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
 from sdmad.reporting.beside import MODEL, Beside, compare_beside
+from sdmad.reporting.image_pages import make_example, write_pages
 from sdmad.reporting.report import (
     Example,
     HeatmapData,
-    LabelledFinding,
     ReportData,
     RocData,
     SignRow,
@@ -43,7 +39,6 @@ from sdmad.table import Table
 
 HEATMAP_IMAGES = 200
 EXAMPLES = 4
-THUMBNAIL = 192
 
 
 @dataclass(frozen=True)
@@ -289,34 +284,6 @@ def sign_rows(detector: SignDetector) -> tuple[SignRow, ...]:
     )
 
 
-def _thumbnail(path: Path, window: Window) -> bytes:
-    image = read_image(path, window)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _example(evaluated: ModelEvaluation, row: int, explanation: Explanation) -> Example:
-    labels = evaluated.table.labels[row]
-    findings = tuple(
-        LabelledFinding(
-            entry.category,
-            entry.score,
-            entry.found,
-            None if np.isnan(label) else float(label),
-            entry.deciding_sign.sentence,
-            entry.deciding_sign.similarity,
-            explanation.anchor_similarity,
-        )
-        for entry, label in zip(explanation.categories, labels, strict=True)
-    )
-    shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
-    path = evaluated.table.files[row]
-    window = evaluated.detector.backbone_.preprocessing.window
-    return Example(path.name, _thumbnail(path, window), tuple(shown))
-
-
 def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The images that the model ranked best and worst, with the signs that decided.
 
@@ -336,9 +303,13 @@ def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Exa
     usable = np.flatnonzero(both)
     order = usable[np.argsort(absent[usable] - present[usable], kind="stable")]
     count = min(EXAMPLES, len(order) // 2)
-    chosen = [*order[:count], *order[len(order) - count :][::-1]]
-    explained = evaluated.detector.explanations(evaluated.scores.rows(np.array(chosen, dtype=int)))
-    made = [_example(evaluated, int(r), e) for r, e in zip(chosen, explained, strict=True)]
+    chosen = [int(r) for r in (*order[:count], *order[len(order) - count :][::-1])]
+    detector, table = evaluated.detector, evaluated.table
+    explained = detector.explanations(evaluated.scores.rows(np.array(chosen, dtype=int)))
+    made = [
+        make_example(detector, table.files[row], table.labels[row], one, number)
+        for number, (row, one) in enumerate(zip(chosen, explained, strict=True), 1)
+    ]
     return tuple(made[:count]), tuple(made[count:])
 
 
@@ -385,7 +356,9 @@ def write_evaluation(
     tables: Sequence[Table] | None = None,
     title: str = "SD-MAD evaluation",
 ) -> None:
-    """Write ``metrics.json``, ``scores.csv``, the tables and ``report.html`` into a folder.
+    """Write ``metrics.json``, ``scores.csv``, the tables and the report into a folder.
+
+    The report is ``report.html``, and a page for each image that it shows in ``images``.
 
     Args:
         evaluated: what to write.
@@ -413,7 +386,9 @@ def write_evaluation(
         table.write_csv(folder / f"table{number}.csv")
     _write_scores(evaluated, folder / "scores.csv")
     with torch.no_grad():
-        write_report(report_data(evaluated, shown, title), folder / "report.html")
+        data = report_data(evaluated, shown, title)
+        write_report(data, folder / "report.html")
+    write_pages((*data.best, *data.worst), folder)
 
 
 def _write_scores(evaluated: ModelEvaluation, path: Path) -> None:

@@ -11,13 +11,14 @@ from itertools import groupby
 from math import isfinite, isnan
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.protocols import Evaluation
 from sdmad.evaluation.reliability import Reliability
 from sdmad.output import write_text
+from sdmad.reporting.map_plot import EXPLAINED, MapPicture
 from sdmad.reporting.plots import (
     ImageFormat,
     loss_plot,
@@ -31,6 +32,14 @@ from sdmad.text import without_surrogates
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES: dict[ImageFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+GUESSING = 0.5
+WEAK = 0.6
+"""AUROC below which a category is hardly told."""
+
+WIDE = 0.2
+"""Width of an interval of AUROC that leaves much open."""
+
+MOST_NAMED = 5
 _TILES = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy")
 
 
@@ -92,6 +101,29 @@ class LabelledFinding:
 
 
 @dataclass(frozen=True)
+class ImagePage:
+    """What the page of one image shows.
+
+    Attributes:
+        name: what the image is called.
+        picture: the image as PNG.
+        maps: laid over it.
+        table: every sign of every category.
+        comment: one sentence; may be empty.
+        address: of the page, from the report.
+        back: of the report, from the page.
+    """
+
+    name: str
+    picture: bytes
+    maps: tuple[MapPicture, ...]
+    table: Table
+    comment: str
+    address: str
+    back: str = "../report.html"
+
+
+@dataclass(frozen=True)
 class Example:
     """One image of the evaluation with the model's findings.
 
@@ -100,6 +132,8 @@ class Example:
         thumbnail_png: a small picture as PNG bytes.
         findings: one a category, in the order to show.
         comment: one sentence, may be empty.
+        maps: of what was found in it.
+        page: its own page beside the report, which the name leads to; None without.
 
     Raises:
         InputError: if the thumbnail is not a PNG file.
@@ -109,6 +143,8 @@ class Example:
     thumbnail_png: bytes
     findings: tuple[LabelledFinding, ...]
     comment: str = ""
+    maps: tuple[MapPicture, ...] = ()
+    page: ImagePage | None = None
 
     def __post_init__(self) -> None:
         if not self.thumbnail_png.startswith(_PNG_SIGNATURE):
@@ -217,6 +253,27 @@ def render_report(data: ReportData) -> str:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
+    return _template("report.html.j2").render(
+        data=data,
+        summary=plain_summary(data.evaluation),
+        steps=next_steps(data),
+        explained=EXPLAINED,
+        tiles=_tiles(data.evaluation),
+        notes=(*data.notes, *data.evaluation.notes),
+        signs=[(name, list(rows)) for name, rows in groupby(data.signs, lambda row: row.category)],
+        largest_margin=_largest_margin(data.signs),
+        examples=[("Best images", "best", data.best), ("Worst images", "worst", data.worst)],
+        **_plots(data),
+    )
+
+
+def render_image_page(page: ImagePage) -> str:
+    """Return the page of one image as HTML."""
+    html = _template("image.html.j2").render(page=page, explained=EXPLAINED)
+    return without_surrogates(html)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("sdmad.reporting"),
         autoescape=True,
@@ -227,17 +284,7 @@ def render_report(data: ReportData) -> str:
     environment.filters["png_uri"] = _png_uri
     environment.filters["decimals"] = _decimals
     environment.tests["finite"] = isfinite
-    template = environment.get_template("report.html.j2")
-    return template.render(
-        data=data,
-        summary=plain_summary(data.evaluation),
-        tiles=_tiles(data.evaluation),
-        notes=(*data.notes, *data.evaluation.notes),
-        signs=[(name, list(rows)) for name, rows in groupby(data.signs, lambda row: row.category)],
-        largest_margin=_largest_margin(data.signs),
-        examples=[("Best images", "best", data.best), ("Worst images", "worst", data.worst)],
-        **_plots(data),
-    )
+    return environment.get_template(name)
 
 
 def _plots(data: ReportData) -> dict[str, str | None]:
@@ -355,3 +402,56 @@ def _compare(reached: float, trivial: float) -> str:
     if gap == "0.0":
         return "no better than that"
     return f"{gap} points {'better' if reached > trivial else 'worse'} than that"
+
+
+def next_steps(data: ReportData) -> tuple[str, ...]:
+    """Say in plain sentences what may be done about what the numbers show.
+
+    Args:
+        data: what the report shows.
+
+    Returns:
+        Sentences, the most pressing first; none where nothing stands out.
+    """
+    one = data.evaluation
+    low, high = one.intervals["mean_auroc"]
+    steps = []
+    if low <= GUESSING <= high:
+        steps.append(
+            "These images cannot tell the model from guessing (the interval of the mean AUROC "
+            "holds 50%): judge it on images of more patients before anything else."
+        )
+    elif high - low > WIDE:
+        steps.append(
+            f"The mean AUROC is only known to lie between {percent(low)}% and {percent(high)}%: "
+            "judge on images of more patients before comparing models."
+        )
+    weak = [n for n, found in one.categories.items() if found.auroc < WEAK]
+    if weak:
+        steps.append(
+            f"Hardly told from guessing: {_some(weak)}. Label more images of them (sdmad suggest "
+            "says which), and look at their signs (sdmad signs check)."
+        )
+    nothing = one.trivial["none"]["hamming_score"]
+    if one.hamming_score <= nothing and one.mean_auroc > WEAK:
+        steps.append(
+            "It ranks better than it decides: choose another rule (--decision support, or fpr:0.05 "
+            "with --normals FOLDER)."
+        )
+    dropped = sum(not sign.kept for sign in data.signs)
+    if dropped > len(data.signs) / 2:
+        steps.append(
+            f"Selection dropped {dropped} of {len(data.signs)} signs: reword those that lie near "
+            "another category's (table of signs below; sdmad signs check)."
+        )
+    if data.worst:
+        steps.append(
+            "Look at the worst images below: a wrong label, an image of another kind and a sign "
+            "that says too little look different there."
+        )
+    return tuple(steps)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"
