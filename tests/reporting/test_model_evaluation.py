@@ -261,23 +261,32 @@ def test_scores_csv_has_a_row_an_image_that_reads_back(written, judged):
         assert float(row["abnormality"]) == judged.scores.abnormality[i]
 
 
-def test_tables_and_report_are_written_and_the_report_needs_nothing_else(written):
+def test_tables_and_report_are_written_and_the_report_leads_to_pages_of_its_own_alone(written):
     names = {path.name for path in written.iterdir()}
     assert {"metrics.json", "scores.csv", "tables.md", "table1.csv", "report.html"} <= names
     report = (written / "report.html").read_text(encoding="utf-8")
     assert "A &lt;b&gt;title&lt;/b&gt;" in report
     assert "<b>title" not in report
-    assert not re.search(r"""src=["'](?!data:)|href=["'](?!#|report-images/\d\d\.html")""", report)
-    pages = sorted((written / "report-images").iterdir())
-    linked = re.findall(r'href="report-images/(\d\d\.html)"', report)
-    assert [page.name for page in pages] == linked
-    assert len(pages) >= 2
-    for page in pages:
-        text = page.read_text(encoding="utf-8")
-        assert 'href="../report.html"' in text
-        assert "data:image/png" in text
-        assert not re.search(r"""src=["'](?!data:)""", text)
+    links = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']*)""", report)
+    pages = sorted(written.glob("images/*.html"))
+    assert sorted(written / link for link in links) == pages
+    assert len(pages) == 8
     assert "<script" not in report.lower()
+
+
+def test_every_shown_image_has_maps_and_a_page(written, judged):
+    report = (written / "report.html").read_text(encoding="utf-8")
+    best, worst = examples(judged)
+    shown = (*best, *worst)
+    assert report.count("laid over the image") == sum(len(example.maps) for example in shown)
+    for example in shown:
+        found = sum(finding.decision for finding in example.findings)
+        assert len(example.maps) == max(1, found)
+        page = (written / example.page.address).read_text(encoding="utf-8")
+        assert example.name in page
+        assert page.count("laid over the image") == 1 + 2 * found
+        for sign in judged.detector.bank_.sentences:
+            assert sign in page
 
 
 def test_hostile_names_signs_and_labels_are_escaped(tiny_backbone, tmp_path, make_data):
@@ -300,10 +309,13 @@ def test_hostile_names_signs_and_labels_are_escaped(tiny_backbone, tmp_path, mak
     detector = fit_on(bank, tiny_backbone, table, [0, 1, 2])
     evaluated = evaluate_model(detector, table, quiet, resamples=0)
     write_evaluation(evaluated, tmp_path, title=evil)
-    report = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in report.lower()
-    assert "<img src=x" not in report
-    assert "&lt;script&gt;" in report
+    pages = [tmp_path / "report.html", *(tmp_path / "images").iterdir()]
+    assert len(pages) > 4
+    for page in pages:
+        html = page.read_text(encoding="utf-8")
+        assert "<script" not in html.lower()
+        assert "<img src=x" not in html
+        assert "&lt;script&gt;" in html
     for path in tmp_path.glob("*.csv"):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.reader(file):

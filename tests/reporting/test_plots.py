@@ -41,6 +41,16 @@ def test_roc_plot_of_fourteen_categories_with_awkward_names():
     assert ET.fromstring(svg).tag.endswith("svg")
 
 
+@pytest.mark.parametrize("categories", [2, 14, 30])
+def test_the_legend_is_not_cut(categories):
+    """Beside the longest names white is left at every edge."""
+    names = [f"W{k:02d}WWWWWWWWWWWWWWWWWWWWWWWWWWWW" for k in range(categories)]
+    png = plots.roc_plot(*roc_case(categories), names)
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    for edge in (picture[:3], picture[-3:], picture[:, -3:]):
+        assert edge.min() == 255
+
+
 def test_lines_differ_in_colour_or_dash():
     styles = {
         (plots.PALETTE[k % len(plots.PALETTE)], str(plots.DASHES[k // len(plots.PALETTE)]))
@@ -72,19 +82,16 @@ def test_heatmap_orders_images_and_signs_by_category():
     assert list(columns) == [0, 2, 1, 3]
 
 
-@pytest.mark.parametrize("signs", [3, 60])
+@pytest.mark.parametrize("signs", [3, 60, 150])
 def test_heatmap_is_drawn(signs):
     kept = np.arange(signs) % 2 == 0
     assert min(size(plots.similarity_heatmap(*heatmap_case(signs), kept))) > 400
 
 
-def test_a_model_that_was_not_trained_has_one_panel():
-    before, after, *rest = heatmap_case(6)
-    kept = np.ones(6, bool)
-    wide, narrow = (size(plots.similarity_heatmap(b, after, *rest, kept)) for b in (before, None))
-    assert wide == narrow
-    with pytest.raises(InputError, match=r"^similarity: expected shape \(5, 6\)"):
-        plots.similarity_heatmap(None, after[:, 1:], *rest, kept)
+def test_the_heatmap_grows_with_its_signs_so_that_they_can_be_read():
+    """A row has room for letters of 9 points: 150 pixels an inch, 72 points an inch."""
+    heights = [size(plots.similarity_heatmap(*heatmap_case(s), np.ones(s)))[1] for s in (40, 80)]
+    assert (heights[1] - heights[0]) / 40 > 1.2 * 9 * 150 / 72
 
 
 def test_many_images_are_thinned_evenly():

@@ -9,18 +9,23 @@ from PIL import Image
 
 from sdmad.errors import InputError
 from sdmad.evaluation.protocols import evaluate
+from sdmad.reporting.map_plot import MapPicture
 from sdmad.reporting.report import (
     Example,
     HeatmapData,
+    ImagePage,
     LabelledFinding,
     ReportData,
     RocData,
     SignRow,
+    next_steps,
     plain_summary,
+    render_image_page,
     render_report,
     write_report,
 )
 from sdmad.reporting.tables import protocol_tables
+from sdmad.table import Table
 
 NAN = float("nan")
 EVIL = "<script>alert('x')</script>\"&{{ 7*7 }}"
@@ -51,6 +56,13 @@ def thumbnail():
     return buffer.getvalue()
 
 
+def image_page():
+    """The page of one image, every text of it a stranger's."""
+    table = Table(EVIL, (EVIL, ""), ((EVIL, EVIL),), EVIL)
+    maps = (MapPicture(EVIL, EVIL, thumbnail(), EVIL),)
+    return ImagePage(EVIL, thumbnail(), maps, table, EVIL, "images/01-x.html")
+
+
 def make_data():
     labels = np.array([[1, 0], [1, 1], [0, 1], [0, 0], [0, 0]])
     scores = np.array([[0.9, 0.1], [0.8, 0.7], [0.3, 0.6], [0.2, 0.3], [0.1, 0.1]])
@@ -79,7 +91,7 @@ def make_data():
             SignRow(EVIL, "round", False, NAN, NAN, NAN, ""),
             SignRow(EVIL, "alone", True, float("inf"), 0.2, float("-inf"), "round"),
         ),
-        best=(Example(EVIL, thumbnail(), (finding,), EVIL),),
+        best=(Example(EVIL, thumbnail(), (finding,), EVIL, image_page().maps, image_page()),),
         worst=(Example("bad.png", thumbnail(), (replace(finding, label=1.0, decision=False),)),),
         losses=(2.0, 1.0, 0.5),
         notes=(EVIL,),
@@ -102,10 +114,11 @@ def test_every_text_is_escaped(html):
 def test_nothing_is_loaded_from_outside(html):
     page = Page(html)
     sources = [attributes["src"] for attributes in page.named("img")]
-    assert len(sources) == 5  # ROC curves, heat map, training curve, two thumbnails
+    assert len(sources) == 6  # ROC curves, heat map, training curve, two thumbnails, a map
     assert all(source.startswith("data:image/") for source in sources)
     assert page.named("link") == []
-    assert all(attributes["href"].startswith("#") for attributes in page.named("a"))
+    hrefs = [attributes["href"] for attributes in page.named("a")]
+    assert [href for href in hrefs if not href.startswith("#")] == ["images/01-x.html"]
     assert not re.search(r"url\(|@import|https?://", html)
     policy = [m for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert "default-src 'none'" in policy[0]["content"]
@@ -117,7 +130,8 @@ def test_pictures_have_alternative_texts_and_headers_a_scope(html):
     assert all(attributes["scope"] in ("col", "row") for attributes in page.named("th"))
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    assert {a["href"][1:] for a in page.named("a")} <= set(ids)
+    hrefs = {a["href"] for a in page.named("a")} - {"images/01-x.html"}
+    assert {href[1:] for href in hrefs} <= set(ids)
 
 
 def test_the_page_says_what_it_is_not(html):
@@ -173,5 +187,63 @@ def test_outcome_of_a_finding(label, decision, outcome):
 
 
 def test_a_thumbnail_has_to_be_a_png_file():
-    with pytest.raises(InputError, match="'x': a picture is not a PNG"):
+    with pytest.raises(InputError, match="'x': the thumbnail is not a PNG"):
         Example("x", b"<svg onload=alert(1)>", ())
+
+
+def test_whatever_scrolls_can_be_reached_by_keyboard(html):
+    for page in (Page(html), Page(render_image_page(image_page()))):
+        scrollers = [
+            attributes
+            for _, attributes in page.tags
+            if {"scroll", "plot"} & set(attributes.get("class", "").split())
+        ]
+        assert scrollers
+        for attributes in scrollers:
+            assert attributes["tabindex"] == "0"
+            assert attributes["role"] == "region"
+            assert {"aria-label", "aria-labelledby"} & set(attributes)
+
+
+def test_the_page_of_an_image_is_as_safe_as_the_report():
+    page = Page(render_image_page(image_page()))
+    assert page.named("script") == []
+    assert all(a["src"].startswith("data:image/png") and a["alt"] for a in page.named("img"))
+    assert [a["href"] for a in page.named("a")] == ["../report.html"]
+    assert sum(EVIL in text for text in page.texts) >= 8
+    policy = [m for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy[0]["content"]
+    assert "not a medical device" in " ".join(page.texts)
+
+
+def test_what_to_do_next():
+    data = replace(make_data(), signs=(), worst=())
+    category = data.evaluation.categories["mass"]
+
+    def told(categories=None, **changes):
+        named = {n: replace(category, auroc=v) for n, v in (categories or {"mass": 0.9}).items()}
+        evaluation = replace(
+            data.evaluation,
+            **{"mean_auroc": 0.8, "hamming_score": 0.9, "categories": named, **changes},
+        )
+        return next_steps(replace(data, evaluation=evaluation))
+
+    def between(low, high):
+        return {**data.evaluation.intervals, "mean_auroc": (low, high)}
+
+    sure = between(0.75, 0.85)
+    assert told(intervals=sure) == ()
+    assert told(intervals=between(NAN, NAN)) == ()
+    (step,) = told(intervals=between(0.45, 0.7))
+    assert "cannot tell the model from guessing" in step
+    (step,) = told(intervals=between(0.6, 0.85))
+    assert "only known to lie between 60.0% and 85.0%" in step
+    (step,) = told({f"c{k}": 0.5 for k in range(7)} | {"good": 0.9, "none": NAN}, intervals=sure)
+    assert "Hardly told from guessing: c0, c1, c2, c3, c4 and 2 more." in step
+    (step,) = told(intervals=sure, hamming_score=0.6)  # as many are right by predicting nothing
+    assert "ranks better than it decides" in step
+    row = SignRow("mass", "round", False, 0.1, 0.2, 0.1, "")
+    dropped = replace(data.evaluation, intervals=sure, mean_auroc=0.8, hamming_score=0.9)
+    rows = (row, row, replace(row, kept=True))
+    steps = next_steps(replace(data, evaluation=dropped, signs=rows))
+    assert any("dropped 2 of 3 signs" in step for step in steps)

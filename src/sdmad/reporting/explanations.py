@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,24 +102,21 @@ def write_overlays(
     picture = to_image(image, detector.preprocessing.window)
     with output_directory(folder, force) as work:
         names = []
-        for name, title, overlays in overlays_of(detector, image, explanation):
+        for name, title, overlays in found_overlays(detector, image, explanation):
             write_bytes(work / name, overlay_plot(picture, overlays, title))
             names.append(name)
     return names
 
 
-def overlays_of(
-    detector: SignDetector, image: Path, explanation: Explanation, also: Collection[str] = ()
+def found_overlays(
+    detector: SignDetector, image: Path, explanation: Explanation
 ) -> Iterator[tuple[str, str, list[Overlay]]]:
-    """File name, title and maps of each picture: of the anomaly, then of each found category.
-
-    Where one sign speaks for a category, the category's map is that sign's, and is not shown twice.
+    """File name, title and maps of each picture: of any anomaly, then of each found category.
 
     Args:
-        detector: what explained it; its backbone gives maps.
+        detector: what explained it.
         image: a file or an address.
         explanation: of that image.
-        also: categories that are shown though they were not found.
 
     Raises:
         ImageError: if the image cannot be read.
@@ -129,24 +126,19 @@ def overlays_of(
     text = "the best category at each place, less the normal anchor"
     told = Overlay("Anomaly map", text, _numpy(small.anomaly[0]), "difference of cosines")
     yield "00-anomaly.png", f"{image.name}: abnormality {explanation.abnormality:.3f}", [told]
-    shown = [
-        (k, entry)
-        for k, entry in enumerate(explanation.categories)
-        if entry.found or entry.category in also
-    ]
-    for number, (k, entry) in enumerate(sorted(shown, key=lambda each: -each[1].score), 1):
+    found = [(k, entry) for k, entry in enumerate(explanation.categories) if entry.found]
+    for number, (k, entry) in enumerate(sorted(found, key=lambda each: -each[1].score), 1):
         sentence = entry.deciding_sign.sentence
         sign = _numpy(small.signs[0, sign_index(detector.bank_, k, sentence)])
         category = _numpy(small.categories[0, k])
-        maps = [Overlay("Its deciding sign", sentence, sign, "cosine")]
-        if sum(one.kept for one in entry.signs) > 1:
-            pooled = _pooling(detector, entry)
-            maps.insert(0, Overlay(entry.category, pooled, category, "cosine"))
+        pooled = Overlay(entry.category, _pooling(detector, entry), category, "cosine")
+        decided = Overlay(f"{entry.category}, the deciding sign", sentence, sign, "cosine")
+        # One map tells both where one sign is kept.
+        overlays = [decided] if np.array_equal(category, sign) else [pooled, decided]
         yield (
             f"{number:02d}-{safe_name(entry.category)}.png",
-            f"{image.name}: {entry.category} {'' if entry.found else 'not '}found, score "
-            f"{entry.score:.3f}",
-            maps,
+            f"{image.name}: {entry.category} found, score {entry.score:.3f}",
+            overlays,
         )
 
 

@@ -49,8 +49,6 @@ class Overlay:
 def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) -> bytes:
     """The image alone, then one panel a map: the redder, the higher; the top tenth is outlined.
 
-    The picture says what its outline means.
-
     Each panel's colours run from its own map's smallest value to its largest, which its scale
     tells: they say where in this image, not how much.
 
@@ -75,23 +73,76 @@ def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) ->
     tall = min(max(shown.height / shown.width, 0.4), 2.0)
     columns = len(overlays) + 1
     figure = new_figure(PANEL * columns, PANEL * tall + 1.4)
-    figure.suptitle(f"{title}\n", fontsize=11, fontweight="bold", color=INK, parse_math=False)
+    figure.suptitle(title, fontsize=11, fontweight="bold", color=INK, parse_math=False)
     panels, scales = figure.subplots(2, columns, height_ratios=(1, 0.04))
     _picture(panels[0], shown, "Image", "")
     scales[0].set_axis_off()
-    figure.supxlabel(f"White line: the {100 - OUTLINED}% where the map is highest", fontsize=8)
     for axes, scale, overlay in zip(panels[1:], scales[1:], overlays, strict=True):
         _picture(axes, shown, overlay.title, overlay.text)
         _lay_over(figure, axes, scale, overlay, shown.size)
-    return _in_few_colours(save_figure(figure, "png"))
+    return save_figure(figure, "png")
 
 
-def _in_few_colours(picture: bytes) -> bytes:
-    """A PNG with a palette: grey and one hue need no more colours."""
+EXPLAINED = (
+    "The redder, the more a place looks like it; the outline holds the highest tenth of a map. "
+    "Colours run from each map's own lowest value to its highest: they say where in this image, "
+    "not how much."
+)
+"""How to read :func:`laid_over`, for a person."""
+
+
+@dataclass(frozen=True)
+class MapPicture:
+    """A map laid over its image.
+
+    Attributes:
+        title: what it is a map of.
+        text: more about it; may be empty.
+        png: the picture.
+        scale: its range and its outline, in words.
+    """
+
+    title: str
+    text: str
+    png: bytes
+    scale: str
+
+
+def laid_over(image: Image.Image, overlay: Overlay, side: int) -> MapPicture:
+    """A map over the image alone, without axes, as :func:`overlay_plot` colours it.
+
+    Args:
+        image: shown in grey.
+        overlay: the map, finite.
+        side: the picture's longest side in pixels.
+    """
+    shown = image.convert("L")
+    shown.thumbnail((side, side), Image.Resampling.BICUBIC)
+    stretched = Image.fromarray(overlay.values.astype(np.float32))
+    values = np.asarray(stretched.resize(shown.size, Image.Resampling.BILINEAR))
+    low, high = float(values.min()), float(values.max())
+    share = (values - low) / (high - low) if high > low else np.zeros_like(values)
+    opaque = _OPAQUE * share[..., None] ** 2
+    colours = np.array(_HEAT) * 255 * opaque + np.asarray(shown)[..., None] * (1 - opaque)
+    level = float(np.percentile(values, OUTLINED))
+    told = f"{overlay.unit.capitalize()} from {low:.3f} to {high:.3f}"
+    if low < level < high:
+        inside = values >= level
+        colours[_grown(inside) & ~inside], colours[inside & _grown(~inside)] = 0, 255
+        told += f", outlined from {level:.3f}"
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(picture)) as drawn:
-        drawn.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG")
-    return buffer.getvalue()
+    Image.fromarray(np.rint(colours).astype(np.uint8)).save(buffer, "PNG", optimize=True)
+    return MapPicture(overlay.title, overlay.text, buffer.getvalue(), f"{told}.")
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A region and the pixels beside it."""
+    grown = mask.copy()
+    grown[1:] |= mask[:-1]
+    grown[:-1] |= mask[1:]
+    grown[:, 1:] |= mask[:, :-1]
+    grown[:, :-1] |= mask[:, 1:]
+    return grown
 
 
 def _picture(axes: Axes, image: Image.Image, title: str, text: str) -> None:
@@ -117,7 +168,8 @@ def _lay_over(
     heat = ListedColormap(np.hstack([colours, opaque]))
     axes.imshow(values, cmap=heat, norm=norm, interpolation="bilinear")
     level = float(np.percentile(values, OUTLINED))
-    if low < level < high:
+    outlined = low < level < high
+    if outlined:
         _outline(axes, values, level)
     on_grey = ListedColormap(opaque * colours + (1 - opaque) * 0.5)
     bar = figure.colorbar(ScalarMappable(norm, on_grey), cax=scale, orientation="horizontal")
@@ -128,10 +180,11 @@ def _lay_over(
         label.set_horizontalalignment("left")
     for label in bar.ax.get_xticklabels()[1:]:
         label.set_horizontalalignment("right")
-    bar.set_label(overlay.unit, fontsize=8, color=INK, labelpad=-6)
+    unit = f"{overlay.unit}; outlined from {level:.3f}" if outlined else overlay.unit
+    bar.set_label(unit, fontsize=8, color=INK, labelpad=-6)
 
 
 def _outline(axes: Axes, values: NDArray[np.float32], level: float) -> None:
     """A white line with a dark edge, to be seen on black and on white."""
     for width, colour in ((2.6, "#000000"), (1.2, "#ffffff")):
-        axes.contour(values, [level], colors=colour, linewidths=width, linestyles="solid")
+        axes.contour(values, [level], colors=colour, linewidths=width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from sdmad.baselines.zero_shot import ZeroShotCLIP
-from sdmad.data.images import ImageError, content_hash, read_image, to_image
+from sdmad.data.images import ImageError, content_hash
 from sdmad.data.table import LabelTable
-from sdmad.data.windows import Window
 from sdmad.detector.base import OnError
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import parse_decision
-from sdmad.detector.findings import Explanation
-from sdmad.detector.maps import gives_maps
 from sdmad.detector.scores import ImageScores
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -30,13 +25,10 @@ from sdmad.evaluation.reliability import Reliability, reliability
 from sdmad.output import write_csv, write_json, write_text
 from sdmad.progress import track
 from sdmad.reporting.beside import MODEL, Beside, compare_beside
-from sdmad.reporting.explanations import overlays_of
-from sdmad.reporting.map_plot import overlay_plot
-from sdmad.reporting.next_steps import next_steps
+from sdmad.reporting.image_pages import make_example, write_pages
 from sdmad.reporting.report import (
     Example,
     HeatmapData,
-    LabelledFinding,
     ReportData,
     RocData,
     SignRow,
@@ -47,7 +39,6 @@ from sdmad.table import Table
 
 HEATMAP_IMAGES = 200
 EXAMPLES = 4
-THUMBNAIL = 192
 
 
 @dataclass(frozen=True)
@@ -58,8 +49,7 @@ class ModelEvaluation:
         detector: the model.
         table: the rows that were judged.
         scores: one row each.
-        before: cosines of the images with the signs in the backbone without adapters; None where
-            there are none to compare with.
+        before: cosines of the images with the signs in the backbone without adapters.
         evaluation: the three protocols.
         notes: what was left out, and why.
         beside: simpler systems on the same images; None where none was asked for.
@@ -71,7 +61,7 @@ class ModelEvaluation:
     detector: SignDetector
     table: LabelTable
     scores: ImageScores
-    before: NDArray[np.float64] | None
+    before: NDArray[np.float64]
     evaluation: Evaluation
     notes: tuple[str, ...]
     beside: Beside | None = None
@@ -179,10 +169,8 @@ def evaluate_model(
     if skipped:
         rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
-    before = None
-    if detector.config_.epochs:
-        bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
-        before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
+    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
+    before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
     evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
     if prevalence is not None:
         evaluated = replace(evaluated, reliability=_held(evaluated, prevalence, resamples))
@@ -225,7 +213,7 @@ def evaluate_scores(
     detector: SignDetector,
     rows: LabelTable,
     scores: ImageScores,
-    before: NDArray[np.float64] | None,
+    before: NDArray[np.float64],
     notes: tuple[str, ...] = (),
     resamples: int = 1000,
 ) -> ModelEvaluation:
@@ -235,8 +223,7 @@ def evaluate_scores(
         detector: the model.
         rows: the images it judged.
         scores: what it said of them.
-        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters; None
-            where nothing was trained.
+        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters.
         notes: what was left out, and why.
         resamples: of the bootstrap over patients.
     """
@@ -297,49 +284,6 @@ def sign_rows(detector: SignDetector) -> tuple[SignRow, ...]:
     )
 
 
-def _thumbnail(path: Path, window: Window) -> bytes:
-    image = read_image(path, window)
-    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _example(evaluated: ModelEvaluation, row: int, explanation: Explanation) -> Example:
-    labels = evaluated.table.labels[row]
-    findings = tuple(
-        LabelledFinding(
-            entry.category,
-            entry.score,
-            entry.found,
-            None if np.isnan(label) else float(label),
-            entry.deciding_sign.sentence,
-            entry.deciding_sign.similarity,
-            explanation.anchor_similarity,
-        )
-        for entry, label in zip(explanation.categories, labels, strict=True)
-    )
-    shown = sorted(findings, key=lambda f: (f.outcome == "absent", -f.score))[:6]
-    path = evaluated.table.files[row]
-    window = evaluated.detector.backbone_.preprocessing.window
-    missed = {finding.category for finding in findings if finding.outcome == "missed"}
-    maps = _maps(evaluated.detector, path, explanation, missed)
-    return Example(path.name, _thumbnail(path, window), tuple(shown), maps=maps)
-
-
-def _maps(
-    detector: SignDetector, path: Path, explanation: Explanation, missed: set[str]
-) -> tuple[tuple[str, bytes], ...]:
-    """Pictures of the maps of what was found, and of what was missed; none where there are none."""
-    if not gives_maps(detector.backbone_):
-        return ()
-    picture = to_image(path, detector.preprocessing.window)
-    return tuple(
-        (title, overlay_plot(picture, overlays, title))
-        for _, title, overlays in overlays_of(detector, path, explanation, missed)
-    )
-
-
 def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """The images that the model ranked best and worst, with the signs that decided.
 
@@ -359,9 +303,13 @@ def examples(evaluated: ModelEvaluation) -> tuple[tuple[Example, ...], tuple[Exa
     usable = np.flatnonzero(both)
     order = usable[np.argsort(absent[usable] - present[usable], kind="stable")]
     count = min(EXAMPLES, len(order) // 2)
-    chosen = [*order[:count], *order[len(order) - count :][::-1]]
-    explained = evaluated.detector.explanations(evaluated.scores.rows(np.array(chosen, dtype=int)))
-    made = [_example(evaluated, int(r), e) for r, e in zip(chosen, explained, strict=True)]
+    chosen = [int(r) for r in (*order[:count], *order[len(order) - count :][::-1])]
+    detector, table = evaluated.detector, evaluated.table
+    explained = detector.explanations(evaluated.scores.rows(np.array(chosen, dtype=int)))
+    made = [
+        make_example(detector, table.files[row], table.labels[row], one, number)
+        for number, (row, one) in enumerate(zip(chosen, explained, strict=True), 1)
+    ]
     return tuple(made[:count]), tuple(made[count:])
 
 
@@ -373,7 +321,7 @@ def _heatmap(evaluated: ModelEvaluation) -> HeatmapData:
         evaluated.before,
         evaluated.scores.similarity[shown],
         [groups[i] for i in shown],
-        [str(number) for number in range(1, len(bank.sentences) + 1)],
+        bank.sentences,
         [bank.names[k] for k in bank.category_index],
         evaluated.detector.head_.keep.cpu().numpy(),
     )
@@ -399,7 +347,6 @@ def report_data(evaluated: ModelEvaluation, tables: Sequence[Table], title: str)
         worst,
         tuple(epoch.loss for epoch in detector.log_),
         (*evaluated.notes, *detector.notes_),
-        next_steps(evaluated.evaluation, evaluated.beside),
     )
 
 
@@ -409,7 +356,9 @@ def write_evaluation(
     tables: Sequence[Table] | None = None,
     title: str = "SD-MAD evaluation",
 ) -> None:
-    """Write ``metrics.json``, ``scores.csv``, the tables and ``report.html`` into a folder.
+    """Write ``metrics.json``, ``scores.csv``, the tables and the report into a folder.
+
+    The report is ``report.html``, and a page for each image that it shows in ``images``.
 
     Args:
         evaluated: what to write.
@@ -437,7 +386,9 @@ def write_evaluation(
         table.write_csv(folder / f"table{number}.csv")
     _write_scores(evaluated, folder / "scores.csv")
     with torch.no_grad():
-        write_report(report_data(evaluated, shown, title), folder / "report.html")
+        data = report_data(evaluated, shown, title)
+        write_report(data, folder / "report.html")
+    write_pages((*data.best, *data.worst), folder)
 
 
 def _write_scores(evaluated: ModelEvaluation, path: Path) -> None:

@@ -6,7 +6,7 @@ Labels are shown as they are, never read as mathematics.
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,11 +33,18 @@ DROPPED = "#7b8794"
 GRID = "#e4e7eb"
 
 _CURVE_POINTS = 400
-_MOST_ROWS = 400
-_SIGN_LENGTH = 40
-_MOST_SIGNS_NAMED = 64
-"""Signs whose texts can be read below a panel as wide as the figure."""
-_MOST_NAMES_LEVEL = 4
+_MOST_IMAGES = 400
+_SIGN_LENGTH = 48
+_MOST_SIGNS_NAMED = 120
+_FEW_GROUPS = 8
+_ROW = 0.19
+"""Inches of a row of the heat map, in which its sign can be read."""
+
+_LONGEST_BAR = 4.0
+"""Inches of a scale of colours."""
+
+_LINE = 0.235
+"""Inches of a line of a legend."""
 
 
 def roc_plot(
@@ -64,7 +71,7 @@ def roc_plot(
     values = score_array(scores, truth.shape)
     if len(categories) != truth.shape[1]:
         raise InputError(f"ROC curves: expected {truth.shape[1]} names, got {len(categories)}")
-    figure = new_figure(9.0, 5.0)
+    figure = new_figure(9.4, max(5.0, _LINE * (len(categories) + 3)))
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
     lines, names = [], []
@@ -79,12 +86,12 @@ def roc_plot(
         }
         lines += axes.plot(x, y, linewidth=1.8, solid_capstyle="round", **style)
         shown = "no AUROC" if np.isnan(auroc) else f"{100 * auroc:.1f}"
-        names.append(f"{shown}   {short(categories[k], 40)}")
+        names.append(f"{short(categories[k], 26)}   {shown}")
     style_axes(axes)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal", anchor="W")
     axes.set_xlabel("False-positive rate (1 - specificity)")
     axes.set_ylabel("True-positive rate (sensitivity)")
-    _legend(figure, lines, names)
+    _legend(axes, lines, names)
     return save_figure(figure, image_format)
 
 
@@ -149,7 +156,7 @@ def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:
 
 
 def similarity_heatmap(
-    before: ArrayLike | None,
+    before: ArrayLike,
     after: ArrayLike,
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
@@ -157,20 +164,19 @@ def similarity_heatmap(
     kept: ArrayLike,
     image_format: ImageFormat = "png",
 ) -> bytes:
-    """Similarity of images and signs, before and after training side by side (Figure 3).
+    """Similarity of images and signs before and after training, side by side (Figure 3).
 
-    Rows are images and columns are signs, each put in the order in which their categories first
-    occur, signs by ``sign_categories`` and images by ``image_groups`` (groups without a sign,
-    such as normal images, come last). Both panels share one colour scale. Signs are written out
-    where there is room; where there is none only the dropped ones are marked with an x. Of more
-    than 400 images an even selection is drawn.
+    Rows are signs, so that their sentences can be read, and columns are images, each put in the
+    order in which their categories first occur, signs by ``sign_categories`` and images by
+    ``image_groups`` (groups without a sign, such as normal images, come last). Both panels share
+    one colour scale. Up to 120 signs are written out; beyond that only the dropped ones are
+    marked with an x. Of more than 400 images an even selection is drawn.
 
     Args:
-        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``; None
-            where nothing was trained, and there is one panel.
-        after: the same in the model, ``(n, S)``.
+        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``.
+        after: the same with the trained adapters, ``(n, S)``.
         image_groups: the group of each image, length ``n``.
-        sign_labels: a short text or a number for each sign, length ``S``.
+        sign_labels: a short text for each sign, length ``S``.
         sign_categories: the category of each sign, length ``S``.
         kept: shape ``(S,)``: whether the sign passed the selection; the others are marked.
         image_format: ``png`` or ``svg``.
@@ -181,37 +187,35 @@ def similarity_heatmap(
     Raises:
         InputError: if the shapes disagree.
     """
-    given = {"Similarity": after}
-    if before is not None:
-        given = {"Before training": before, "After training": after}
-    checked, marks = _check_heatmap(given, image_groups, sign_labels, sign_categories, kept)
-    rows, columns = _heatmap_order(image_groups, sign_categories)
-    groups, categories = [image_groups[i] for i in rows], [sign_categories[j] for j in columns]
-    texts = [
-        f"{short(sign_labels[j], _SIGN_LENGTH)}{'' if marks[j] else ' (dropped)'}" for j in columns
-    ]
-    figure = new_figure(11.5, min(7.5, max(3.0, 0.06 * rows.size)) + 2.4)
-    panels = figure.subplots(1, len(checked), sharey=True, squeeze=False)[0]
-    scale = (min(float(v.min()) for v in checked), max(float(v.max()) for v in checked))
-    for axes, values, title in zip(panels, checked, given, strict=True):
-        _heatmap_panel(axes, values[np.ix_(rows, columns)], scale)
-        level = _sign_axis(figure, axes, texts, categories, marks[columns], len(panels))
-        _separators(axes, groups, categories)
-        pad = 26 if level else 66
-        axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=pad)
-    _group_axis(panels[0], groups)
+    first, second, marks = _check_heatmap(
+        before, after, image_groups, sign_labels, sign_categories, kept
+    )
+    images, signs = _heatmap_order(image_groups, sign_categories)
+    groups, categories = [image_groups[i] for i in images], [sign_categories[j] for j in signs]
+    high = _ROW * min(signs.size, _MOST_SIGNS_NAMED)
+    figure = new_figure(11.5, max(2.5, high) + 1.9)
+    panels = figure.subplots(1, 2, sharey=True)
+    scale = (float(min(first.min(), second.min())), float(max(first.max(), second.max())))
+    pairs = zip(panels, (first, second), ("Before training", "After training"), strict=True)
+    for axes, values, title in pairs:
+        _heatmap_panel(axes, values[np.ix_(images, signs)].T, scale)
+        _image_axis(axes, groups)
+        _separators(axes, categories, groups)
+        axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=8)
+    _sign_axis(panels[0], [sign_labels[j] for j in signs], marks[signs])
+    _category_axis(panels[1], categories)
     cosine_bar(figure, panels[0].images[0], panels)
     return save_figure(figure, image_format)
 
 
 def _heatmap_order(image_groups: Sequence[str], sign_categories: Sequence[str]) -> tuple[Any, Any]:
-    """Row and column indices, ordered by category; at most ``_MOST_ROWS`` rows."""
+    """Images and signs, ordered by category; at most ``_MOST_IMAGES`` images."""
     order = list(dict.fromkeys([*sign_categories, *image_groups]))
     rank = {name: number for number, name in enumerate(order)}
     rows = np.array(sorted(range(len(image_groups)), key=lambda i: rank[image_groups[i]]))
     columns = sorted(range(len(sign_categories)), key=lambda j: rank[sign_categories[j]])
-    if rows.size > _MOST_ROWS:
-        rows = rows[np.linspace(0, rows.size - 1, _MOST_ROWS).round().astype(int)]
+    if rows.size > _MOST_IMAGES:
+        rows = rows[np.linspace(0, rows.size - 1, _MOST_IMAGES).round().astype(int)]
     return rows, np.array(columns)
 
 
@@ -222,23 +226,25 @@ def _heatmap_panel(axes: "Axes", values: FloatArray, scale: tuple[float, float])
 
 
 def _check_heatmap(
-    given: Mapping[str, ArrayLike],
+    before: ArrayLike,
+    after: ArrayLike,
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
     sign_categories: Sequence[str],
     kept: ArrayLike,
-) -> tuple[list[FloatArray], Any]:
+) -> tuple[FloatArray, FloatArray, Any]:
     shape = (len(image_groups), len(sign_labels))
-    checked = [score_array(values, shape, title.lower()) for title, values in given.items()]
+    first = score_array(before, shape, "similarity before training")
+    second = score_array(after, shape, "similarity after training")
     marks = np.asarray(kept, dtype=bool)
-    if checked[0].size == 0:
+    if first.size == 0:
         raise InputError(f"heat map: expected images and signs, got shape {shape}")
     if len(sign_categories) != shape[1] or marks.shape != (shape[1],):
         raise InputError(
             f"heat map: expected {shape[1]} sign categories and kept marks, got "
             f"{len(sign_categories)} and shape {marks.shape}"
         )
-    return checked, marks
+    return first, second, marks
 
 
 def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
@@ -248,74 +254,51 @@ def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:
     return [(names[start], start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _sign_axis(
-    figure: "Figure",
-    axes: "Axes",
-    texts: Sequence[str],
-    categories: Sequence[str],
-    kept: Any,
-    panels: int,
-) -> bool:
-    """Signs below the panel, if they can be read at all; their categories above it.
+def _sign_axis(axes: "Axes", signs: Sequence[str], kept: Any) -> None:
+    """Signs beside the panel, if they can be read at all."""
+    if len(signs) > _MOST_SIGNS_NAMED:
+        axes.set_yticks(np.flatnonzero(~kept), ["x"] * int((~kept).sum()), fontsize=7, color=INK)
+        return
+    texts = [
+        f"{short(sign, _SIGN_LENGTH)}{'' if keep else ' (dropped)'}"
+        for sign, keep in zip(signs, kept, strict=True)
+    ]
+    labels = axes.set_yticks(range(len(texts)), texts, fontsize=9, parse_math=False)
+    for tick, keep in zip(labels, kept, strict=True):
+        tick.label1.set_color(INK if keep else DROPPED)
 
-    Returns whether the category names are level.
-    """
-    from matplotlib.transforms import offset_copy
 
-    if len(texts) <= _MOST_SIGNS_NAMED // panels:
-        axes.set_xticks(range(len(texts)))
-        labels = axes.set_xticklabels(texts, rotation=90, fontsize=8, parse_math=False)
-        for label, keep in zip(labels, kept, strict=True):
-            label.set_color(INK if keep else DROPPED)
-    else:
-        axes.set_xticks(np.flatnonzero(~kept))
-        axes.set_xticklabels(["x"] * int((~kept).sum()), fontsize=7, color=INK)
-    above = offset_copy(axes.get_xaxis_transform(), figure, y=4, units="points")
+def _category_axis(axes: "Axes", categories: Sequence[str]) -> None:
+    """The signs' categories on the other side."""
     runs = spans(categories)
-    level = len(runs) <= _MOST_NAMES_LEVEL
-    for name, start, end in runs:
-        axes.annotate(
-            short(name, 22),
-            ((start + end) / 2 - 0.5, 1),
-            (0, 8),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center" if level else "left",
-            va="bottom",
-            rotation=0 if level else 35,
-            rotation_mode="anchor",
-            fontsize=8.5,
-            color=INK,
-            parse_math=False,
-        )
-        axes.plot(
-            [start - 0.35, end - 0.65],
-            [1, 1],
-            color=INK,
-            linewidth=1.4,
-            clip_on=False,
-            transform=above,
-        )
-    return level
+    beside = axes.secondary_yaxis("right")
+    middles = [(start + end) / 2 - 0.5 for _, start, end in runs]
+    names = [short(name, 22) for name, _, _ in runs]
+    beside.set_yticks(middles, names, fontsize=9, color=INK, parse_math=False)
+    beside.tick_params(length=0)
+    beside.spines["right"].set_visible(False)
 
 
-def _group_axis(axes: "Axes", groups: Sequence[str]) -> None:
+def _image_axis(axes: "Axes", groups: Sequence[str]) -> None:
     runs = spans(groups)
-    axes.set_yticks([(start + end) / 2 - 0.5 for _, start, end in runs])
-    axes.set_yticklabels(
-        [f"{short(name, 28)} ({end - start})" for name, start, end in runs],
-        fontsize=8.5,
+    axes.set_xticks(
+        [(start + end) / 2 - 0.5 for _, start, end in runs],
+        [f"{short(name, 22)} ({end - start})" for name, start, end in runs],
+        fontsize=9,
         color=INK,
         parse_math=False,
+        rotation=40 if len(runs) <= _FEW_GROUPS else 65,
+        ha="right",
+        rotation_mode="anchor",
     )
-    axes.set_ylabel("Images, by category", fontsize=9, color=INK)
+    axes.set_xlabel("Images, by category", fontsize=9, color=INK)
 
 
-def _separators(axes: "Axes", groups: Sequence[str], categories: Sequence[str]) -> None:
-    for _, start, _ in spans(groups)[1:]:
-        axes.axhline(start - 0.5, color="white", linewidth=1.2)
-    for _, start, _ in spans(categories)[1:]:
-        axes.axvline(start - 0.5, color="white", linewidth=1.6)
+def _separators(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
+    for _, start, _ in spans(rows)[1:]:
+        axes.axhline(start - 0.5, color="white", linewidth=1.6)
+    for _, start, _ in spans(columns)[1:]:
+        axes.axvline(start - 0.5, color="white", linewidth=1.2)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -323,7 +306,8 @@ def _separators(axes: "Axes", groups: Sequence[str], categories: Sequence[str]) 
 
 def cosine_bar(figure: "Figure", image: Any, panels: Any) -> None:
     """The scale of colours that stand for cosines, beside some panels."""
-    bar = figure.colorbar(image, ax=panels, shrink=0.6, pad=0.01, aspect=30)
+    shrink = min(0.6, _LONGEST_BAR / figure.get_figheight())
+    bar = figure.colorbar(image, ax=panels, shrink=shrink, pad=0.01, aspect=30)
     bar.set_label("Cosine similarity", color=INK, fontsize=9)
     bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8, colors=INK, length=0)
@@ -354,13 +338,14 @@ def style_axes(axes: "Axes") -> None:
         label.set(color=INK, fontsize=9.5)
 
 
-def _legend(figure: "Figure", lines: Sequence[Any], names: Sequence[str]) -> None:
+def _legend(axes: "Axes", lines: Sequence[Any], names: Sequence[str]) -> None:
     """A legend beside the panel; names may begin with any sign and are not mathematics."""
-    legend = figure.legend(
+    legend = axes.legend(
         lines,
         [f"{number}" for number in range(len(names))],
         title="AUROC, percent",
-        loc="outside right center",
+        loc="center left",
+        bbox_to_anchor=(1.02, 0.5),
         frameon=False,
         fontsize=9,
         handlelength=2.6,

@@ -7,7 +7,7 @@ content security policy. Every text that comes from outside is escaped.
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, groupby
+from itertools import groupby
 from math import isfinite, isnan
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.protocols import Evaluation
 from sdmad.evaluation.reliability import Reliability
 from sdmad.output import write_text
+from sdmad.reporting.map_plot import EXPLAINED, MapPicture
 from sdmad.reporting.plots import (
     ImageFormat,
     loss_plot,
@@ -31,6 +32,14 @@ from sdmad.text import without_surrogates
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MEDIA_TYPES: dict[ImageFormat, str] = {"png": "image/png", "svg": "image/svg+xml"}
+GUESSING = 0.5
+WEAK = 0.6
+"""AUROC below which a category is hardly told."""
+
+WIDE = 0.2
+"""Width of an interval of AUROC that leaves much open."""
+
+MOST_NAMED = 5
 _TILES = ("mean_auroc", "image_auroc", "hamming_score", "subset_accuracy")
 
 
@@ -92,6 +101,29 @@ class LabelledFinding:
 
 
 @dataclass(frozen=True)
+class ImagePage:
+    """What the page of one image shows.
+
+    Attributes:
+        name: what the image is called.
+        picture: the image as PNG.
+        maps: laid over it.
+        table: every sign of every category.
+        comment: one sentence; may be empty.
+        address: of the page, from the report.
+        back: of the report, from the page.
+    """
+
+    name: str
+    picture: bytes
+    maps: tuple[MapPicture, ...]
+    table: Table
+    comment: str
+    address: str
+    back: str = "../report.html"
+
+
+@dataclass(frozen=True)
 class Example:
     """One image of the evaluation with the model's findings.
 
@@ -100,22 +132,23 @@ class Example:
         thumbnail_png: a small picture as PNG bytes.
         findings: one a category, in the order to show.
         comment: one sentence, may be empty.
-        maps: what each of its maps is of, and its picture as PNG bytes; they have a page.
+        maps: of what was found in it.
+        page: its own page beside the report, which the name leads to; None without.
 
     Raises:
-        InputError: if a picture is not a PNG file.
+        InputError: if the thumbnail is not a PNG file.
     """
 
     name: str
     thumbnail_png: bytes
     findings: tuple[LabelledFinding, ...]
     comment: str = ""
-    maps: tuple[tuple[str, bytes], ...] = ()
+    maps: tuple[MapPicture, ...] = ()
+    page: ImagePage | None = None
 
     def __post_init__(self) -> None:
-        for picture in (self.thumbnail_png, *(found for _, found in self.maps)):
-            if not picture.startswith(_PNG_SIGNATURE):
-                raise InputError(f"example {self.name!r}: a picture is not a PNG file")
+        if not self.thumbnail_png.startswith(_PNG_SIGNATURE):
+            raise InputError(f"example {self.name!r}: the thumbnail is not a PNG file")
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,15 +169,15 @@ class HeatmapData:
     """What the similarity heat map is drawn from; see :func:`similarity_heatmap`.
 
     Attributes:
-        before: cosines in the untrained backbone, shape ``(n, S)``; None where nothing was trained.
-        after: cosines in the model, shape ``(n, S)``.
+        before: cosines in the untrained backbone, shape ``(n, S)``.
+        after: cosines with the trained adapters, shape ``(n, S)``.
         image_groups: the group of each image, length ``n``.
-        sign_labels: a short text for each sign, length ``S``; its number in the table of signs.
+        sign_labels: a short text for each sign, length ``S``.
         sign_categories: the category of each sign, length ``S``.
         kept: whether each sign passed the selection, shape ``(S,)``.
     """
 
-    before: FloatArray | None
+    before: FloatArray
     after: FloatArray
     image_groups: Sequence[str]
     sign_labels: Sequence[str]
@@ -170,7 +203,6 @@ class ReportData:
         worst: images on which it did worst.
         losses: training loss of each epoch.
         notes: warnings and remarks, shown above the numbers with those of the evaluation.
-        advice: what to do next, a sentence each.
     """
 
     title: str
@@ -186,7 +218,6 @@ class ReportData:
     worst: tuple[Example, ...] = ()
     losses: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
-    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -198,36 +229,23 @@ class _Tile:
 
 
 def write_report(data: ReportData, path: Path) -> None:
-    """Write the report as one HTML file, and a page with the maps of each shown image beside it.
+    """Write the report as one HTML file.
 
     Args:
         data: what to show.
-        path: the file to write; the pages are written into ``NAME-images`` beside it.
+        path: the file to write.
 
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    folder = path.with_name(f"{path.stem}-images")
-    write_text(path, without_surrogates(render_report(data, folder.name)))
-    paged = [one for one in (*data.best, *data.worst) if one.maps]
-    if paged:
-        folder.mkdir(exist_ok=True)
-    for number, example in enumerate(paged, 1):
-        page = environment().get_template("image.html.j2").render(example=example, report=path.name)
-        write_text(folder / page_name(number), without_surrogates(page))
+    write_text(path, without_surrogates(render_report(data)))
 
 
-def page_name(number: int) -> str:
-    """The file of the page of a shown image, by its place among those that have one."""
-    return f"{number:02d}.html"
-
-
-def render_report(data: ReportData, folder: str = "") -> str:
+def render_report(data: ReportData) -> str:
     """Return the report as HTML.
 
     Args:
         data: what to show.
-        folder: where the pages of the shown images lie, from the report; empty for none.
 
     Returns:
         A complete HTML document.
@@ -235,28 +253,30 @@ def render_report(data: ReportData, folder: str = "") -> str:
     Raises:
         InputError: if the arrays of a plot disagree in shape.
     """
-    names = (f"{folder}/{page_name(number)}" for number in count(1))
-    best, worst = (
-        [(one, next(names) if one.maps and folder else "") for one in shown]
-        for shown in (data.best, data.worst)
-    )
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             data=data,
             summary=plain_summary(data.evaluation),
+            steps=next_steps(data),
+            explained=EXPLAINED,
             tiles=_tiles(data.evaluation),
             notes=(*data.notes, *data.evaluation.notes),
             signs=[
-                (name, list(rows))
-                for name, rows in groupby(enumerate(data.signs, 1), lambda row: row[1].category)
+                (name, list(rows)) for name, rows in groupby(data.signs, lambda row: row.category)
             ],
             largest_margin=_largest_margin(data.signs),
-            examples=[("Best images", "best", best), ("Worst images", "worst", worst)],
+            examples=[("Best images", "best", data.best), ("Worst images", "worst", data.worst)],
             **_plots(data),
         )
     )
+
+
+def render_image_page(page: ImagePage) -> str:
+    """Return the page of one image as HTML."""
+    html = environment().get_template("image.html.j2").render(page=page, explained=EXPLAINED)
+    return without_surrogates(html)
 
 
 def environment() -> Environment:
@@ -390,3 +410,56 @@ def _compare(reached: float, trivial: float) -> str:
     if gap == "0.0":
         return "no better than that"
     return f"{gap} points {'better' if reached > trivial else 'worse'} than that"
+
+
+def next_steps(data: ReportData) -> tuple[str, ...]:
+    """Say in plain sentences what may be done about what the numbers show.
+
+    Args:
+        data: what the report shows.
+
+    Returns:
+        Sentences, the most pressing first; none where nothing stands out.
+    """
+    one = data.evaluation
+    low, high = one.intervals["mean_auroc"]
+    steps = []
+    if low <= GUESSING <= high:
+        steps.append(
+            "These images cannot tell the model from guessing (the interval of the mean AUROC "
+            "holds 50%): judge it on images of more patients before anything else."
+        )
+    elif high - low > WIDE:
+        steps.append(
+            f"The mean AUROC is only known to lie between {percent(low)}% and {percent(high)}%: "
+            "judge on images of more patients before comparing models."
+        )
+    weak = [n for n, found in one.categories.items() if found.auroc < WEAK]
+    if weak:
+        steps.append(
+            f"Hardly told from guessing: {_some(weak)}. Label more images of them (sdmad suggest "
+            "says which), and look at their signs (sdmad signs check)."
+        )
+    nothing = one.trivial["none"]["hamming_score"]
+    if one.hamming_score <= nothing and one.mean_auroc > WEAK:
+        steps.append(
+            "It ranks better than it decides: choose another rule (--decision support, or fpr:0.05 "
+            "with --normals FOLDER)."
+        )
+    dropped = sum(not sign.kept for sign in data.signs)
+    if dropped > len(data.signs) / 2:
+        steps.append(
+            f"Selection dropped {dropped} of {len(data.signs)} signs: reword those that lie near "
+            "another category's (table of signs below; sdmad signs check)."
+        )
+    if data.worst:
+        steps.append(
+            "Look at the worst images below: a wrong label, an image of another kind and a sign "
+            "that says too little look different there."
+        )
+    return tuple(steps)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{', '.join(names[:MOST_NAMED])}{more}"

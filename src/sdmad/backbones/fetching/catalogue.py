@@ -12,7 +12,7 @@ from sdmad.backbones.files import read_json
 from sdmad.backbones.hub import fetched_folder
 from sdmad.choices import EMBEDDED
 
-PICKLE, BOTH, SAFE, UNSURE = "a pickle", "safetensors, a pickle", "safetensors", "not known"
+PICKLE, BOTH, SAFE, UNSURE = "pickle", "both", "safetensors", "not known"
 APACHE, MIT, UNTOLD = "Apache-2.0", "MIT", "read the card"
 
 
@@ -53,11 +53,11 @@ _KNOWN = (
     Entry(
         "open_clip",
         f"{OPEN_CLIP}microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-        "196",
+        "",
         PICKLE,
         MIT,
     ),
-    Entry("MedCLIP", "medclip:FOLDER", "136", "a pickle, not on the hub", UNTOLD),
+    Entry("MedCLIP", "medclip:FOLDER", "136", "pickle, elsewhere", UNTOLD),
 )
 
 
