@@ -94,6 +94,15 @@ def test_the_heatmap_grows_with_its_signs_so_that_they_can_be_read():
     assert (heights[1] - heights[0]) / 40 > 1.2 * 9 * 150 / 72
 
 
+def test_a_model_that_was_not_trained_has_one_panel():
+    before, after, *rest = heatmap_case(6)
+    kept = np.ones(6, bool)
+    wide, narrow = (size(plots.similarity_heatmap(b, after, *rest, kept)) for b in (before, None))
+    assert wide == narrow
+    with pytest.raises(InputError, match=r"^similarity: expected shape \(5, 6\)"):
+        plots.similarity_heatmap(None, after[:, 1:], *rest, kept)
+
+
 def test_many_images_are_thinned_evenly():
     rows, _ = plots._heatmap_order(["a"] * 300 + ["b"] * 900, ["a", "b"])
     assert rows.size == 400

@@ -49,7 +49,8 @@ class ModelEvaluation:
         detector: the model.
         table: the rows that were judged.
         scores: one row each.
-        before: cosines of the images with the signs in the backbone without adapters.
+        before: cosines of the images with the signs in the backbone without adapters; None where
+            nothing was trained.
         evaluation: the three protocols.
         notes: what was left out, and why.
         beside: simpler systems on the same images; None where none was asked for.
@@ -61,7 +62,7 @@ class ModelEvaluation:
     detector: SignDetector
     table: LabelTable
     scores: ImageScores
-    before: NDArray[np.float64]
+    before: NDArray[np.float64] | None
     evaluation: Evaluation
     notes: tuple[str, ...]
     beside: Beside | None = None
@@ -169,8 +170,10 @@ def evaluate_model(
     if skipped:
         rows, scores = rows.subset(readable.tolist()), scores.rows(readable)
         notes = (*notes, f"{len(skipped)} images could not be read and were left out")
-    bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
-    before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
+    before = None
+    if detector.config_.epochs:
+        bare = ZeroShotCLIP(detector.bank_, detector.backbone_)
+        before = bare.score_images([rows.files[i] for i in shown_rows(rows)]).similarity
     evaluated = evaluate_scores(detector, rows, scores, before, notes, resamples)
     if prevalence is not None:
         evaluated = replace(evaluated, reliability=_held(evaluated, prevalence, resamples))
@@ -213,7 +216,7 @@ def evaluate_scores(
     detector: SignDetector,
     rows: LabelTable,
     scores: ImageScores,
-    before: NDArray[np.float64],
+    before: NDArray[np.float64] | None,
     notes: tuple[str, ...] = (),
     resamples: int = 1000,
 ) -> ModelEvaluation:
@@ -223,7 +226,8 @@ def evaluate_scores(
         detector: the model.
         rows: the images it judged.
         scores: what it said of them.
-        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters.
+        before: cosines of :func:`shown_rows` with the signs in the backbone without adapters; None
+            where nothing was trained.
         notes: what was left out, and why.
         resamples: of the bootstrap over patients.
     """

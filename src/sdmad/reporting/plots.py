@@ -6,7 +6,7 @@ Labels are shown as they are, never read as mathematics.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -156,7 +156,7 @@ def loss_plot(losses: ArrayLike, image_format: ImageFormat = "png") -> bytes:
 
 
 def similarity_heatmap(
-    before: ArrayLike,
+    before: ArrayLike | None,
     after: ArrayLike,
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
@@ -164,7 +164,7 @@ def similarity_heatmap(
     kept: ArrayLike,
     image_format: ImageFormat = "png",
 ) -> bytes:
-    """Similarity of images and signs before and after training, side by side (Figure 3).
+    """Similarity of images and signs, before and after training side by side (Figure 3).
 
     Rows are signs, so that their sentences can be read, and columns are images, each put in the
     order in which their categories first occur, signs by ``sign_categories`` and images by
@@ -173,8 +173,9 @@ def similarity_heatmap(
     marked with an x. Of more than 400 images an even selection is drawn.
 
     Args:
-        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``.
-        after: the same with the trained adapters, ``(n, S)``.
+        before: cosine of each image with each sign in the untrained backbone, ``(n, S)``; None
+            where nothing was trained, and there is one panel.
+        after: the same in the model, ``(n, S)``.
         image_groups: the group of each image, length ``n``.
         sign_labels: a short text for each sign, length ``S``.
         sign_categories: the category of each sign, length ``S``.
@@ -187,23 +188,23 @@ def similarity_heatmap(
     Raises:
         InputError: if the shapes disagree.
     """
-    first, second, marks = _check_heatmap(
-        before, after, image_groups, sign_labels, sign_categories, kept
-    )
+    given = {"Similarity": after}
+    if before is not None:
+        given = {"Before training": before, "After training": after}
+    checked, marks = _check_heatmap(given, image_groups, sign_labels, sign_categories, kept)
     images, signs = _heatmap_order(image_groups, sign_categories)
     groups, categories = [image_groups[i] for i in images], [sign_categories[j] for j in signs]
     high = _ROW * min(signs.size, _MOST_SIGNS_NAMED)
     figure = new_figure(11.5, max(2.5, high) + 1.9)
-    panels = figure.subplots(1, 2, sharey=True)
-    scale = (float(min(first.min(), second.min())), float(max(first.max(), second.max())))
-    pairs = zip(panels, (first, second), ("Before training", "After training"), strict=True)
-    for axes, values, title in pairs:
+    panels = figure.subplots(1, len(checked), sharey=True, squeeze=False)[0]
+    scale = (min(float(v.min()) for v in checked), max(float(v.max()) for v in checked))
+    for axes, values, title in zip(panels, checked, given, strict=True):
         _heatmap_panel(axes, values[np.ix_(images, signs)].T, scale)
         _image_axis(axes, groups)
         _separators(axes, categories, groups)
         axes.set_title(title, loc="left", fontsize=12, fontweight="bold", color=INK, pad=8)
     _sign_axis(panels[0], [sign_labels[j] for j in signs], marks[signs])
-    _category_axis(panels[1], categories)
+    _category_axis(panels[-1], categories)
     cosine_bar(figure, panels[0].images[0], panels)
     return save_figure(figure, image_format)
 
@@ -226,25 +227,23 @@ def _heatmap_panel(axes: "Axes", values: FloatArray, scale: tuple[float, float])
 
 
 def _check_heatmap(
-    before: ArrayLike,
-    after: ArrayLike,
+    given: Mapping[str, ArrayLike],
     image_groups: Sequence[str],
     sign_labels: Sequence[str],
     sign_categories: Sequence[str],
     kept: ArrayLike,
-) -> tuple[FloatArray, FloatArray, Any]:
+) -> tuple[list[FloatArray], Any]:
     shape = (len(image_groups), len(sign_labels))
-    first = score_array(before, shape, "similarity before training")
-    second = score_array(after, shape, "similarity after training")
+    checked = [score_array(values, shape, title.lower()) for title, values in given.items()]
     marks = np.asarray(kept, dtype=bool)
-    if first.size == 0:
+    if checked[0].size == 0:
         raise InputError(f"heat map: expected images and signs, got shape {shape}")
     if len(sign_categories) != shape[1] or marks.shape != (shape[1],):
         raise InputError(
             f"heat map: expected {shape[1]} sign categories and kept marks, got "
             f"{len(sign_categories)} and shape {marks.shape}"
         )
-    return first, second, marks
+    return checked, marks
 
 
 def spans(names: Sequence[str]) -> list[tuple[str, int, int]]:

@@ -169,7 +169,7 @@ class HeatmapData:
     """What the similarity heat map is drawn from; see :func:`similarity_heatmap`.
 
     Attributes:
-        before: cosines in the untrained backbone, shape ``(n, S)``.
+        before: cosines in the untrained backbone, shape ``(n, S)``; None where nothing was trained.
         after: cosines with the trained adapters, shape ``(n, S)``.
         image_groups: the group of each image, length ``n``.
         sign_labels: a short text for each sign, length ``S``.
@@ -177,7 +177,7 @@ class HeatmapData:
         kept: whether each sign passed the selection, shape ``(S,)``.
     """
 
-    before: FloatArray
+    before: FloatArray | None
     after: FloatArray
     image_groups: Sequence[str]
     sign_labels: Sequence[str]

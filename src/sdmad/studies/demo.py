@@ -16,7 +16,7 @@ from sdmad.output import output_directory
 from sdmad.phantoms.cases import load_modality
 from sdmad.phantoms.files import PhantomData, write_phantoms
 from sdmad.reporting.draw_tables import gap_table, shown_name, standing
-from sdmad.reporting.model_evaluation import evaluate_scores, shown_rows, write_evaluation
+from sdmad.reporting.model_evaluation import evaluate_scores, write_evaluation
 from sdmad.reporting.tables import protocol_tables, summary_table
 from sdmad.signs import SignBank
 from sdmad.studies.draw import PAPER_SYSTEMS, Draw, fit_variants, score_together, variants_of
@@ -25,7 +25,7 @@ from sdmad.table import Table
 
 IMAGES = 400
 RESAMPLES = 500
-RECOMMENDED, BARE = "sd-mad", "clip-signs"
+RECOMMENDED = "sd-mad"
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ def run_demo(
         paired = gap_table("What that is worth", f"{mine} less", differences)
         tables = (summary, paired, *protocol_tables(evaluations))
         rows = table.subset(draw.rows.tolist())
-        before = judged[BARE].scores.similarity[shown_rows(rows)]
         scores = judged[RECOMMENDED].scores
-        evaluated = evaluate_scores(detector, rows, scores, before, resamples=RESAMPLES)
+        evaluated = evaluate_scores(detector, rows, scores, None, resamples=RESAMPLES)
         title = f"SD-MAD demo: {kind.title} phantoms, {shots} shots"
         write_evaluation(evaluated, work, tables, title)
     unseen = ", ".join(kind.unseen_categories())
