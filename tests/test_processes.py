@@ -3,6 +3,8 @@
 import socket
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,31 @@ def test_what_is_told_of_the_network_is_so():
 def test_a_process_alone_starts_no_other(deed):
     program = f"import os, subprocess\np.be_alone()\ntry:\n    {deed}\n    print('done')\n"
     assert "refused" in run(f"{program}except PermissionError as error:\n    print(error)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell of a death")
+def test_a_process_alone_ends_with_the_one_that_started_it():
+    child = "from sdmad import processes as p\np.be_alone()\nprint(1, flush=True)\n"
+    child += "import time\ntime.sleep(100)"
+    parent = (
+        "import os, subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}],"
+        " stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
+        "child.stdout.readline()\nprint(child.pid, flush=True)\nos.kill(os.getpid(), 9)"
+    )
+    place = Path("/proc") / run(parent) / "stat"
+    until = time.monotonic() + 30
+    while _lives(place) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not _lives(place)
+
+
+def _lives(place):
+    """Whether a process is there and has not ended."""
+    try:
+        return place.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems hold other limits")
