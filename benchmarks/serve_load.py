@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -200,14 +199,15 @@ def asks(url: str, token: str, files: Sequence[Path], total: int) -> dict[str, A
 def table(loads: dict[str, Load], alone: float, rate: float) -> Table:
     """Every figure beside what it is held to."""
     file, prediction = loads["a static file"], loads["a prediction"]
-    rows: list[tuple[Any, ...]] = []
+    rows: list[tuple[str, ...]] = []
     for name, one in loads.items():
         held: tuple[str, str] = ("", "")
         if name.startswith("a page"):
             held = (f"{one.p95 / file.p95:.1f} static files", f"at most {MOST_PAGE:g}")
         if name == "a prediction":
             held = (f"{one.p95 / alone:.1f} bare passes", f"at most {MOST_PASSES:g}")
-        rows.append((name, len(one.seconds), one.errors, f"{1000 * one.p95:.0f}", *held))
+        counts = str(len(one.seconds)), str(one.errors)
+        rows.append((name, *counts, f"{1000 * one.p95:.0f}", *held))
     share = 100 * prediction.rate / rate
     told = (f"{share:.0f}% of the bare tower's", f"at least {100 * LEAST_SHARE:g}%")
     rows.append(("predictions a second", f"{prediction.rate:.1f}", "", "", *told))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.security import HTTPBearer
 
 from sdmad._version import __version__
 from sdmad.errors import InputError
@@ -34,6 +35,9 @@ from sdmad.serve.storage import accounts
 from sdmad.serve.storage.engine import Storage
 
 API = "/api/v1"
+
+BEARER = HTTPBearer(auto_error=False, description="The printed token, or an account's.")
+"""For the description alone: the gate has asked for it."""
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -87,6 +91,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
+        dependencies=[Depends(BEARER)],
     )
     app.state.house = house
     for router in ROUTERS:

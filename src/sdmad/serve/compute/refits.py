@@ -211,6 +211,8 @@ class Refits:
     def _run(self, place: Path) -> None:
         try:
             with (place / FAULTS).open("wb") as faults, self._lock:
+                if self._closed:
+                    return
                 self._running = subprocess.Popen(  # noqa: S603  # this interpreter, fixed words
                     program(place),
                     stdin=subprocess.PIPE,

@@ -1,7 +1,7 @@
 // New models from the readers' labels, each judged beside the one in use.
 
 import { asSentence, get, me, post } from "./api.js";
-import { at, dialog, fill, h, hidden, icon, notice, percent, plural, say, trouble } from "./dom.js";
+import { at, dialog, fill, h, hidden, icon, notice, percent, plural, say, told, trouble } from "./dom.js";
 import { frame, pause, showModel } from "./frame.js";
 import { keys } from "./keys.js";
 
@@ -10,6 +10,10 @@ const STATES = {
   done: ["chip clear", "check", "Done"], failed: ["chip found", "cross", "Failed"],
 };
 const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(3)}`;
+const FIGURES = {
+  mean_auroc: "Mean AUROC of the findings", image_auroc: "AUROC, normal or not", hamming_score: "Hamming score",
+  subset_accuracy: "Subset accuracy", macro_f1: "Macro F1", sensitivity: "Sensitivity", specificity: "Specificity",
+};
 let before = new Map();
 let active = null; // the model in use
 let role = null;
@@ -42,7 +46,7 @@ function comparison({ held_out: images, rows }) {
     h("table", { class: "figures" },
       h("caption", {}, `Both models on the same ${plural(images, "held-out image")}; differences are paired, with 95% intervals.`),
       h("thead", {}, h("tr", {}, head("Figure"), head("In use"), head("New"), head("Difference"), head("95% interval"), h("th", { scope: "col", class: "plot" }, hidden("Drawn: "), h("span", { "aria-hidden": "true" }, "worse | better")), head("In words"))),
-      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.metric), h("td", {}, value(row.old)), h("td", {}, value(row.new)),
+      h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, FIGURES[row.metric] ?? told(row.metric)), h("td", {}, value(row.old)), h("td", {}, value(row.new)),
         known(row) ? [h("td", {}, signed(row.difference)), h("td", {}, `${signed(row.low)} to ${signed(row.high)}`), h("td", { class: "plot" }, interval(row, reach)), h("td", {}, WORDS[verdict(row)])]
           : [h("td", {}, "–"), h("td", {}, "–"), h("td", {}), h("td", {}, "Too few images")])))));
 }

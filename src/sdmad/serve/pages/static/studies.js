@@ -1,6 +1,6 @@
 // Blinded studies: start one, read in it, look at what came out.
 
-import { get, me, post } from "./api.js";
+import { asSentence, get, me, post } from "./api.js";
 import { at, fill, h, icon, notice, plural, say, told, trouble } from "./dom.js";
 import { frame } from "./frame.js";
 
@@ -9,8 +9,9 @@ let role = null; // an admin starts studies and sees results, and others read
 const known = (estimate) => estimate && Number.isFinite(estimate.value);
 const with95 = (estimate, digits = 2) => {
   if (!known(estimate)) return "–";
-  const value = estimate.value.toFixed(digits);
-  return Number.isFinite(estimate.low) ? `${value} [${estimate.low.toFixed(digits)}, ${estimate.high.toFixed(digits)}]` : value;
+  const written = (value) => value.toFixed(digits).replace("-", "\u2212");
+  const value = written(estimate.value);
+  return Number.isFinite(estimate.low) ? `${value} [${written(estimate.low)}, ${written(estimate.high)}]` : value;
 };
 const reader = (name) => name ?? "All readers";
 const category = (name) => (name ? told(name) : "All findings");
@@ -28,9 +29,13 @@ function kappas(rows) {
   return names.map((name) => [category(name), with95(of(name, false)), with95(of(name, true))]);
 }
 
-function results({ accuracy, kappa, time, notes }) {
+const TOO_FEW = "How well readers tell cannot be said: it takes images with and without a finding, each seen both ways.";
+
+function results({ accuracy: all, kappa, time, notes }) {
+  const accuracy = all.filter((row) => known(row.without) || known(row.with_findings));
   return [
-    notes.map((note) => notice(note)),
+    notes.map((note) => notice(asSentence(note))),
+    all.length && !accuracy.length ? notice(TOO_FEW) : null,
     accuracy.length ? table("How well readers tell: AUROC with 95% intervals, paired", ["Finding", "Reader", "Without", "With the model", "Difference"],
       accuracy.map((row) => [category(row.category), reader(row.reader), with95(row.without), with95(row.with_findings), with95(row.difference)])) : null,
     kappa.length ? table("How far readers agree: kappa with 95% intervals", ["Finding", "Without", "With the model"], kappas(kappa)) : null,
