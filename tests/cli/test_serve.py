@@ -28,6 +28,7 @@ def test_fit_reads_the_labels_of_a_server(sdmad, data, fit_arguments, tmp_path, 
         house.models = FakeModels()
 
     monkeypatch.setattr(application, "PREPARED", (lend, worklist.fill))
+    monkeypatch.setattr(application, "PARTS", ())
     app = application.create_app(ServeSettings((), images=data.parent))
     bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
     with TestClient(app, base_url="http://localhost", headers=bearer) as client:

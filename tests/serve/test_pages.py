@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -129,3 +130,14 @@ def test_what_is_not_there_is_told_people_on_a_page_and_programs_in_json():
     assert page.status_code == 404
     assert "There is no such thing here." in page.text
     assert client.get("/api/v1/nothing").json() == {"error": "there is no such thing here"}
+
+
+def test_the_documents_name_every_key_of_the_viewer():
+    scripts = SHIPPED.contents["viewer.js"] + SHIPPED.contents["stage.js"]
+    keys = set(re.findall(r"^ +\[\[?\"([^\"]+)\"", scripts.decode(), re.MULTILINE))
+    shown = {"ArrowUp": "↑", "ArrowDown": "↓", "ArrowLeft": "←", "ArrowRight": "→"}
+    wanted = {shown.get(k.split("+")[-1], k.split("+")[-1].upper()) or "+" for k in keys}
+    assert {"A", "Z", "O", "[", "↑", "PAGEUP"} <= wanted
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+    told = {one.upper() for one in re.findall(r"<kbd>([^<]+)</kbd>", page)}
+    assert wanted - told == set()

@@ -7,7 +7,7 @@ from sdmad.errors import InputError
 from sdmad.serve.rates import Rate
 from sdmad.serve.security.headers import ALWAYS
 from sdmad.serve.settings import ServeLimits
-from sdmad.serve.storage import accounts
+from sdmad.serve.storage import accounts, events
 
 API = "/api/v1"
 PASSWORD = "four words or more"
@@ -63,6 +63,8 @@ def test_a_wrong_token_lets_nobody_in_and_few_can_be_tried(browser, house):
     answer = visit(browser, house)  # the right one too, until a while has passed
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
+    with house.storage.reading() as session:
+        assert [row.what for row in events.latest(session, 9)] == ["wrong token"] * 5
 
 
 @pytest.mark.parametrize("header", ["Bearer guessed", "Bearer ", "Basic eDp5", "Bearer \u00fc"])
@@ -145,6 +147,19 @@ def test_a_large_body_is_refused_that_does_not_say_its_size(client):
     assert client.get(f"{API}/images/1/readings").json() == []
 
 
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"[" * 100_000, b"{", b"null", b'{"verdict": 1e999}', b'{"note": "\\ud800"}']
+)
+def test_a_body_that_is_no_reading_is_refused_in_words(client, body):
+    answer = client.post(f"{API}/images/1/readings", content=body)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["error"]
+    lone = client.post(
+        f"{API}/images/1/readings", content=b'{"verdict": "normal", "note": "\\ud800"}'
+    )
+    assert lone.status_code in (400, 422)  # no database could hold it
+
+
 def test_files_may_be_larger_and_have_their_own_bound(make_app):
     app = make_app(limits=ServeLimits(body=2 << 20))
     bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
@@ -200,8 +215,6 @@ def test_a_sign_in_that_fails_says_not_why_and_few_can_be_tried(browser, house):
         sign_in(browser, "ann", "another guess")
     assert sign_in(browser, "ann").status_code == 429
     with house.storage.reading() as session:
-        from sdmad.serve.storage import events
-
         assert {row.what for row in events.latest(session, 9)} == {"sign-in failed"}
 
 

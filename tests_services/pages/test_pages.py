@@ -4,6 +4,7 @@ import csv
 import io
 import re
 import struct
+import time
 import zlib
 
 import pytest
@@ -193,8 +194,9 @@ def test_accept_is_kept_shown_and_undone(opened):
     exported = csv.DictReader(io.StringIO(opened.request.get("/api/v1/labels.csv").text()))
     name = opened.locator("#name").inner_text()
     assert [row[category] for row in exported if row["file"].endswith(name)] == ["1"]
+    expect(opened.locator(".verdicts .undone")).to_have_count(before)
     opened.keyboard.press("z")
-    expect(opened.locator(".verdicts .undone").first).to_be_visible()
+    expect(opened.locator(".verdicts .undone")).to_have_count(before + 1)
     assert told(opened, f"/images/{image}")["readings"][before]["undone"]
 
 
@@ -221,6 +223,30 @@ def test_a_reading_that_was_not_saved_is_said_and_sent_again(opened):
     expect(opened.locator("#unsent")).to_be_empty()
     (reading,) = told(opened, f"/images/{image}")["readings"][before:]
     assert reading["verdict"] == "reject"
+
+
+def test_a_reading_and_the_next_image_at_once_lose_nothing(opened):
+    image = first_image(opened)
+    opened.route(READING, lambda route: (time.sleep(0.5), route.continue_()))
+    opened.keyboard.press("r")
+    opened.keyboard.press("u")
+    opened.keyboard.press("n")
+    expect(opened).not_to_have_url(re.compile(rf"/image/{image}\b"))
+    said = told(opened, f"/images/{image}")["readings"]
+    assert [one["verdict"] for one in said if not one["undone"]] == ["reject", "unsure"]
+
+
+def test_a_later_word_takes_the_place_of_one_that_was_not_saved(opened):
+    image = first_image(opened)
+    before = len(told(opened, f"/images/{image}")["readings"])
+    opened.route(READING, lambda route: route.abort())
+    opened.keyboard.press("r")
+    expect(opened.locator("#unsent")).to_contain_text("Not saved")
+    opened.unroute(READING)
+    opened.keyboard.press("u")
+    expect(opened.locator("#unsent")).to_be_empty()
+    said = told(opened, f"/images/{image}")["readings"][before:]
+    assert [one["verdict"] for one in said] == ["unsure"]
 
 
 def test_a_note_with_markup_is_shown_as_text(opened):

@@ -17,7 +17,7 @@ def refitted(browser, served):
     page = context.new_page()
     page.goto(f"/?token={served.token}")
     first_image(page)
-    page.keyboard.press("a")
+    page.keyboard.press("m")
     expect(page.locator("#state")).to_have_text("Read")
     page.goto("/refits")
     page.get_by_role("button", name="Refit with the new labels").click()

@@ -56,7 +56,7 @@ def listed(
     )
 
 
-@router.get("/images/{image_id}")
+@router.get("/images/{image_id}", responses=refusals(404, 503))
 def detail(
     house: TheHouse,
     visitor: TheVisitor,

@@ -7,7 +7,6 @@ from fastapi.responses import Response
 
 from sdmad.serve.api.shapes import content, refusals
 from sdmad.serve.house import TheHouse
-from sdmad.serve.storage import events
 from sdmad.serve.storage.labels import label_table
 from sdmad.serve.visitors import TheVisitor
 from sdmad.text import AS_BYTES
@@ -18,9 +17,9 @@ router = APIRouter(tags=["readings"])
 @router.get("/labels.csv", responses={**refusals(), **content("text/csv")})
 def labels(house: TheHouse, visitor: TheVisitor) -> Response:
     """Labels of every image that has any: the table's own, changed by the readings."""
-    with house.storage.writing() as session:
+    house.log(visitor, "labels exported")
+    with house.storage.reading() as session:
         text = label_table(session, house.categories, house.settings.show_names)
-        events.log(session, visitor.reader, "labels exported", "", visitor.client)
     return Response(
         text.encode("utf-8", AS_BYTES),
         media_type="text/csv",

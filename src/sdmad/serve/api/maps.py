@@ -57,7 +57,7 @@ def of_image(
     response_class=Response,
     openapi_extra=body("file", file=FILE, model=MODEL),
     responses={
-        **refusals(400, 404, 503, 504),
+        **refusals(404, 503, 504),
         **_content(
             "16-bit grey PNG, black -2 and white 2, or NIfTI of the values in the place of the "
             "file's slice; cosines, as large as the image.",

@@ -24,7 +24,7 @@ from sdmad.choices import Role
 from sdmad.serve.secret import StartToken, digest
 from sdmad.serve.security.answers import refuse
 from sdmad.serve.settings import is_loopback
-from sdmad.serve.storage import accounts
+from sdmad.serve.storage import accounts, events
 from sdmad.serve.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Gate:
         if self.local and not _names_this_machine(headers.get("host", "")):
             return refuse(scope, 421, "this server answers by the name of this machine alone")
         if b"token=" in scope["query_string"] and not scope["path"].startswith("/api/"):
-            return self._first_visit(scope)
+            return await run_sync(self._first_visit, scope)
         visitor = await run_sync(self._visitor, scope, headers)
         client = client_of(scope)
         if wait := self.house.requests.wait(visitor.key if visitor else client):
@@ -120,6 +120,8 @@ class Gate:
             return refuse(scope, 429, "too many wrong tokens; wait a minute", wait)
         if not self.local or not self.house.token.matches(shown):
             self.house.sign_ins.wait(client)
+            with self.house.storage.writing() as session:
+                events.log(session, "", "wrong token", "", client)
             return refuse(scope, 401, "this token is not this server's: " + REQUIRED)
         rest = urlencode([(name, value) for name, value in query if name != "token"])
         place = "/" + scope["path"].lstrip("/") + (f"?{rest}" if rest else "")

@@ -6,6 +6,8 @@ import { at, fill, h, notice, say, told } from "./dom.js";
 
 const KEY = "unsent";
 let leaving = false;
+let turn = Promise.resolve();
+let under = 0; // changes under way
 const sent = new Set();
 
 const list = () => JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
@@ -26,16 +28,33 @@ export const sentence = ({ category, verdict }) =>
 const send = ({ image, category, verdict, note }) =>
   post(`/images/${encodeURIComponent(image)}/readings`, { category, verdict, note });
 
-// Saves one reading, or keeps it as not saved; gives the server's reading or null.
-export async function save(reading) {
+// A word that came later takes the place of one on the same that was never saved.
+const replaces = (later, earlier) => later.said > earlier.said && later.image === earlier.image && (later.category === null || later.category === earlier.category);
+
+async function saveNow(reading) {
   try {
     const saved = await send(reading);
+    if (list().some((one) => replaces(reading, one))) keep(list().filter((one) => !replaces(reading, one)));
     say(`Saved: ${sentence(reading)}`);
     return saved;
   } catch (error) {
-    keep([...list(), { ...reading, key: crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, why: error.message }]);
+    keep([...list(), { ...reading, key: `${reading.said} ${Math.random()}`, why: error.message }]);
     return null;
   }
+}
+
+// One change after the other, so that the server gets them in the order in which they were made.
+export function inTurn(change) {
+  under += 1;
+  const done = turn.then(change).finally(() => { under -= 1; });
+  turn = done.catch(() => {});
+  return done;
+}
+
+// Saves one reading, or keeps it as not saved; gives the server's reading or null.
+export function save(reading) {
+  const dated = { said: Date.now(), ...reading };
+  return inTurn(() => saveNow(dated));
 }
 
 async function again(reading) {
@@ -59,17 +78,24 @@ export function showUnsent() {
   readings.length > 1 ? h("button", { type: "button", onclick: allAgain }, `Send all ${readings.length} again`) : null);
 }
 
-// Within these pages nothing is lost; closing the tab would lose it.
-export function go(address) {
+// Goes to another of these pages, where what was not saved is shown again; first lets the changes under
+// way end.
+export async function go(address) {
+  if (under) say("Saving first");
+  await turn;
   leaving = true;
   location.assign(address);
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (link && link.origin === location.origin && !link.hasAttribute("download")) leaving = true;
+  if (!link || link.origin !== location.origin || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (under) {
+    event.preventDefault();
+    go(link.href);
+  } else leaving = true;
 });
 window.addEventListener("leaving", () => { leaving = true; });
 window.addEventListener("pageshow", () => { leaving = false; });
 window.addEventListener("beforeunload", (event) => {
-  if (!leaving && list().length) event.preventDefault();
+  if (under || (!leaving && list().length)) event.preventDefault();
 });

@@ -7,7 +7,7 @@ import { frame, modelName } from "./frame.js";
 import { keys } from "./keys.js";
 import { askReading } from "./note.js";
 import { Stage } from "./stage.js";
-import { go, onSent, save } from "./unsent.js";
+import { go, inTurn, onSent, save, VERDICTS } from "./unsent.js";
 import { verdicts, standing } from "./verdicts.js";
 
 const id = Number(document.body.dataset.subject);
@@ -41,7 +41,7 @@ async function load() {
   link("previous", image.previous);
   link("next", image.next);
   show();
-  if (image.error) return stage.failed(new Error(asSentence(image.error)));
+  if (image.error) return stage.close(asSentence(image.error));
   if (!findings.length) setTimeout(scored, 3000);
   stage.open(image).then(alike, () => {});
 }
@@ -67,19 +67,17 @@ async function alike() {
 
 function link(name, to) {
   const step = at(name);
-  step.toggleAttribute("aria-disabled", !to);
   if (to) {
     step.href = `/image/${encodeURIComponent(to)}${query()}`;
     step.removeAttribute("aria-disabled");
-  } else {
-    step.removeAttribute("href");
-    step.setAttribute("aria-disabled", "true");
   }
 }
 
 // --- readings -----------------------------------------------------------------------------------
 
 async function read(category, verdict, note = "") {
+  const stands = standing(image.readings).find((one) => one.category === category);
+  if (!note && stands?.verdict === verdict && stands.reader === reader) return say(`Already ${VERDICTS[verdict]}`);
   const saved = await save({ image: id, name: image.name, category, verdict, note });
   if (saved) took(saved);
 }
@@ -98,7 +96,7 @@ const stateOf = (now) => (now.length === 0 ? "new" : now.some(({ verdict }) => v
 async function undo(reading) {
   if (!reading) return say("There is nothing of yours to undo");
   try {
-    took({ ...reading, ...await post(`/readings/${encodeURIComponent(reading.id)}/undo`), undone: true });
+    took(await inTurn(() => post(`/readings/${reading.id}/undo`)));
     trouble(at("trouble"), null);
     say("Undone");
   } catch (error) {
@@ -107,6 +105,7 @@ async function undo(reading) {
 }
 
 const lastOfMine = () => image.readings.filter((one) => !one.undone && one.reader === reader).at(-1);
+const undoLast = () => inTurn(() => {}).then(() => undo(lastOfMine())); // after what is being saved
 
 async function ask(category, verdict) {
   const now = new Map(standing(image.readings).map((one) => [one.category, one.verdict]));
@@ -201,12 +200,15 @@ function pictures() {
     h("span", {}, told(one.category)), h("span", { class: "soft" }, `similarity ${number(one.similarity)}`))))];
 }
 
+// What tells a button of the panel from the others, also after it was drawn again.
+const mark = (button) => [button.closest("li")?.dataset.category, button.matches(".pick") ? "pick" : button.textContent].join();
+
 // What is drawn is told by what is known alone; the focus stays where it was.
 function show() {
   const now = standing(image.readings);
   const found = findings.filter((one) => one.decision).length;
   const panel = at("panel");
-  const focus = [...panel.querySelectorAll("button")].indexOf(document.activeElement);
+  const focused = panel.contains(document.activeElement) ? mark(document.activeElement) : null;
   const top = panel.scrollTop;
   fill(at("state"), state(image.state));
   fill(panel,
@@ -219,7 +221,10 @@ function show() {
     pictures(),
     h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
     verdicts(image.readings, reader, undo));
-  if (focus >= 0) panel.querySelectorAll("button")[focus]?.focus({ preventScroll: true });
+  if (focused !== null) {
+    const same = [...panel.querySelectorAll("button")].find((button) => mark(button) === focused);
+    (same ?? panel.querySelectorAll(".pick")[chosen])?.focus({ preventScroll: true });
+  }
   panel.scrollTop = top;
 }
 
@@ -236,7 +241,7 @@ keys("Reading", [
   ["m", "the image is normal", loaded(() => read(null, "normal"))],
   ["f", "add a finding", loaded(() => ask("", "add"))],
   ["e", "write a note", loaded(() => ask(findings[chosen]?.category ?? null, null))],
-  ["z", "undo your last reading", loaded(() => undo(lastOfMine()))],
+  ["z", "undo your last reading", loaded(undoLast)],
   ["o", "map of the finding on or off", loaded(() => map(!overlay))],
   ["n", "next image", () => press("next")],
   ["p", "image before", () => press("previous")],

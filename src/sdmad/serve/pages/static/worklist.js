@@ -155,10 +155,13 @@ async function load() {
 
 // How far scoring is. A list that somebody uses is not put in another order under the hand.
 async function progress() {
+  let lost = false;
   for (;;) {
     let wait = 15000;
     try {
       const { scoring: { done, total } } = await get("/health");
+      if (lost) await load();
+      lost = false;
       const fresh = scored !== null && done > scored;
       const finished = done >= total;
       if (fresh && !touched) await load();
@@ -166,6 +169,8 @@ async function progress() {
       scored = done;
       if (!finished) wait = 2000;
     } catch (error) {
+      lost = true;
+      wait = 5000;
       trouble(at("trouble"), error, load);
     }
     await pause(wait);
