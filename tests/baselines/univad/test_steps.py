@@ -208,6 +208,7 @@ def test_the_published_size_stays_far_below_six_gigabytes():
     product = 4 * patches * min(references * patches, chunk)
     stored = 4 * references * patches * (4 * 1024 + 1536)  # CLIP's four levels and DINOv2
     assert product == 16_777_216
+    assert (round(stored / references, -6), round(product * 1024, -9)) == (23e6, 17e9)
     assert product + 2 * stored < 0.25e9  # a query takes the rows that it is compared with
 
 

@@ -18,7 +18,7 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCa
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side, to_pixels
 from sdmad.baselines.components.pseudo import Brightness
-from sdmad.baselines.components.state_prompts import category_states, compose, encode_states
+from sdmad.baselines.components.state_prompts import category_states, compose, mean_direction
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.baselines.univad.components import ComponentReader
 from sdmad.baselines.univad.features import ClipReader, ClipTokens, Models, TransformerPatches
@@ -283,13 +283,15 @@ def build_univad(build: Build, models: Models, settings: UniVADSettings) -> OneP
     normal = NormalImages(models, settings, brightness, build.seed)
     mean = settings.question(build.bank.modality).mean
 
-    def sentences(states: Sequence[str]) -> list[str]:
-        return compose(states, settings.templates, settings.thing)
+    def encode(states: Sequence[str]) -> Tensor:
+        sentences = compose(states, settings.templates, settings.thing)
+        return mean_direction(backbone.encode_text(sentences))
+
+    words = encode(settings.normal)
 
     def make(category: str | None) -> UniVAD:
         states = settings.abnormal if category is None else category_states(category)
-        text = encode_states(backbone, sentences(settings.normal), sentences(states))
-        return UniVAD(normal, text, settings.scale, mean)
+        return UniVAD(normal, torch.stack([words, encode(states)]), settings.scale, mean)
 
     return OnePerCategory(build.bank.names, backbone, make)
 

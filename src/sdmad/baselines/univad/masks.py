@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -91,7 +91,11 @@ def caption(prompt: str) -> str:
 
 
 def kept_boxes(
-    probability: Tensor, boxes: Tensor, words: Sequence[str], question: Question, background: Any
+    probability: Tensor,
+    boxes: Tensor,
+    words: Sequence[str],
+    question: Question,
+    background: Sequence[str],
 ) -> Tensor:
     """Boxes that are likely, and are not said to be background.
 

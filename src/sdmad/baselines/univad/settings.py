@@ -32,6 +32,8 @@ class Question:
 
 
 ANYTHING = Question("", "object", 0.35)
+"""About kinds of images that the authors do not have."""
+
 QUESTIONS = (
     Question("brain", "MRI", 0.2),
     Question("liver", "CT", 0.4),
