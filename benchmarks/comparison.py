@@ -72,7 +72,7 @@ SPREADS = {
     DECISIONS: PROTOCOLS["integrated"],
 }
 GAPS = {"difference": PEERS, "added-loss": ADDED_LOSS}
-NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad")
+NO_WEIGHTS = ("medclip-names", "medclip-ensemble", "medclip", "dra", "bgad", "univad")
 SETTLED_CAPTION = (
     "Percent of the fall of the loss that lies in the last tenth of the epochs, the largest of the "
     "draws; of several detectors, the one of any anomaly."

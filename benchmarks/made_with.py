@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "searched.md": ("searches", "weights"),
     "unfamiliar.md": ("settings", "weights"),
     "certainty.md": ("settings", "weights", "statistics"),
-    "shots.md": COMPARED,
+    "shots.md": ("settings", "printed settings", "rivals", "weights", "statistics"),
     "results.md": COMPARED,
     "results/brain.md": COMPARED,
     "results/chest.md": COMPARED,
@@ -83,11 +83,18 @@ def searches() -> Any:
     return [searched.GRIDS, searched.IMAGES, searched.PHANTOM_SEED, searched.DRAW]
 
 
-def systems() -> Any:
-    """The settings of every compared system, published and searched."""
-    known = [load_system(name) for name in SYSTEMS]
+def systems(names: Iterable[str] = SYSTEMS) -> Any:
+    """The settings of compared systems, published and searched."""
+    known = [load_system(name) for name in names]
     both = ((one.name, one.published, one.searched) for one in known)
     return {name: [plain_settings(old), plain_settings(new)] for name, old, new in both}
+
+
+def rivals() -> Any:
+    """The settings of the systems that the page on shots shows."""
+    from benchmarks import shots
+
+    return systems((*shots.RIVALS, *shots.PAPER, shots.DEFAULT))
 
 
 def weights() -> Any:
@@ -130,6 +137,7 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
     "candidates": candidates,
     "searches": searches,
     "systems": systems,
+    "rivals": rivals,
     "weights": weights,
     "statistics": statistics,
     "simulation": simulation,

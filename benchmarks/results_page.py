@@ -132,7 +132,7 @@ def left_out(titles: Sequence[str]) -> str:
     known = (load_system(name).title for name in SYSTEMS if name not in NO_WEIGHTS)
     lacking = ", ".join(title for title in known if title not in there)
     once = ", ".join(title for title in titles if title.endswith(" °"))
-    missing = f"Not run so far, for the hours they take: {lacking}. " if lacking else ""
+    missing = f"Not run so far: {lacking}. " if lacking else ""
     return missing + (f"Asked only whether an image is abnormal: {once}." if once else "")
 
 

@@ -112,3 +112,29 @@ def test_inctrl(checkpoint):
     detector = run("inctrl", backbone, 4, 1, epochs=1, steps=2, batch_size=4)
     assert detector.general.reader.function.blocks == (7, 9, 11)
     assert detector.general.references_.patches.shape == (4, 3, 225, 896)
+
+
+@torch.no_grad()
+def test_univad(checkpoint):
+    """One thing in one normal image and in one judged image; SAM-HQ is given the box."""
+    backbone = load_backbone(checkpoint("ViT-L/14"), 448)
+    names = dict.fromkeys(("detector", "segmenter", "dense", "context"), "random")
+    system, asked = load_system("univad"), build(backbone)
+    detector = system.build(asked, dataclasses.replace(system.published, **names)).general
+    models = detector.normal.models
+    values = torch.rand(2, 3, 448, 448, generator=torch.Generator().manual_seed(0))
+    found = models.finder.boxes(values[0])
+    assert found.shape[1] == 4
+    assert len(found) <= 900
+    assert models.context(values[:1]).shape == (1, 56, 56, 384)
+    box = torch.tensor([[0.25, 0.25, 0.75, 0.75]])
+    models.finder.boxes = lambda _: box
+    detector.fit(values, torch.tensor([False, True]), [None, None])
+    seen = detector.normal.known.seen
+    assert seen.clip.levels.shape == (1, 4, 1024, 1024)
+    assert seen.clip.local.shape == (1, 1024, 768)
+    assert seen.dense.shape == (1, 1, 1024, 1536)
+    query = values[1:]
+    assert detector.map_pixels(query).shape == (1, 448, 448)
+    assert detector.map_pixels(query).isfinite().all()
+    assert detector.score_pixels(query).isfinite().all()

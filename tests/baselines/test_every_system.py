@@ -31,6 +31,7 @@ MISSING = {
     "medclip": WeightsMissingError,
     "dra": MissingExtraError,
     "bgad": MissingExtraError,
+    "univad": WeightsMissingError,
 }
 """What `make test` has no weights or libraries for; tests_extras have."""
 

@@ -187,6 +187,10 @@ BGAD = (
     "Anomaly Detection, CVPR 2023"
 )
 WINCLIP = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
+UNIVAD = (
+    "Gu et al., UniVAD: A Training-free Unified Model for Few-shot Visual Anomaly Detection, "
+    "CVPR 2025"
+)
 XPLAINER = (
     "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
     "MICCAI 2023"
@@ -252,6 +256,16 @@ _ALL = (
         WINCLIP,
         NORMAL,
         "winclip.detector",
+        single=True,
+        maps=True,
+    ),
+    System("univad", "UniVAD", UNIVAD, NORMAL, "univad.detector", single=True, maps=True),
+    System(
+        "univad-embedded",
+        "UniVAD on the embedded trunk",
+        UNIVAD,
+        NORMAL,
+        "univad.detector",
         single=True,
         maps=True,
     ),

@@ -168,6 +168,7 @@ def test_another_backbone_does_not_take_these_draws(ask, make_clip, tmp_path):
 
 def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkeypatch):
     monkeypatch.setattr(general, "TABLE5", ("dra", "winclip"))
+    monkeypatch.setattr(general, "NAMED", ("univad-embedded",))
     monkeypatch.setattr(general, "PHANTOM_IMAGES", 40)
     monkeypatch.setattr(general, "SHOTS", 1)
     monkeypatch.setattr(general, "RESAMPLES", 20)
@@ -185,6 +186,8 @@ def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkey
     assert brain["WinCLIP, zero-shot", "image_auroc"]["paper"] == "66.8"
     assert 0 < float(brain["WinCLIP, zero-shot", "pixel_auroc"]["value"]) < 100
     assert brain["DRA", "image_auroc"]["note"] == "extra missing"
+    named = brain["UniVAD on the embedded trunk", "pixel_auroc"]
+    assert (named["note"], named["paper"]) == ("not possible", "")  # the backbone is another
     assert brain["none", "image_auroc"]["value"] == "50.0"
 
 

@@ -1,4 +1,4 @@
-"""How far a feature is from the nearest of many, which WinCLIP+ and MVFA ask of their memory."""
+"""The distance to the nearest of many stored features, as WinCLIP+, MVFA and UniVAD ask."""
 
 from __future__ import annotations
 

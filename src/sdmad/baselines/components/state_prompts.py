@@ -25,7 +25,16 @@ NORMAL_STATES: Phrases = (
     "{} without defect",
     "{} without damage",
 )
-"""WinCLIP's, which MVFA takes."""
+"""WinCLIP's, which MVFA and UniVAD take."""
+
+ABNORMAL_STATES: Phrases = (
+    "damaged {}",
+    "broken {}",
+    "{} with flaw",
+    "{} with defect",
+    "{} with damage",
+)
+"""MVFA's and UniVAD's."""
 
 ADJECTIVES = (
     "bad",

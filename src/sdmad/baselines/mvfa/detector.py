@@ -22,6 +22,7 @@ from sdmad.baselines.components.nearest import nearest_distance
 from sdmad.baselines.components.patch_maps import patches_a_side, support_masks, to_pixels
 from sdmad.baselines.components.published import Compat, is_published, unstandardised, with_gelu
 from sdmad.baselines.components.state_prompts import (
+    ABNORMAL_STATES,
     NORMAL_STATES,
     PHOTO_TEMPLATES,
     SCENE_TEMPLATES,
@@ -44,7 +45,6 @@ from sdmad.detector.base import Mask
 from sdmad.errors import InputError, NotFittedError
 from sdmad.method.adapters import adapted_blocks
 
-ABNORMAL_STATES = ("damaged {}", "broken {}", "{} with flaw", "{} with defect", "{} with damage")
 TEMPLATES = (*PHOTO_TEMPLATES, *SCENE_TEMPLATES)
 BATCH = 16
 

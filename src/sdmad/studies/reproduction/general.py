@@ -14,7 +14,7 @@ from sdmad.studies.comparison.tables import Compared
 from sdmad.studies.draw import draws_of
 from sdmad.studies.material import Say, open_material
 from sdmad.studies.reproduction.material import PHANTOM
-from sdmad.studies.reproduction.published import TABLE5, published
+from sdmad.studies.reproduction.published import NAMED, TABLE5, published
 from sdmad.studies.reproduction.records import Record, write_records
 from sdmad.studies.reproduction.runs import RESAMPLES, Models, Request, describe_run
 
@@ -48,7 +48,7 @@ def table5(request: Request, models: Models, say: Say) -> list[Path]:
         material = open_material(name, root, None, request.out, say, PHANTOM_IMAGES)
         draws = draws_of(material, SHOTS, request.seeds)
         engine = comparison_engine(request.out, material, models.main, say, general_only=True)
-        compared = [run_system(load_system(key), draws, engine) for key in TABLE5]
+        compared = [run_system(load_system(key), draws, engine) for key in (*TABLE5, *NAMED)]
         records += [record for done in compared for record in _records(part, done)]
         told = [f"judged, draw 1: {draws[0].people}", *notes(draws, compared)]
         head += [f"{part}: {one}" for one in told]
