@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,12 +42,12 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "epochs": (15, 45),
     },
     "inctrl": {"learning_rate": (1e-3, 1e-4), "temperature": (100.0, 25.0), "epochs": (10, 3)},
-    "bgad-patches": {
+    "bgad-imagenet": {
         "learning_rate": (2e-4, 1e-3),
         "epochs": (25, 8),
         "quantile": (0.05, 0.01),
     },
-    "dra-patches": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
+    "dra-imagenet": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
     "linear-probe-searched": {"regularisation": (1.0, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0)},
     "coop": {
         "learning_rate": (2e-3, 2e-2),
@@ -153,6 +154,23 @@ def done(folder: Path, name: str) -> bool:
     )
 
 
+def missing(found: Collection[str]) -> str:
+    """What is said of the systems whose search has not run, and what they are used with.
+
+    Args:
+        found: names of those whose search has.
+    """
+    lacking = [load_system(name) for name in GRIDS if name not in found]
+    former = ", ".join(one.title for one in lacking if one.searched is not None)
+    published = ", ".join(one.title for one in lacking if one.searched is None)
+    told = {"as found on the former one, nano": former, "as published": published}
+    return "".join(
+        f"Not searched on it so far, and used {how}: {which}.\n\n"
+        for how, which in told.items()
+        if which
+    )
+
+
 def table_of(name: str, cells: dict[str, Figures]) -> Table:
     """The candidates of one system, the chosen one marked."""
     placed, body = ranks(cells), []
@@ -178,12 +196,7 @@ def main() -> None:
     for name in options.system or (*CATEGORIES, *(one for one in GRIDS if one not in CATEGORIES)):
         print(name, choose(ranks(run(options.out, name))), flush=True)
     found = {name: run(options.out, name) for name in GRIDS if done(options.out, name)}
-    lacking = [load_system(name).title for name in GRIDS if name not in found]
-    former = f"used as found on the former one, nano: {', '.join(lacking)}"
-    missing = f"Not searched on it so far, and {former}.\n\n"
-    head = HEAD.format(
-        images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing if lacking else ""
-    )
+    head = HEAD.format(images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing(found))
     parts = [head, *(table_of(name, cells).markdown() for name, cells in found.items())]
     write_page(options.docs, "\n".join(parts))
 
