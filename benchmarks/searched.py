@@ -56,10 +56,21 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "tip-adapter": {"alpha": (1.17, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
     "tip-adapter-f": {"alpha": (1.17, 100.0), "beta": (1.0, 5.5), "epochs": (20, 400)},
+    "cross-modal": {
+        "learning_rate": (1e-3, 1e-4),
+        "weight_decay": (0.0, 0.01),
+        "scale": (100.0, 25.0),
+    },
+    "ape": {"alpha": (2.0, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
+    "clap": {"learning_rate": (0.1, 0.01), "epochs": (300, 50), "scale": (100.0, 25.0)},
+    "proker": {"penalty": (0.05, 0.5, 5.0, 50.0), "beta": (1.5, 5.5)},
 }
 """Eight settings of each; the first value of each is published, or usual."""
 
-CATEGORIES = ("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched")
+CATEGORIES = (
+    *("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched"),
+    *("cross-modal", "ape", "clap", "proker"),
+)
 """Systems for categories; the others are asked whether an image is abnormal."""
 
 METRICS = ("AUROC", "subset", "F1")

@@ -13,6 +13,8 @@ from sdmad.phantoms.cases import draw_cases, load_modality
 SHORT = {
     "coop": {"epochs": 2},
     "tip-adapter-f": {"epochs": 2},
+    "cross-modal": {"steps": 130},
+    "clap": {"epochs": 2},
     "sd-mad-unselected": {"epochs": 1},
     "sd-mad-printed": {"epochs": 1},
     "sd-mad-searched": {"epochs": 1},
@@ -86,7 +88,7 @@ def test_it_runs_on_the_embedded_backbone_with_masks(name, oct_phantoms, auxilia
         assert np.isfinite(found).all()
         assert found.std() > 0
     learns = name in SHORT or name.startswith("linear-probe")
-    assert (detector.trained_parameters > (1000 if name in SHORT else 0)) == learns
+    assert (detector.trained_parameters > (500 if name in SHORT else 0)) == learns
     assert (len(detector.losses) > 0) == (name in SHORT)
     assert np.isfinite(detector.losses).all()
 

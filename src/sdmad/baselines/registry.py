@@ -172,6 +172,22 @@ TIP = (
     "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
     "ECCV 2022"
 )
+CROSS_MODAL = (
+    "Lin et al., Multimodality Helps Unimodality: Cross-Modal Few-Shot Learning with Multimodal "
+    "Models, CVPR 2023"
+)
+APE = (
+    "Zhu et al., Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement, "
+    "ICCV 2023"
+)
+CLAP = (
+    "Silva-Rodriguez et al., A Closer Look at the Few-Shot Adaptation of Large Vision-Language "
+    "Models, CVPR 2024"
+)
+PROKER = (
+    "Bendou et al., ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large Vision-Language "
+    "Models, CVPR 2025"
+)
 SDMAD = "SD-MAD, under review at ICLR 2026"
 APPENDIX = f"{SDMAD}, appendix 4; Huang et al., CVPR 2024"
 INCTRL = (
@@ -217,6 +233,10 @@ _ALL = (
     System("coop", "CoOp", COOP, SUPPORT, "coop"),
     System("tip-adapter", "Tip-Adapter", TIP, SUPPORT, "tip_adapter"),
     System("tip-adapter-f", "Tip-Adapter-F", TIP, SUPPORT, "tip_adapter"),
+    System("cross-modal", "cross-modal probe", CROSS_MODAL, SUPPORT, "cross_modal_probe"),
+    System("ape", "APE", APE, SUPPORT, "ape"),
+    System("clap", "CLAP", CLAP, SUPPORT, "clap"),
+    System("proker", "ProKeR", PROKER, SUPPORT, "proker"),
     System(
         "sd-mad-unselected", "SD-MAD as printed, no selection", SDMAD, SUPPORT, "sd_mad", maps=True
     ),
