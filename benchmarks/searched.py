@@ -48,6 +48,8 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "quantile": (0.05, 0.01),
     },
     "dra-imagenet": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
+    "patchcore": {"kept": (0.1, 1.0), "neighbours": (9, 1), "size": (240, 336)},
+    "anomaly-dino": {"rotations": (8, 1), "top": (0.01, 0.1), "block": (24, 12)},
     "linear-probe-searched": {"regularisation": (1.0, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0)},
     "coop": {
         "learning_rate": (2e-3, 2e-2),

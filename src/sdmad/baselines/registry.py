@@ -203,6 +203,11 @@ BGAD = (
     "Anomaly Detection, CVPR 2023"
 )
 WINCLIP = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation, CVPR 2023"
+PATCHCORE = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
+ANOMALY_DINO = (
+    "Damm et al., AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2, "
+    "WACV 2025"
+)
 XPLAINER = (
     "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
     "MICCAI 2023"
@@ -274,6 +279,10 @@ _ALL = (
         "winclip.detector",
         single=True,
         maps=True,
+    ),
+    System("patchcore", "PatchCore", PATCHCORE, NORMAL, "patchcore", single=True, maps=True),
+    System(
+        "anomaly-dino", "AnomalyDINO", ANOMALY_DINO, NORMAL, "anomaly_dino", single=True, maps=True
     ),
     System(
         "anomaly-clip",
