@@ -34,7 +34,7 @@ MEANS_HEAD = """# Results: means, costs and losses
 Written with [results.md](../results.md), which says how the figures were made and what they mean.
 """
 SECONDS = """Seconds are too high in the rows of the linear probe, CoOp, Tip-Adapter-F and Xplainer,
-and in one of DRA's draws, which ran beside more processes than the others.
+which ran beside more processes than the others.
 """
 MARKED = "Categories marked * rest on signs that pretraining never drew."
 UNSEEN = "Never drawn: Dural thickening, Hernia, CNV."
@@ -132,8 +132,8 @@ def left_out(titles: Sequence[str]) -> str:
     known = (load_system(name).title for name in SYSTEMS if name not in NO_WEIGHTS)
     lacking = ", ".join(title for title in known if title not in there)
     once = ", ".join(title for title in titles if title.endswith(" °"))
-    missing = f"Not run so far: {lacking}. " if lacking else ""
-    return missing + (f"Asked only whether an image is abnormal: {once}." if once else "")
+    told = {"Not run so far": lacking, "Asked only whether an image is abnormal": once}
+    return " ".join(f"{what}: {which}." for what, which in told.items() if which)
 
 
 def modality_page(folder: Path, modality: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Collection
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -41,12 +42,14 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "epochs": (15, 45),
     },
     "inctrl": {"learning_rate": (1e-3, 1e-4), "temperature": (100.0, 25.0), "epochs": (10, 3)},
-    "bgad-patches": {
+    "bgad-imagenet": {
         "learning_rate": (2e-4, 1e-3),
         "epochs": (25, 8),
         "quantile": (0.05, 0.01),
     },
-    "dra-patches": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
+    "dra-imagenet": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
+    "patchcore": {"kept": (0.1, 1.0), "neighbours": (9, 1), "size": (240, 336)},
+    "anomaly-dino": {"rotations": (8, 1), "top": (0.01, 0.1), "block": (24, 12)},
     "linear-probe-searched": {"regularisation": (1.0, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0)},
     "coop": {
         "learning_rate": (2e-3, 2e-2),
@@ -55,10 +58,21 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
     "tip-adapter": {"alpha": (1.17, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
     "tip-adapter-f": {"alpha": (1.17, 100.0), "beta": (1.0, 5.5), "epochs": (20, 400)},
+    "cross-modal": {
+        "learning_rate": (1e-3, 1e-4),
+        "weight_decay": (0.0, 0.01),
+        "scale": (100.0, 25.0),
+    },
+    "ape": {"alpha": (2.0, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
+    "clap": {"learning_rate": (0.1, 0.01), "epochs": (300, 50), "scale": (100.0, 25.0)},
+    "proker": {"penalty": (0.05, 0.5, 5.0, 50.0), "beta": (1.5, 5.5)},
 }
 """Eight settings of each; the first value of each is published, or usual."""
 
-CATEGORIES = ("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched")
+CATEGORIES = (
+    *("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched"),
+    *("cross-modal", "ape", "clap", "proker"),
+)
 """Systems for categories; the others are asked whether an image is abnormal."""
 
 METRICS = ("AUROC", "subset", "F1")
@@ -153,6 +167,23 @@ def done(folder: Path, name: str) -> bool:
     )
 
 
+def missing(found: Collection[str]) -> str:
+    """What is said of the systems whose search has not run, and what they are used with.
+
+    Args:
+        found: names of those whose search has.
+    """
+    lacking = [load_system(name) for name in GRIDS if name not in found]
+    former = ", ".join(one.title for one in lacking if one.searched is not None)
+    published = ", ".join(one.title for one in lacking if one.searched is None)
+    told = {"as found on the former one, nano": former, "as published": published}
+    return "".join(
+        f"Not searched on it so far, and used {how}: {which}.\n\n"
+        for how, which in told.items()
+        if which
+    )
+
+
 def table_of(name: str, cells: dict[str, Figures]) -> Table:
     """The candidates of one system, the chosen one marked."""
     placed, body = ranks(cells), []
@@ -178,12 +209,7 @@ def main() -> None:
     for name in options.system or (*CATEGORIES, *(one for one in GRIDS if one not in CATEGORIES)):
         print(name, choose(ranks(run(options.out, name))), flush=True)
     found = {name: run(options.out, name) for name in GRIDS if done(options.out, name)}
-    lacking = [load_system(name).title for name in GRIDS if name not in found]
-    former = f"used as found on the former one, nano: {', '.join(lacking)}"
-    missing = f"Not searched on it so far, and {former}.\n\n"
-    head = HEAD.format(
-        images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing if lacking else ""
-    )
+    head = HEAD.format(images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing(found))
     parts = [head, *(table_of(name, cells).markdown() for name, cells in found.items())]
     write_page(options.docs, "\n".join(parts))
 

@@ -18,9 +18,9 @@ def test_the_readmes_say_what_differs_of_every_system_and_of_no_other():
 
 
 def test_a_system_has_the_paragraphs_of_all_headings_that_name_it():
-    assert differs_of("dra-patches").endswith(differs_of("dra"))
+    assert differs_of("dra-imagenet").endswith(differs_of("dra"))
     assert differs_of("winclip-few").startswith(differs_of("winclip"))
-    assert "  " not in differs_of("dra-patches")
+    assert "  " not in differs_of("dra-imagenet")
 
 
 def test_a_system_of_which_no_readme_speaks_is_the_developers_mistake():

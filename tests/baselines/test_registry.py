@@ -25,7 +25,7 @@ def test_wildcards_and_names_mean_systems_in_the_order_given():
 
 def test_thresholds_of_detectors_trained_on_the_support_set_are_seen():
     seen = {name for name, system in SYSTEMS.items() if system.seen_thresholds}
-    assert seen == {"mvfa", "dra", "dra-patches", "bgad", "bgad-patches"}
+    assert seen == {"mvfa", "dra", "dra-imagenet", "bgad", "bgad-imagenet"}
 
 
 def test_what_means_nothing_is_told_with_what_is_near():

@@ -6,14 +6,14 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from sdmad import load_backbone
+from sdmad.baselines.components.anchored import class_texts
+from sdmad.baselines.components.cache import Cache
 from sdmad.baselines.registry import Build, load_system
 from sdmad.baselines.tip_adapter import (
     SEARCHED,
     SEARCHED_TRAINED,
-    Cache,
     TipAdapter,
     TipAdapterSettings,
-    class_texts,
 )
 from sdmad.errors import InputError
 from sdmad.method.scoring import normal_anchor

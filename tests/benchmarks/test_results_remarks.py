@@ -275,34 +275,6 @@ def test_what_the_loss_adds():
     )
 
 
-BULLET_DRA = "DRA"
-
-
-def test_dra():
-    row = "DRA on CLIP's patches °"
-    assert FOUR.cell(row, "Draws") == "5"
-    assert FOUR.cell(row, "Mean AUROC") == "n/a"
-    ranks = [table(row, "Image AUROC") for table in (ONE, FOUR)]
-    check(COMPARED[BULLET_DRA], f"{ranks[0]} in image AUROC at one shot, {ranks[1]} at four")
-
-
-BULLET_BGAD = "BGAD"
-
-
-def test_bgad():
-    row, decided = "BGAD on CLIP's patches", ("Hamming score", "Subset accuracy")
-    assert FOUR.cell(row, "Draws") == "1"
-    mine, nothing = ([FOUR(one, metric) for metric in decided] for one in (row, "none"))
-    assert all(a < b for a, b in zip(mine, nothing, strict=True))
-    check(
-        COMPARED[BULLET_BGAD],
-        f"{FOUR(row, 'Image AUROC')} (image AUROC), {FOUR(row, 'Mean AUROC')} (mean AUROC), "
-        f"{FOUR(row, 'Pixel AUROC')} (pixel AUROC)",
-        f"(Hamming {mine[0]}, subset {mine[1]}) are worse than predicting nothing "
-        f"({nothing[0]}, {nothing[1]})",
-    )
-
-
 BULLET_BUDGET = "The same budget matters."
 
 

@@ -135,9 +135,14 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, pixels: Tensor) -> TrunkMaps:
         """Feature maps at three strides of squares, whose last one is rounded up."""
+        maps = self.stage_maps(pixels)
+        return TrunkMaps(maps[FINE], maps[COARSE], maps[-1])
+
+    def stage_maps(self, pixels: Tensor) -> list[Tensor]:
+        """What each stage makes of squares, ``(n, C, h, w)``."""
         values = self.stem(pixels.contiguous(memory_format=torch.channels_last))
         maps = []
         for stage in self.stages:
             values = stage(values)
             maps.append(values)
-        return TrunkMaps(maps[FINE], maps[COARSE], maps[-1])
+        return maps

@@ -1,6 +1,6 @@
 """What differs from a system's published code, as the README in the system's folder says it.
 
-A README says it under headings such as ``## What differs: dra, dra-patches``, of any level, which
+A README says it under headings such as ``## What differs: dra, dra-imagenet``, of any level, which
 name the systems that the paragraphs below them are about. A system that stands in several headings
 gets the paragraphs of all.
 """

@@ -172,6 +172,22 @@ TIP = (
     "Zhang et al., Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification, "
     "ECCV 2022"
 )
+CROSS_MODAL = (
+    "Lin et al., Multimodality Helps Unimodality: Cross-Modal Few-Shot Learning with Multimodal "
+    "Models, CVPR 2023"
+)
+APE = (
+    "Zhu et al., Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement, "
+    "ICCV 2023"
+)
+CLAP = (
+    "Silva-Rodriguez et al., A Closer Look at the Few-Shot Adaptation of Large Vision-Language "
+    "Models, CVPR 2024"
+)
+PROKER = (
+    "Bendou et al., ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large Vision-Language "
+    "Models, CVPR 2025"
+)
 SDMAD = "SD-MAD, under review at ICLR 2026"
 APPENDIX = f"{SDMAD}, appendix 4; Huang et al., CVPR 2024"
 INCTRL = (
@@ -190,6 +206,11 @@ WINCLIP = "Jeong et al., WinCLIP: Zero-/Few-Shot Anomaly Classification and Segm
 UNIVAD = (
     "Gu et al., UniVAD: A Training-free Unified Model for Few-shot Visual Anomaly Detection, "
     "CVPR 2025"
+)
+PATCHCORE = "Roth et al., Towards Total Recall in Industrial Anomaly Detection, CVPR 2022"
+ANOMALY_DINO = (
+    "Damm et al., AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2, "
+    "WACV 2025"
 )
 XPLAINER = (
     "Pellegrini et al., Xplainer: From X-Ray Observations to Explainable Zero-Shot Diagnosis, "
@@ -221,6 +242,10 @@ _ALL = (
     System("coop", "CoOp", COOP, SUPPORT, "coop"),
     System("tip-adapter", "Tip-Adapter", TIP, SUPPORT, "tip_adapter"),
     System("tip-adapter-f", "Tip-Adapter-F", TIP, SUPPORT, "tip_adapter"),
+    System("cross-modal", "cross-modal probe", CROSS_MODAL, SUPPORT, "cross_modal_probe"),
+    System("ape", "APE", APE, SUPPORT, "ape"),
+    System("clap", "CLAP", CLAP, SUPPORT, "clap"),
+    System("proker", "ProKeR", PROKER, SUPPORT, "proker"),
     System(
         "sd-mad-unselected", "SD-MAD as printed, no selection", SDMAD, SUPPORT, "sd_mad", maps=True
     ),
@@ -229,11 +254,11 @@ _ALL = (
     System("sd-mad", "SD-MAD recommended", SDMAD, SUPPORT, "sd_mad", maps=True, own_settings=True),
     System("inctrl", "InCTRL", INCTRL, AUXILIARY, "inctrl.detector", single=True),
     System("dra", "DRA", DRA, SUPPORT, "dra.detector", single=True, extra="timm"),
-    System("dra-patches", "DRA on CLIP's patches", DRA, SUPPORT, "dra.detector", single=True),
+    System("dra-imagenet", "DRA on EfficientNet-Lite0", DRA, SUPPORT, "dra.detector", single=True),
     System("bgad", "BGAD", BGAD, SUPPORT, "bgad.detector", single=True, maps=True, extra="bgad"),
     System(
-        "bgad-patches",
-        "BGAD on CLIP's patches",
+        "bgad-imagenet",
+        "BGAD on EfficientNet-Lite0",
         BGAD,
         SUPPORT,
         "bgad.detector",
@@ -268,6 +293,10 @@ _ALL = (
         "univad.detector",
         single=True,
         maps=True,
+    ),
+    System("patchcore", "PatchCore", PATCHCORE, NORMAL, "patchcore", single=True, maps=True),
+    System(
+        "anomaly-dino", "AnomalyDINO", ANOMALY_DINO, NORMAL, "anomaly_dino", single=True, maps=True
     ),
     System(
         "anomaly-clip",

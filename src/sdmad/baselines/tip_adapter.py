@@ -8,26 +8,24 @@ Tip-Adapter-F then trains the keys of the cache.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
     anchored_logits,
+    class_texts,
     encode_support,
     known_label_loss,
     logit_scores,
 )
-from sdmad.baselines.components.minimise import take_step
+from sdmad.baselines.components.cache import Cache
+from sdmad.baselines.components.minimise import descend
 from sdmad.baselines.registry import Recipe
 from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
-from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
 
 
@@ -62,39 +60,6 @@ SEARCHED = TipAdapterSettings(alpha=300.0, beta=5.5)
 SEARCHED_TRAINED = TipAdapterSettings(alpha=100.0, epochs=400)
 """The best of eight each on validation phantoms with the embedded backbone
 (docs/searched.md): without training, and of Tip-Adapter-F."""
-
-
-@dataclass(frozen=True)
-class Cache:
-    """What the support set says.
-
-    Attributes:
-        keys: evidence of the n support images, unit length, ``(n, E)``.
-        values: each image's vote on each category, ``(n, K)``: 1 where it shows it; where it does
-            not, below 0, so that all these together weigh as much as those that do; 0 where that
-            is unknown, or where nobody shows it.
-        beta: sharpness.
-    """
-
-    keys: Tensor
-    values: Tensor
-    beta: float
-
-    @classmethod
-    def build(cls, keys: Tensor, labels: Tensor, beta: float) -> Self:
-        """Make the cache of support evidence ``(n, E)`` and labels ``(n, K)``, 1, 0 or NaN.
-
-        >>> labels = torch.tensor([[1.0], [0.0], [0.0], [torch.nan]])
-        >>> Cache.build(torch.eye(4), labels, beta=1.0).values[:, 0].tolist()
-        [1.0, -0.5, -0.5, 0.0]
-        """
-        shows, lacks = (labels == 1).to(keys), (labels == 0).to(keys)
-        weight = shows.sum(dim=0) / lacks.sum(dim=0).clamp(min=1)
-        return cls(keys, shows - weight * lacks, beta)
-
-    def logits(self, evidence: Tensor) -> Tensor:
-        """Votes on each category, ``(n, K)``, of unit-length evidence ``(n, E)``."""
-        return (self.beta * (evidence @ self.keys.T - 1)).exp() @ self.values
 
 
 class TipAdapter(Detector):
@@ -152,19 +117,14 @@ class TipAdapter(Detector):
             eps=settings.epsilon,
             weight_decay=settings.weight_decay,
         )
-        draw = torch.Generator().manual_seed(self.seed)
-        steps = settings.epochs * math.ceil(len(features) / settings.batch_size)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
-        log = []
-        for _ in range(settings.epochs):
-            losses = []
-            for rows in torch.randperm(len(features), generator=draw).split(settings.batch_size):
-                logits = self._logits(features[rows], evidence[rows], cache)
-                loss = known_label_loss(logits, truth[rows])
-                losses.append(take_step(optimiser, loss))
-                schedule.step()
-            log.append(sum(losses) / len(losses))
-        return log
+
+        def loss_of(rows: Tensor) -> Tensor:
+            return known_label_loss(
+                self._logits(features[rows], evidence[rows], cache), truth[rows]
+            )
+
+        passes = (len(features), settings.epochs, settings.batch_size)
+        return descend(optimiser, loss_of, *passes, self.seed)
 
     @property
     def trained_parameters(self) -> int:
@@ -179,23 +139,6 @@ class TipAdapter(Detector):
         features, evidence = self.backbone.encode_with_evidence(pixels)
         logits = self._logits(features, evidence, self.cache_)
         return logit_scores(logits, features @ self.text[-1])
-
-
-def class_texts(bank: SignBank, backbone: Backbone) -> Tensor:
-    """Unit-length mean of each category's signs and, last, of the normal sentences.
-
-    Args:
-        bank: the sentences.
-        backbone: whose text tower to use.
-
-    Returns:
-        Shape ``(K + 1, D)``.
-    """
-    features = backbone.encode_text([*bank.sentences, *bank.normal])
-    signs, normal = features[: len(bank.sentences)], features[len(bank.sentences) :]
-    category = torch.tensor(bank.category_index, device=features.device)
-    means = [signs[category == k].mean(dim=0) for k in range(len(bank.names))]
-    return torch.cat([normalize(torch.stack(means), dim=-1), normal_anchor(normal)[None]])
 
 
 RECIPES = {

@@ -1,14 +1,18 @@
-"""BGAD's rules without its libraries; what needs them is in tests_extras."""
+"""BGAD's rules, and the detector on the embedded trunk; what needs timm is in tests_extras."""
 
 import math
 import sys
+from dataclasses import replace
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from sdmad.baselines.bgad.detector import (
     BGAD,
+    IMAGENET,
     BGADSettings,
     boundary_loss,
     build_bgad,
@@ -89,3 +93,32 @@ def test_without_a_library_the_error_names_the_extra(
     with pytest.raises(ModelError, match=rf'BGAD needs {missing}.*pip install "sdmad\[bgad\]"'):
         build_bgad(build)
     assert (load_system("bgad").extra, load_system("bgad").maps) == ("bgad", True)
+
+
+def squares(count, seed):
+    """Noise, every other picture with a bright square, and where."""
+    rng = np.random.default_rng(seed)
+    images, masks = rng.normal(70, 15, (count, 64, 64)), np.zeros((count, 64, 64), bool)
+    for i in range(1, count, 2):
+        y, x = rng.integers(4, 40, 2)
+        masks[i, y : y + 20, x : x + 20] = True
+    images[masks] += 120
+    return list(np.clip(images, 0, 255).astype(np.uint8)), list(masks)
+
+
+def test_it_finds_squares_on_the_embedded_trunk(small_bank, tiny_backbone):
+    settings = replace(IMAGENET, size=64, blocks=4, epochs=4, passes=2, repeats=3)
+    settings = replace(settings, positions=256, learning_rate=2e-3)
+    build = Build(small_bank, tiny_backbone, 0, lambda: None)
+    detector = build_bgad(build, settings)
+    detector.forget_categories()
+    images, masks = squares(8, 0)
+    labels = np.zeros((8, 3))
+    labels[1::2, 0] = 1
+    detector.fit(images, labels, masks=masks)
+    assert [flow.channels for flow in detector.general.flows_] == [24, 40, 112]
+    others, where = squares(8, 1)
+    scores = detector.score_images(others).abnormality
+    assert roc_auc_score(labels[:, 0], scores) > 0.9
+    maps = np.stack(list(detector.anomaly_maps(others)))
+    assert roc_auc_score(np.stack(where).ravel(), maps.ravel()) > 0.9

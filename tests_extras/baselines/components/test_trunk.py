@@ -8,7 +8,7 @@ import safetensors.torch
 import timm
 import torch
 
-from sdmad.baselines.components.trunk import IMAGENET_MEAN, imagenet_preprocessing, load_trunk
+from sdmad.baselines.components.trunk import IMAGENET_MEAN, load_trunk, preprocessing_of
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, ModelError, WeightsMissingError
 
@@ -134,8 +134,8 @@ def test_networks_that_do_not_exist(file):
         load_trunk(SMALL, file, (9,))
 
 
-def test_preprocessing_keeps_the_backbones_window():
+def test_preprocessing_keeps_the_backbones_window(file):
     own = Preprocessing(128, (0.3,) * 3, (0.2,) * 3, normalise_border=False, window="full")
-    changed = imagenet_preprocessing(own, 448)
+    changed = preprocessing_of(load_trunk(SMALL, file, (1,)), own, 448)
     assert (changed.size, changed.mean) == (448, IMAGENET_MEAN)
     assert (changed.normalise_border, changed.window) == (False, "full")

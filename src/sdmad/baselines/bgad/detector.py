@@ -23,14 +23,14 @@ from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import support_masks
 from sdmad.baselines.components.pseudo import Brightness, paste_anomaly
-from sdmad.baselines.components.trunk import PatchTrunk, imagenet_preprocessing, load_trunk, require
+from sdmad.baselines.components.trunk import load_trunk, preprocessing_of, require, require_timm
 from sdmad.baselines.registry import Build, Recipe
+from sdmad.choices import EMBEDDED
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 
 CHUNK = 32768  # positions that a flow takes at once where nothing is learnt
 TRUNK_BATCH = 8
-PATCH_BLOCKS = (8, 16, 24)  # of a tower of 24, where CLIP's patches stand in for the trunk
 
 Features = list[Tensor]
 
@@ -40,7 +40,7 @@ class BGADSettings:
     """The published hyper-parameters.
 
     Attributes:
-        trunk: timm's name of the frozen network.
+        trunk: the frozen network: timm's name, or ``"lite"``, the embedded backbone's.
         weights: ``"pretrained"``, ``"random"`` or a safetensors file.
         levels: which of its feature maps, from 0: strides 4, 8 and 16.
         size: side of the input in pixels.
@@ -93,6 +93,10 @@ class BGADSettings:
             return self.learning_rate * (epoch + 1) / self.warmup
         share = (epoch - self.warmup) / max(1, self.epochs - self.warmup)
         return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
+
+
+IMAGENET = BGADSettings(trunk=EMBEDDED)
+"""The published ones on the network under the embedded backbone."""
 
 
 def position_code(length: int, height: int, width: int) -> Tensor:
@@ -370,15 +374,15 @@ def build_bgad(build: Build, settings: BGADSettings | None = None) -> OnePerCate
         settings: hyper-parameters; as published when not given.
 
     Raises:
-        ModelError: if timm or FrEIA is not installed, or the network's weights cannot be had or
-            used.
+        ModelError: if FrEIA is not installed, or timm where the network is timm's, or the
+            network's weights cannot be had or used.
     """
     settings = settings or BGADSettings()
-    for module in ("timm", "FrEIA"):
-        require(module, "BGAD", "bgad")
+    require_timm(settings.trunk, "BGAD", "bgad")
+    require("FrEIA", "BGAD", "bgad")
     trunk = load_trunk(settings.trunk, settings.weights, settings.levels, build.seed)
     trunk.to(build.backbone.device)
-    preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
+    preprocessing = preprocessing_of(trunk, build.backbone.preprocessing, settings.size)
     features = Once(torch.no_grad()(trunk))
 
     return OnePerCategory(
@@ -388,30 +392,7 @@ def build_bgad(build: Build, settings: BGADSettings | None = None) -> OnePerCate
     )
 
 
-def build_bgad_on_patches(build: Build, settings: BGADSettings | None = None) -> OnePerCategory:
-    """BGAD on the patches of the backbone's image tower, at the backbone's own image size.
-
-    Args:
-        build: what it is built from.
-        settings: hyper-parameters; as published when not given, but for trunk, levels and size.
-
-    Raises:
-        MissingExtraError: if FrEIA is not installed.
-        InputError: if the tower has no square of patches behind a class token.
-    """
-    settings, backbone = settings or BGADSettings(), build.backbone
-    require("FrEIA", "BGAD", "bgad")
-    trunk = PatchTrunk(backbone, PATCH_BLOCKS, "BGAD")
-    features = Once(torch.no_grad()(trunk))
-
-    return OnePerCategory(
-        build.bank.names,
-        backbone,
-        lambda _: BGAD(features, trunk.channels, backbone.preprocessing, settings, build.seed),
-    )
-
-
 RECIPES = {
-    "bgad-patches": Recipe(build_bgad_on_patches, BGADSettings()),
     "bgad": Recipe(build_bgad, BGADSettings()),
+    "bgad-imagenet": Recipe(build_bgad, IMAGENET),
 }

@@ -1,8 +1,8 @@
 """What systems on frozen image embeddings share: the support set's embeddings, and one decision.
 
-CoOp and Tip-Adapter choose one class out of many. Here an image may show several categories or
-none, so that each category is decided by itself, against the normal class: the softmax over these
-two, which is the sigmoid of the difference of their logits.
+CoOp, Tip-Adapter and their successors choose one class out of many. Here an image may show several
+categories or none, so that each category is decided by itself, against the normal class: the
+softmax over these two, which is the sigmoid of the difference of their logits.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from sdmad.backbones import Backbone
 from sdmad.detector.base import TrainingSet
 from sdmad.detector.scores import ImageScores
+from sdmad.method.scoring import normal_anchor
+from sdmad.signs import SignBank
 
 ENCODE_BATCH = 32
 
@@ -40,6 +42,23 @@ def encode_support(backbone: Backbone, training: TrainingSet) -> tuple[Tensor, T
     ]
     features, evidence = (torch.cat(part) for part in zip(*parts, strict=True))
     return features, evidence, truth.to(backbone.device)
+
+
+def class_texts(bank: SignBank, backbone: Backbone) -> Tensor:
+    """Unit-length mean of each category's signs and, last, of the normal sentences.
+
+    Args:
+        bank: the sentences.
+        backbone: whose text tower to use.
+
+    Returns:
+        Shape ``(K + 1, D)``.
+    """
+    features = backbone.encode_text([*bank.sentences, *bank.normal])
+    signs, normal = features[: len(bank.sentences)], features[len(bank.sentences) :]
+    category = torch.tensor(bank.category_index, device=features.device)
+    means = [signs[category == k].mean(dim=0) for k in range(len(bank.names))]
+    return torch.cat([normalize(torch.stack(means), dim=-1), normal_anchor(normal)[None]])
 
 
 def anchored_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:

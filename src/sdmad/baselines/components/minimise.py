@@ -1,7 +1,8 @@
-"""The training loop of the systems that adapt CLIP for anomaly detection."""
+"""The training loops of the systems that learn from few images."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -40,6 +41,40 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor) -> float:
     loss.backward()
     optimiser.step()
     return float(loss.detach())
+
+
+def descend(
+    optimiser: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor], Tensor],
+    images: int,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> list[float]:
+    """Any optimiser over shuffled batches, its rate on half a cosine to 0 over all steps.
+
+    Args:
+        optimiser: of what is learnt.
+        loss_of: the loss of some of the images, whose numbers ``(m,)`` it is given.
+        images: how many there are.
+        epochs: passes over them.
+        batch_size: images a step.
+        seed: of their order.
+
+    Returns:
+        The mean loss of each epoch.
+    """
+    order = torch.Generator().manual_seed(seed)
+    steps = epochs * math.ceil(images / batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(1, steps))
+    log = []
+    for _ in range(epochs):
+        losses = []
+        for rows in torch.randperm(images, generator=order).split(batch_size):
+            losses.append(take_step(optimiser, loss_of(rows)))
+            schedule.step()
+        log.append(sum(losses) / len(losses))
+    return log
 
 
 def minimise(

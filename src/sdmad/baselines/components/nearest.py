@@ -1,4 +1,4 @@
-"""The distance to the nearest of many stored features, as WinCLIP+, MVFA and UniVAD ask."""
+"""How far a feature is from the nearest of many, which systems ask that remember features."""
 
 from __future__ import annotations
 
@@ -22,3 +22,27 @@ def nearest_distance(features: Tensor, memory: Tensor) -> Tensor:
     for part in memory.split(CHUNK):
         best = torch.maximum(best, (features @ part.T).amax(dim=1))
     return 1 - best
+
+
+def nearest_places(features: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    """The Euclidean distance to the nearest stored feature, and which that is.
+
+    >>> far, which = nearest_places(torch.tensor([[3.0, 4.0]]), torch.tensor([[9.0, 9], [0, 0]]))
+    >>> far.tolist(), which.tolist()
+    ([5.0], [1])
+
+    Args:
+        features: ``(P, D)``.
+        memory: ``(M, D)``; compared in parts, so that memory stays bounded.
+
+    Returns:
+        ``(P,)`` each, the second int64.
+    """
+    best = torch.full((len(features),), float("inf"), device=features.device)
+    which = torch.zeros(len(features), dtype=torch.int64, device=features.device)
+    for number, part in enumerate(memory.split(CHUNK)):
+        apart, place = torch.cdist(features, part).min(dim=1)
+        nearer = apart < best
+        best = torch.where(nearer, apart, best)
+        which = torch.where(nearer, place + number * CHUNK, which)
+    return best, which

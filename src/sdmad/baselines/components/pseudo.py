@@ -49,6 +49,11 @@ def turn(images: Tensor, degrees: float, draws: Generator) -> Tensor:
         draws: of the angles.
     """
     angles = (2 * torch.rand(len(images), generator=draws) - 1) * math.radians(degrees)
+    return turned(images, angles)
+
+
+def turned(images: Tensor, angles: Tensor) -> Tensor:
+    """Images ``(n, C, H, W)``, each turned by its angle in radians, ``(n,)``; corners are black."""
     zero, cos, sin = torch.zeros_like(angles), angles.cos(), angles.sin()
     theta = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).to(images.device)
     return grid_sample(images, affine_grid(theta, list(images.shape), False), align_corners=False)

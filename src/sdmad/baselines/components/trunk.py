@@ -1,8 +1,8 @@
-"""Trunks of the systems that were not made for CLIP: convolutional ones by ``timm``, or CLIP's own.
+"""Trunks of the systems that were not made for CLIP: networks that were trained on ImageNet.
 
-The architecture is timm's; its weights, pretrained on ImageNet, are read here, from a safetensors
-file or from the cache of the hub, so that nothing is unpickled and a file that does not fit is
-refused. Where these cannot be had, the image tower of the compared backbone stands in.
+One comes with the package, under the embedded backbone. The others' architecture is ``timm``'s;
+their weights are read here, from a safetensors file or from the cache of the hub, so that nothing
+is unpickled and a file that does not fit is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import layer_norm
 
-from sdmad.backbones import Backbone
+from sdmad.backbones import load_backbone
+from sdmad.backbones.efficientnet import STAGES
 from sdmad.backbones.fit import load_filled
 from sdmad.backbones.hub import resolve
-from sdmad.baselines.components.patch_maps import blocks_of, patches_a_side
+from sdmad.backbones.lite import TrunkTransformer
+from sdmad.choices import EMBEDDED
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.errors import InputError, MissingExtraError, ModelError, WeightsMissingError
 
@@ -28,6 +29,13 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 WEIGHTS = "model.safetensors"
 PRETRAINED, RANDOM = "pretrained", "random"
+
+
+EMBEDDED_STAGES = (0, 1, 2, 4, 6)
+"""Stages of EfficientNet-Lite0 behind which a map of the next stride ends: 2, 4, 8, 16 and 32."""
+
+PIECE = 8
+"""Images that run through the embedded network at once: the maps of more leave the cache."""
 
 
 class FeatureMaps(Protocol):
@@ -40,42 +48,33 @@ class FeatureMaps(Protocol):
         ...
 
 
-class PatchTrunk(nn.Module):
-    """The image tower of a backbone as a trunk: patch tokens behind some blocks as feature maps.
+class EmbeddedTrunk(nn.Module):
+    """EfficientNet-Lite0 with its ImageNet weights, which come with the package.
 
-    Each token is brought to mean 0 and variance 1, for a few channels of CLIP's stream are some
-    hundred times as large as the others.
+    Its batch normalisation is folded into its convolutions.
 
     Args:
-        backbone: with a class token before a square of patches.
-        blocks: of a tower of 24, moved to the tower's depth.
-        system: what needs it, for the error.
+        levels: which feature maps, from 0: strides 2, 4, 8, 16 and 32, as timm counts them.
 
     Attributes:
         channels: of each feature map.
-
-    Raises:
-        InputError: if the tower is another kind or has too few blocks.
+        mean: of the channels of its images, in [0, 1] units.
+        std: their standard deviation.
     """
 
-    def __init__(self, backbone: Backbone, blocks: Sequence[int], system: str) -> None:
+    def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
-        patches_a_side(backbone, system)
-        self.tower = backbone.image
-        self.blocks = blocks_of(backbone, blocks, system)
-        self.channels = tuple(self.tower.widths[block - 1] for block in self.blocks)
+        backbone = load_backbone(EMBEDDED)
+        assert isinstance(backbone.image, TrunkTransformer)
+        self.network = backbone.image.trunk
+        self.mean, self.std = backbone.preprocessing.mean, backbone.preprocessing.std
+        self.stages = [EMBEDDED_STAGES[level] for level in levels]
+        self.channels = tuple(STAGES[stage].channels for stage in self.stages)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Feature maps ``(n, C, h, w)``, one a level, of pixel values ``(n, 3, H, W)``."""
-        hidden, state = self.tower.embed(pixels)
-        found = []
-        for index in range(1, max(self.blocks) + 1):
-            hidden = self.tower.block(index, hidden, state)
-            if index in self.blocks:
-                side = round((hidden.shape[1] - 1) ** 0.5)
-                tokens = layer_norm(hidden[:, 1:], hidden.shape[-1:])
-                found.append(tokens.transpose(1, 2).unflatten(2, (side, side)))
-        return found
+        parts = [self.network.stage_maps(part) for part in pixels.split(PIECE)]
+        return [torch.cat([part[stage] for part in parts]) for stage in self.stages]
 
 
 class Trunk(nn.Module):
@@ -91,6 +90,8 @@ class Trunk(nn.Module):
     Raises:
         InputError: if timm has no such network or it no such feature map.
     """
+
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(self, name: str, levels: Sequence[int]) -> None:
         super().__init__()
@@ -117,6 +118,21 @@ class Trunk(nn.Module):
         return found
 
 
+def require_timm(trunk: str, system: str, extra: str) -> None:
+    """Import timm where a trunk is one of timm's.
+
+    Args:
+        trunk: its name.
+        system: what needs it, for the error.
+        extra: which extra of this package brings timm.
+
+    Raises:
+        MissingExtraError: if it is not installed; says what to install.
+    """
+    if trunk != EMBEDDED:
+        require("timm", system, extra)
+
+
 def require(module: str, system: str, extra: str) -> Any:
     """Import a library that is an extra of this package.
 
@@ -137,21 +153,28 @@ def require(module: str, system: str, extra: str) -> Any:
         ) from error
 
 
-def load_trunk(name: str, weights: str | Path, levels: Sequence[int], seed: int = 0) -> Trunk:
+def load_trunk(
+    name: str, weights: str | Path, levels: Sequence[int], seed: int = 0
+) -> Trunk | EmbeddedTrunk:
     """A trunk in float32, on the CPU, in evaluation mode, frozen.
 
     Args:
-        name: timm's, with the weights' tag.
+        name: ``"lite"``, the embedded backbone's, or timm's, with the weights' tag.
         weights: ``"pretrained"`` (timm's own, from the hub's cache or the hub), ``"random"``, or
-            a safetensors file of the same network; its classifier may be in it.
+            a safetensors file of the same network; its classifier may be in it. The embedded one
+            has only the weights that it comes with.
         levels: which feature maps, from 0.
         seed: of random weights.
 
     Raises:
         WeightsMissingError: if the weights cannot be had; says what to get and where to put it.
         ModelError: if the file is none of safetensors, or does not fit.
-        InputError: if timm has no such network.
+        InputError: if timm has no such network, or the embedded one is given weights.
     """
+    if name == EMBEDDED:
+        if weights != PRETRAINED:
+            raise InputError(f"the embedded trunk has weights of its own; got weights={weights!r}")
+        return EmbeddedTrunk(levels).eval().requires_grad_(False)
     if weights == RANDOM:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -198,11 +221,14 @@ def _file(path: Path, name: str) -> Path:
     return path
 
 
-def imagenet_preprocessing(preprocessing: Preprocessing, size: int) -> Preprocessing:
-    """ImageNet's mean and deviation at a size; window and border as the backbone has them.
+def preprocessing_of(
+    trunk: Trunk | EmbeddedTrunk, preprocessing: Preprocessing, size: int
+) -> Preprocessing:
+    """A trunk's mean and deviation at a size; window and border as the backbone has them.
 
     Args:
+        trunk: whose images they are.
         preprocessing: the backbone's.
         size: side in pixels.
     """
-    return replace(preprocessing, size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return replace(preprocessing, size=size, mean=trunk.mean, std=trunk.std)

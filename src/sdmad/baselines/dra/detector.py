@@ -20,12 +20,12 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, OnePerCategory
 from sdmad.baselines.components.pseudo import Brightness, cut_and_paste, turn
 from sdmad.baselines.components.trunk import (
     FeatureMaps,
-    PatchTrunk,
-    imagenet_preprocessing,
     load_trunk,
-    require,
+    preprocessing_of,
+    require_timm,
 )
 from sdmad.baselines.registry import Build, Recipe
+from sdmad.choices import EMBEDDED
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import Mask
 
@@ -37,7 +37,8 @@ class DRASettings:
     """The published hyper-parameters.
 
     Attributes:
-        trunk: timm's name of the network, torchvision's ResNet-18 weights.
+        trunk: the network: torchvision's ResNet-18 by timm's name, or ``"lite"``, the embedded
+            backbone's.
         weights: ``"pretrained"``, ``"random"`` or a safetensors file.
         size: side of the input in pixels.
         scales: how often an image is looked at, each time at half the size.
@@ -85,8 +86,8 @@ class DRASettings:
     batch_size: int = 48
 
 
-SEARCHED = DRASettings(learning_rate=5e-5)
-"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+IMAGENET = DRASettings(trunk=EMBEDDED, size=240)
+"""The published ones on the network under the embedded backbone, at the size of its images."""
 
 
 def deviation_loss(scores: Tensor, truth: Tensor, prior: Tensor, margin: float) -> Tensor:
@@ -345,39 +346,17 @@ def build_dra(build: Build, settings: DRASettings | None = None) -> OnePerCatego
         settings: hyper-parameters; as published when not given.
 
     Raises:
-        ModelError: if timm is not installed, or the trunk's weights cannot be had or used.
+        ModelError: if the trunk is timm's and timm is not installed, or its weights cannot be had
+            or used.
     """
     settings = settings or DRASettings()
-    require("timm", "DRA", "timm")
+    require_timm(settings.trunk, "DRA", "timm")
     trunk = load_trunk(settings.trunk, settings.weights, (-1,), build.seed)
-    preprocessing = imagenet_preprocessing(build.backbone.preprocessing, settings.size)
+    preprocessing = preprocessing_of(trunk, build.backbone.preprocessing, settings.size)
 
     return OnePerCategory(
         build.bank.names, build.backbone, lambda _: DRA(trunk, preprocessing, settings, build.seed)
     )
 
 
-def build_dra_on_patches(build: Build, settings: DRASettings | None = None) -> OnePerCategory:
-    """DRA with the backbone's image tower for a trunk, at the backbone's own image size.
-
-    Args:
-        build: what it is built from.
-        settings: hyper-parameters; as published when not given, but for trunk and size.
-
-    Raises:
-        InputError: if the tower has no square of patches behind a class token.
-    """
-    settings, backbone = settings or DRASettings(), build.backbone
-    trunk = PatchTrunk(backbone, (24,), "DRA")
-
-    return OnePerCategory(
-        build.bank.names,
-        backbone,
-        lambda _: DRA(trunk, backbone.preprocessing, settings, build.seed),
-    )
-
-
-RECIPES = {
-    "dra-patches": Recipe(build_dra_on_patches, DRASettings(), SEARCHED),
-    "dra": Recipe(build_dra, DRASettings()),
-}
+RECIPES = {"dra": Recipe(build_dra, DRASettings()), "dra-imagenet": Recipe(build_dra, IMAGENET)}

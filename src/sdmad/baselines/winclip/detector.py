@@ -20,6 +20,7 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCa
 from sdmad.baselines.components.nearest import nearest_distance
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side
+from sdmad.baselines.components.remembered import unlike
 from sdmad.baselines.components.state_prompts import (
     NORMAL_STATES,
     Phrases,
@@ -293,7 +294,7 @@ class WinCLIP(AnomalyDetector):
             return self._scores(views, None)
         found = []
         for row in range(len(pixels)):
-            others = (self.references.pixels != pixels[row]).flatten(1).any(dim=1)
+            others = unlike(self.references.pixels, pixels[row])
             beside = normal.rows(others) if others.any() else normal
             found.append(self._scores(views.rows(torch.tensor([row])), beside))
         return torch.cat(found)
