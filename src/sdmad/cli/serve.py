@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.cli.common import put, readable_warnings, say
+from sdmad.cli.common import StatedPrevalence, put, readable_warnings, say
 
 SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "python_multipart")
 """What the extra ``[serve]`` brings."""
@@ -42,6 +42,7 @@ def command(
     show_names: Annotated[
         bool, typer.Option("--show-names", help="Show patients, and names of DICOM files.")
     ] = False,
+    prevalence: StatedPrevalence = None,
 ) -> None:
     """Show readers what was found, where and why, and keep their readings.
 
@@ -54,11 +55,13 @@ def command(
 
     require("serve", *SERVER)
     from sdmad.cli.steps.serving import address, listening, serve
+    from sdmad.detector.calibration import parse_prevalence
     from sdmad.serve.app import create_app
     from sdmad.serve.settings import ServeSettings
 
+    stated = None if prevalence is None else parse_prevalence(prevalence)
     settings = ServeSettings(
-        tuple(models), images, table, database, host, port, support, show_names
+        tuple(models), images, table, database, host, port, support, show_names, stated
     )
     with readable_warnings():
         app = create_app(settings)

@@ -12,6 +12,7 @@ from sdmad._version import __version__
 from sdmad.errors import InputError
 from sdmad.serve import computing, worklist
 from sdmad.serve.api import (
+    dicom,
     health,
     images,
     labels,
@@ -48,6 +49,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     predict.router,
     maps.router,
+    dicom.router,
     refits.router,
     studies.router,
     metrics.router,

@@ -31,6 +31,9 @@ def prepare(house: House) -> None:
         SDMADError: if one cannot be loaded.
     """
     house.models = Models(house.settings.models, house.metrics.batch)
+    if house.settings.prevalence is not None:
+        for model in house.models:
+            model.judge.at_prevalence(house.settings.prevalence)  # refused now, not when asked
 
     def switched(_: ServedModel) -> None:
         if house.behind is not None:

@@ -6,6 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sdmad.detector.calibration import Prevalence
 from sdmad.errors import InputError
 
 LOOPBACK = "127.0.0.1"
@@ -48,6 +49,7 @@ class ServeSettings:
         port: to listen at; 0 takes a free one.
         support: label table of the support images, for the most alike of them.
         show_names: whether names of DICOM files and of patients are shown.
+        prevalence: stated, of each finding, for probabilities; None for none.
         limits: of what a client may ask.
 
     Raises:
@@ -62,6 +64,7 @@ class ServeSettings:
     port: int = 8000
     support: Path | None = None
     show_names: bool = False
+    prevalence: Prevalence | None = None
     limits: ServeLimits = field(default_factory=ServeLimits)
 
     def __post_init__(self) -> None:

@@ -6,17 +6,22 @@ import json
 import re
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
+from pydicom import dcmread
 from typer.testing import CliRunner
 
+from sdmad import SDMAD, SDMADConfig
 from sdmad.cli.main import app as command
+from sdmad.errors import InputError
 from sdmad.serve.app import create_app
 from sdmad.serve.settings import ServeLimits, ServeSettings
+from tests.dicom_out.phantoms import dicom, lesion
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +242,60 @@ def test_a_refit_of_the_readings_is_started_and_told(client):
     assert [one["id"] for one in client.get("/api/v1/refits").json()] == [number]
     assert client.post(f"/api/v1/refits/{number}/switch").status_code == 409
     assert client.get("/api/v1/refits/99").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def frozen_folder(small_bank, tiny_clip, pictures, tmp_path_factory):
+    """A model whose scores are log odds."""
+    config = SDMADConfig(epochs=0, image_evidence="cross-modal", decision="odds")
+    place = tmp_path_factory.mktemp("frozen") / "model"
+    SDMAD(small_bank, str(tiny_clip), config).fit(*pictures).save(place)
+    return place
+
+
+def test_findings_have_the_probability_at_the_servers_prevalence(folder, frozen_folder):
+    app = create_app(ServeSettings((frozen_folder,), images=folder, prevalence=0.1))
+    bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer) as opened:
+        scored(opened)
+        detail = opened.get("/api/v1/images/1").json()
+        first = next(one for one in opened.get("/api/v1/images").json()["items"] if one["id"] == 1)
+    model = app.state.house.models.active
+    file = sorted(folder.glob("*.png"))[0]
+    scores = model.judge.score_images([file])
+    wanted = model.judge.at_prevalence(0.1)(scores)[0]
+    by_name = {one["category"]: one["probability"] for one in detail["findings"]}
+    assert [by_name[name] for name in model.bank.names] == pytest.approx(wanted.tolist(), rel=1e-4)
+    assert first["top"]["probability"] == by_name[first["top"]["category"]]
+
+
+def test_a_prevalence_that_gives_no_probabilities_is_refused_at_the_start(
+    folder, model_folder, frozen_folder
+):
+    with pytest.raises(InputError, match="no prevalence is stated of"):
+        create_app(ServeSettings((frozen_folder,), images=folder, prevalence={"Ring": 0.1}))
+    with pytest.raises(InputError, match="gives no probabilities"):
+        create_app(ServeSettings((model_folder,), images=folder, prevalence=0.1))
+
+
+def test_what_a_model_says_goes_to_a_pacs(tmp_path, model_folder):
+    dicom(lesion()).save_as(tmp_path / "Doe.dcm", enforce_file_format=True)
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "plain.png")
+    app = create_app(ServeSettings((model_folder,), images=tmp_path))
+    bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer) as opened:
+        items = {one["name"]: one["id"] for one in opened.get("/api/v1/images").json()["items"]}
+        plain = opened.get(f"/api/v1/images/{items.pop('plain.png')}/dicom")
+        (number,) = items.values()
+        answer = opened.get(f"/api/v1/images/{number}/dicom")
+        again = opened.get(f"/api/v1/images/{number}/dicom")
+    assert plain.status_code == 422
+    assert "DICOM" in plain.json()["error"]
+    assert str(tmp_path) not in plain.json()["error"]
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.content == again.content
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert {"pm.dcm", "sc.dcm", "sr.dcm"} <= set(archive.namelist())
+        report = dcmread(io.BytesIO(archive.read("sr.dcm")))
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert report.StudyInstanceUID == "1.2.3"

@@ -81,7 +81,7 @@ def detail(
     return shapes.ImageDetail(
         **{**image.model_dump(), "error": image.error or error},
         **_size(view),
-        findings=[_finding(row) for row in mine],
+        findings=[_finding(house, row) for row in mine],
         model=house.model,
         readings=[shown_reading(row, undone) for row, undone in said],
         previous=before,
@@ -183,7 +183,8 @@ def shown_images(session: Session, house: House, items: list[Item]) -> list[shap
             unsure=score.unsure,
             unfamiliar=score.unfamiliar,
             top=next(
-                (_finding(f) for f in said.get(image.id, []) if f.category == score.top), None
+                (_finding(house, f) for f in said.get(image.id, []) if f.category == score.top),
+                None,
             ),
             error=score.error,
             readers=who.get(image.id, []),
@@ -207,8 +208,13 @@ def shown_reading(row: ReadingRow, undone: bool) -> shapes.Reading:
     )
 
 
-def _finding(row: FindingRow) -> shapes.Finding:
-    return shapes.Finding.model_validate(row)
+def _finding(house: House, row: FindingRow) -> shapes.Finding:
+    """A finding, with its probability at the prevalence that the server was started with."""
+    told = shapes.Finding.model_validate(row)
+    stated = house.settings.prevalence
+    if stated is not None:
+        told.probability = house.models.active.chance(row.category, row.score, stated)
+    return told
 
 
 def _address(house: House, image_id: int) -> tuple[str, str]:

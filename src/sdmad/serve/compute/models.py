@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sdmad.detector import checkpoint
 from sdmad.detector.batches import lanes_on
+from sdmad.detector.calibration import Calibration, Prevalence, stated
 from sdmad.detector.manifest import file_hash, read_json
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
@@ -83,11 +84,33 @@ class ServedModel:
         return None if limits is None else np.array(limits)
 
     @property
-    def gives_odds(self) -> bool:
-        """Whether its scores are log odds, which become probabilities at a prevalence."""
+    def calibration(self) -> Calibration | None:
+        """How its scores become probabilities at a prevalence; None where they do not."""
         judge = self.judge
         told = judge.head_ if isinstance(judge, SignDetector) else judge.description
-        return told.calibration is not None
+        return told.calibration
+
+    @property
+    def gives_odds(self) -> bool:
+        """Whether its scores are log odds, which become probabilities at a prevalence."""
+        return self.calibration is not None
+
+    def chance(self, category: str, score: float, prevalence: Prevalence) -> float | None:
+        """The probability of a category of this score; None where the model gives none.
+
+        Args:
+            category: one of the model's.
+            score: that it gave.
+            prevalence: stated, of each category.
+
+        Raises:
+            InputError: if none is stated of a category.
+        """
+        calibration, names = self.calibration, self.bank.names
+        if calibration is None:
+            return None
+        found = calibration.probabilities(np.full(len(names), score), stated(prevalence, names))
+        return float(found[names.index(category)])
 
 
 class Models:

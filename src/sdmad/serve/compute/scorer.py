@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
@@ -165,6 +165,21 @@ class Scorer:
         with model.batcher.places(len(files)):
             patience = PATIENCE + limits().seconds * len(files)
             return told(files, *self._scores(model, files, time.monotonic() + patience, False))
+
+    def prediction(self, model: ServedModel, file: Path, stated: Stated) -> Prediction:
+        """What a model says of one file, as ``sdmad predict`` would write it.
+
+        Raises:
+            ImageError: if it cannot be read.
+            BusyError, OverdueError, InputError: as `score`.
+        """
+        told = _Telling(model, stated)
+        with model.batcher.places(1):
+            due = time.monotonic() + PATIENCE + limits().seconds
+            scores, errors = self._scores(model, [file], due, False)
+        if errors:
+            raise errors[0]
+        return next(told.rows([file], scores, errors))
 
     def score_behind(
         self, model: ServedModel, files: Sequence[Path], stated: Stated = NOTHING_STATED
@@ -325,14 +340,19 @@ class _Telling:
         self.answer = None if stated.error_rate is None else judge.answering(stated.error_rate)
         self.numbers = _sign_numbers(model)
 
+    def rows(
+        self, files: Sequence[Path], scores: ImageScores, errors: dict[int, ImageError]
+    ) -> Iterator[Prediction]:
+        likely = None if self.likely is None else self.likely(scores)
+        answers = None if self.answer is None else self.answer(scores)
+        return iter(
+            Predictions(self.model.judge, list(files), scores, set(errors), likely, answers)
+        )
+
     def __call__(
         self, files: Sequence[Path], scores: ImageScores, errors: dict[int, ImageError]
     ) -> list[Scored]:
-        likely = None if self.likely is None else self.likely(scores)
-        answers = None if self.answer is None else self.answer(scores)
-        rows = iter(
-            Predictions(self.model.judge, list(files), scores, set(errors), likely, answers)
-        )
+        rows = self.rows(files, scores, errors)
         return [
             Scored(file, str(errors[place])) if place in errors else self._row(next(rows))
             for place, file in enumerate(files)

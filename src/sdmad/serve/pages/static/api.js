@@ -71,6 +71,16 @@ export async function call(method, path, body, signal) {
 export const get = (path, signal) => call("GET", path, undefined, signal);
 export const post = (path, body, signal) => call("POST", path, body, signal);
 
+// A file of the server, saved under a name.
+export async function download(path, name) {
+  const file = URL.createObjectURL(await (await good("GET", path)).blob());
+  const link = document.createElement("a");
+  link.href = file;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(file), 60000);
+}
+
 // An image's plane: raw values and how they become units.
 export async function pixels(image, slice, signal) {
   const response = await good("GET", `/images/${encodeURIComponent(image)}/pixels?slice=${slice}`, undefined, signal);

@@ -1,6 +1,6 @@
 // One image: what was found, why, and the reader's answer.
 
-import { asSentence, get, me, post } from "./api.js";
+import { asSentence, download, get, me, post } from "./api.js";
 import { at, fill, h, hidden, icon, notice, say, told, trouble } from "./dom.js";
 import { categoryName, decision, likely, limit, number, state, sureness } from "./finding.js";
 import { frame, modelName } from "./frame.js";
@@ -195,6 +195,23 @@ function whole(now) {
     h("button", { type: "button", id: "note", onclick: () => ask(findings[chosen]?.category ?? null, null) }, icon("note"), "Note"));
 }
 
+// What the model says, for a PACS: of a DICOM file alone, which the server judges.
+async function toDicom() {
+  say("The DICOM results are being made");
+  try {
+    await download(`${path}/dicom`, `image-${id}-results.zip`);
+    fill(at("dicom-reason"));
+    say("The DICOM results are saved");
+  } catch (error) { fill(at("dicom-reason"), notice(error.message)); }
+}
+
+function forPacs() {
+  return [h("h2", {}, "For a PACS"),
+    h("p", { class: "soft" }, "The findings as DICOM objects of the same study. They name the patient where the image does."),
+    h("div", { class: "whole" }, h("button", { type: "button", id: "dicom", onclick: toDicom }, icon("download"), "DICOM results")),
+    h("div", { id: "dicom-reason", role: "status" })];
+}
+
 function pictures() {
   if (!similar.length) return null;
   return [h("h2", {}, "Most alike in the support set"), h("ul", { class: "similar" }, similar.map((one) => h("li", {},
@@ -222,7 +239,8 @@ function show() {
       : h("p", { class: "soft" }, image.error ? "Without the image there are no findings." : "This image has not been scored yet. Its findings come by themselves."),
     pictures(),
     h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
-    verdicts(image.readings, reader, undo));
+    verdicts(image.readings, reader, undo),
+    findings.length ? forPacs() : null);
   if (focused !== null) {
     const same = [...panel.querySelectorAll("button")].find((button) => mark(button) === focused);
     (same ?? panel.querySelectorAll(".pick")[chosen])?.focus({ preventScroll: true });
