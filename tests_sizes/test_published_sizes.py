@@ -12,6 +12,7 @@ import torch
 from benchmarks.random_clip import write_random_checkpoint
 from sdmad import SignBank, load_backbone
 from sdmad.baselines.registry import Auxiliary, Build, load_system
+from sdmad.baselines.univad.masks import Gate
 from sdmad.phantoms.cases import draw_cases, load_modality
 
 PATCHES = {240: 17, 518: 37}
@@ -120,7 +121,9 @@ def test_univad(checkpoint):
     backbone = load_backbone(checkpoint("ViT-L/14"), 448)
     names = dict.fromkeys(("detector", "segmenter", "dense", "context"), "random")
     system, asked = load_system("univad"), build(backbone)
-    detector = system.build(asked, dataclasses.replace(system.published, **names)).general
+    one_thing = {"whole": 1.0, "least": -1.0}  # whatever a mask of random weights covers
+    settings = dataclasses.replace(system.published, **names, **one_thing)
+    detector = system.build(asked, settings).general
     models = detector.normal.models
     values = torch.rand(2, 3, 448, 448, generator=torch.Generator().manual_seed(0))
     found = models.finder.boxes(values[0])
@@ -131,6 +134,7 @@ def test_univad(checkpoint):
     models.finder.boxes = lambda _: box
     detector.fit(values, torch.tensor([False, True]), [None, None])
     seen = detector.normal.known.seen
+    assert detector.normal.known.components.gate is Gate.SINGLE
     assert seen.clip.levels.shape == (1, 4, 1024, 1024)
     assert seen.clip.local.shape == (1, 1024, 768)
     assert seen.dense.shape == (1, 1, 1024, 1536)
