@@ -2,6 +2,7 @@
 # Installs what the tests of services need, or says what and why not.
 set -eu
 wanted='orthanc orthanc-dicomweb dicom3tools dcmtk chromium'
+command -v npm >/dev/null || wanted="$wanted npm"
 missing=''
 for package in $wanted; do
     status=$(dpkg-query --show --showformat '${db:Status-Status}' "$package" 2>/dev/null || true)
