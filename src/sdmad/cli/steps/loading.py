@@ -10,11 +10,11 @@ from sdmad.choices import Precision
 from sdmad.data.listing import list_images
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import SDMADConfig, parse_decision
-from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 
 if TYPE_CHECKING:
     from sdmad.archive.stages import Judge
+    from sdmad.detector.sign_detector import SignDetector
     from sdmad.export.runtime import ExportedModel
 
 
@@ -114,6 +114,8 @@ def load_with_decision(
     Raises:
         SDMADError: if the model cannot be loaded or the rule lacks its normal images or prevalence.
     """
+    from sdmad.detector.sign_detector import SignDetector  # an export needs no torch
+
     detector = SignDetector.load(model, backbone, device, precision)
     if decision is not None:
         detector = detector.with_inference(decision=decision)
