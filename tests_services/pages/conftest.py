@@ -124,7 +124,7 @@ def opened(browser, served, screen):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if _is_policy(said) else None)
     page.goto(f"/?token={served.token}")
-    page.locator(".work tbody tr").first.wait_for()
+    page.locator(".work tbody tr").first.wait_for(timeout=90_000)  # a refit may have the cores
     yield page
     context.close()
     assert faults == []
