@@ -82,7 +82,7 @@ def test_tensors_that_share_their_numbers_are_written_apart(tmp_path):
         (argparse.Namespace(lr=1), "argparse.Namespace"),
         (np.float64(3), "numpy._core.multiarray.scalar"),
         (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
-        (Deed(print, "x"), "print"),
+        (Deed(max, "x"), "max"),
         (Deed(eval, "1"), "eval"),
         (Deed(torch.load, "x"), "torch.serialization.load"),
     ],
