@@ -119,12 +119,13 @@ def opened(browser, served, screen):
     context = browser.new_context(
         viewport=size, color_scheme=screen.colours, base_url=served.address, locale="en-GB"
     )
+    context.set_default_timeout(90_000)  # a refit may have the cores
     page = context.new_page()
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if _is_policy(said) else None)
     page.goto(f"/?token={served.token}")
-    page.locator(".work tbody tr").first.wait_for(timeout=90_000)  # a refit may have the cores
+    page.locator(".work tbody tr").first.wait_for()
     yield page
     context.close()
     assert faults == []
