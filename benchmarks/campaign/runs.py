@@ -27,7 +27,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("--resamples", "20", "--baselines", "none"),
     ),
     "predict": ("predict", "{model}", "{images}", "--out", "{out}.csv", "--maps", "{out}"),
-    "export": ("export", "{model}", "--format", "onnx", "--calibration", "{images}", "--out", "{out}"),
+    "export": (
+        *("export", "{model}", "--format", "onnx", "--calibration", "{images}"),
+        *("--out", "{out}"),
+    ),
     "compare": (
         *("compare", "--labels", "{data}", "--signs", BANK, "--systems", "linear-probe"),
         *("--shots", "1", "--seeds", "1", "--out", "{out}"),
