@@ -16,15 +16,13 @@ from torch.nn.functional import logsigmoid, normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    AnchoredDetector,
     anchored_logits,
-    class_texts,
     encode_support,
-    logit_scores,
 )
 from sdmad.baselines.components.cache import Cache
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 
@@ -83,7 +81,7 @@ def surprise(cosines: Tensor, labels: Tensor) -> Tensor:
     return torch.where(labels.isnan(), 0.0, -said)
 
 
-class APE(Detector):
+class APE(AnchoredDetector):
     """APE for several labels: each category against the normal class.
 
     Args:
@@ -101,9 +99,8 @@ class APE(Detector):
     def __init__(
         self, bank: SignBank, backbone: Backbone, settings: APESettings | None = None
     ) -> None:
-        self.categories, self.backbone = bank.names, backbone
+        super().__init__(bank, backbone)
         self.settings = settings or APESettings()
-        self.text = class_texts(bank, backbone)
         self.channels = telling_channels(self.text, self.settings.kept, self.settings.similarity)
         self.cache_: Cache | None = None
 
@@ -119,15 +116,13 @@ class APE(Detector):
         bits = surprise(anchored_logits(keys, self._refined(self.text), 1.0), truth)
         self.cache_ = replace(cache, values=cache.values * (self.settings.gamma * bits).exp())
 
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Zero-shot logits ``(n, K)`` and the cache's votes."""
+        del evidence
         assert self.cache_ is not None
-        features = self.backbone.encode_image(pixels)
         votes = self.cache_.logits(self._refined(features))
-        logits = anchored_logits(features, self.text, self.settings.scale)
-        return logit_scores(logits + self.settings.alpha * votes, features @ self.text[-1])
+        zero_shot = anchored_logits(features, self.text, self.settings.scale)
+        return zero_shot + self.settings.alpha * votes
 
 
 RECIPES = {
