@@ -64,6 +64,8 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "scale": (100.0, 25.0),
     },
     "ape": {"alpha": (2.0, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
+    "ape-t": {"alpha": (2.0, 100.0), "beta": (1.0, 5.5), "epochs": (20, 400)},
+    "lp-plus-plus": {"blending": (250.0, 100.0, 50.0, 25.0), "epochs": (300, 50)},
     "clap": {"learning_rate": (0.1, 0.01), "epochs": (300, 50), "scale": (100.0, 25.0)},
     "proker": {"penalty": (0.05, 0.5, 5.0, 50.0), "beta": (1.5, 5.5)},
 }
@@ -71,7 +73,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 CATEGORIES = (
     *("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched"),
-    *("cross-modal", "ape", "clap", "proker"),
+    *("cross-modal", "ape", "ape-t", "lp-plus-plus", "clap", "proker"),
 )
 """Systems for categories; the others are asked whether an image is abnormal."""
 
