@@ -22,6 +22,7 @@ from benchmarks.campaign.frame import (
     FoundError,
 )
 from benchmarks.campaign.kinds import kills
+from benchmarks.campaign.material import write_model
 from benchmarks.campaign.mutations import damaged_bytes, damaged_json, damaged_text
 from benchmarks.campaign.patience import Patience
 from sdmad.errors import InputError
@@ -51,6 +52,12 @@ def test_a_killed_run_leaves_nothing_and_loses_nothing(number, tmp_path, monkeyp
     case = frame.run_case("kills", int(number), tmp_path, tmp_path / "place")
     assert case.faults == {}
     assert case.outcome.startswith("phantom, ")
+
+
+def test_a_model_leaves_images_that_it_can_be_judged_on(tmp_path):
+    write_model(tmp_path)
+    _, files = runs.timed("evaluate", tmp_path, tmp_path / "out")
+    assert "metrics.json" in files
 
 
 def attacked(monkeypatch, tmp_path, attack):
