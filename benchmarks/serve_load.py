@@ -8,7 +8,6 @@ and for predictions, each as soon as the answer before is there.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 import statistics
@@ -16,18 +15,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
 import torch
 
+from benchmarks.load_client import Ask, Load, load, request
 from benchmarks.made_with import write_page
 from benchmarks.performance.common import embedded_model
 from sdmad import SDMAD
@@ -40,6 +39,8 @@ from sdmad.serve.storage.engine import Storage
 from sdmad.table import Table
 
 ALONE, BATCHES = 30, 12
+BOUNDARY = "a line that no image holds"
+FORM = f'multipart/form-data; boundary="{BOUNDARY}"'
 PASSWORD = "not kept anywhere: the database goes with its folder"  # noqa: S105
 MOST_PAGE, MOST_PASSES, LEAST_SHARE = 10.0, 60.0, 0.8
 """What issue and page hold the server to: a page in static files, a prediction in passes, share."""
@@ -47,43 +48,25 @@ MOST_PAGE, MOST_PASSES, LEAST_SHARE = 10.0, 60.0, 0.8
 HEAD = """# Many readers at once
 Written by `make serve-load`; do not edit by hand. {readers} readers with accounts, each asking
 again as soon as the answer is there, on the machine of the server and on the same {cores} cores: a
-model of the embedded backbone, {images} OCT phantoms in the list.
+model of the embedded backbone, {images} OCT phantoms in the list. What asks costs little, by plain
+sockets and requests that were made before: the browsers of real readers run elsewhere.
 
 """
 
 
 @dataclass(frozen=True)
-class Load:
-    """What many readers saw.
+class Tower:
+    """The bare tower.
 
     Attributes:
-        seconds: of each answer.
-        wall: from the first question to the last answer.
-        statuses: how many answers of each status.
+        alone: seconds of a lone image's pass.
+        rate: images a second in batches on all cores.
+        busy: seconds of processor time an image in batches.
     """
 
-    seconds: tuple[float, ...]
-    wall: float
-    statuses: Counter[int]
-
-    @property
-    def p95(self) -> float:
-        """Seconds within which 95 of 100 answers came."""
-        return float(np.quantile(self.seconds, 0.95))
-
-    @property
-    def rate(self) -> float:
-        """Answers a second."""
-        return len(self.seconds) / self.wall
-
-    @property
-    def errors(self) -> int:
-        """Answers that were none."""
-        return sum(count for status, count in self.statuses.items() if status != 200)
-
-
-Ask = Callable[[httpx.AsyncClient, int, int], Awaitable[httpx.Response]]
-"""Of a reader's client, his number and that of his question."""
+    alone: float
+    rate: float
+    busy: float
 
 
 def material(folder: Path, images: int) -> SDMAD:
@@ -93,8 +76,8 @@ def material(folder: Path, images: int) -> SDMAD:
     return SDMAD.load(model)
 
 
-def bare(detector: SDMAD, files: Sequence[Path]) -> tuple[float, float]:
-    """Seconds of a lone image's pass, and images a second in batches on all cores."""
+def bare(detector: SDMAD, files: Sequence[Path]) -> Tower:
+    """Measure the tower without a server."""
     squares = [detector.preprocessing.square(file) for file in files[: detector.batch]]
     detector.score_squares(squares[:1])
     times = []
@@ -107,11 +90,12 @@ def bare(detector: SDMAD, files: Sequence[Path]) -> tuple[float, float]:
     begin = partial(torch.set_num_threads, max(1, threads // lanes))
     with ThreadPoolExecutor(lanes, initializer=begin) as pool:
         list(pool.map(detector.score_squares, [squares] * lanes))
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         list(pool.map(detector.score_squares, [squares] * BATCHES))
-        took = time.perf_counter() - start
+        took, used = time.perf_counter() - start, time.process_time() - busy
     torch.set_num_threads(threads)
-    return statistics.median(times), BATCHES * len(squares) / took
+    images = BATCHES * len(squares)
+    return Tower(statistics.median(times), images / took, used / images)
 
 
 def tokens(settings: ServeSettings, readers: int) -> list[str]:
@@ -126,37 +110,27 @@ def tokens(settings: ServeSettings, readers: int) -> list[str]:
 
 
 @contextmanager
-def served(settings: ServeSettings) -> Iterator[str]:
-    """A running server's address."""
+def served(settings: ServeSettings) -> Iterator[tuple[str, int]]:
+    """A running server's address, and the number of its process."""
     program = "from sdmad.cli.start import run; run()"
     words = ("serve", settings.models[0], "--images", settings.images, "--port", 0)
     command = [sys.executable, "-c", program, *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            yield process.stdout.readline().split("?")[0].rstrip("/\n")
+            yield process.stdout.readline().split("?")[0].rstrip("/\n"), process.pid
         finally:
             process.terminate()
             process.wait()
 
 
-async def load(url: str, shown: Sequence[str], ask: Ask, each: int) -> Load:
-    """Have all readers ask at once, each one question after the other."""
-    seconds: list[float] = []
-    statuses: Counter[int] = Counter()
-
-    async def reader(number: int, token: str) -> None:
-        head = {"Authorization": f"Bearer {token}"}
-        async with httpx.AsyncClient(base_url=url, headers=head, timeout=300) as client:
-            for question in range(each):
-                start = time.perf_counter()
-                answer = await ask(client, number, question)
-                seconds.append(time.perf_counter() - start)
-                statuses[answer.status_code] += 1
-
-    start = time.perf_counter()
-    await asyncio.gather(*(reader(number, token) for number, token in enumerate(shown)))
-    return Load(tuple(seconds), time.perf_counter() - start, statuses)
+def busy(process: int) -> float:
+    """Seconds of processor time that a process and those that it started have taken."""
+    place = Path(f"/proc/{process}")
+    told = (place / "stat").read_text().rpartition(")")[2].split()
+    own = sum(map(int, told[11:15])) / os.sysconf("SC_CLK_TCK")
+    started = (place / f"task/{thread.name}/children" for thread in (place / "task").iterdir())
+    return own + sum(busy(int(child)) for file in started for child in file.read_text().split())
 
 
 def scored(url: str, token: str) -> int:
@@ -169,35 +143,52 @@ def scored(url: str, token: str) -> int:
         time.sleep(0.5)
 
 
-def asks(url: str, token: str, files: Sequence[Path], total: int) -> dict[str, Ask]:
+def asks(url: str, shown: Sequence[str], files: Sequence[Path], total: int) -> dict[str, Ask]:
     """What readers ask for: a static file, a page, what a page fetches, a prediction."""
-    head = {"Authorization": f"Bearer {token}"}
+    head = {"Authorization": f"Bearer {shown[0]}"}
     page = httpx.get(f"{url}/", headers=head, timeout=60)
     found = re.search(r"/static/[^\"']+\.css", page.text)
     if page.status_code != 200 or found is None:
         raise SystemExit(f"the worklist's page is not there ({page.status_code})")
-    contents = [file.read_bytes() for file in files]
+    host = urlsplit(url).netloc
+    forms = [_form(file.read_bytes()) for file in files]
 
-    async def static(client: httpx.AsyncClient, _: int, __: int) -> httpx.Response:
-        return await client.get(found[0])
+    def get(number: int, path: str) -> bytes:
+        return request("GET", path, host, shown[number])
 
-    async def viewer(client: httpx.AsyncClient, number: int, question: int) -> httpx.Response:
-        return await client.get("/" if question % 2 else f"/image/{1 + number % total}")
+    def static(number: int, _: int) -> bytes:
+        return get(number, found[0])
 
-    async def listed(client: httpx.AsyncClient, number: int, question: int) -> httpx.Response:
+    def viewer(number: int, question: int) -> bytes:
+        return get(number, "/" if question % 2 else f"/image/{1 + number % total}")
+
+    def listed(number: int, question: int) -> bytes:
         pages = max(1, total // 50)
-        return await client.get(f"/api/v1/images?page={1 + (number + question) % pages}")
+        return get(number, f"/api/v1/images?page={1 + (number + question) % pages}")
 
-    async def predict(client: httpx.AsyncClient, number: int, question: int) -> httpx.Response:
-        content = contents[(number + 7 * question) % len(contents)]
-        return await client.post("/api/v1/predict", files={"files": ("image.png", content)})
+    def predict(number: int, question: int) -> bytes:
+        form = forms[(number + 7 * question) % len(forms)]
+        return request("POST", "/api/v1/predict", host, shown[number], form, FORM)
 
     kinds: dict[str, Ask] = {"a static file": static, "a page": viewer}
     return {**kinds, "a page of the list": listed, "a prediction": predict}
 
 
-def table(loads: dict[str, Load], alone: float, rate: float) -> Table:
-    """Every figure beside what it is held to."""
+def _form(content: bytes) -> bytes:
+    name = b'Content-Disposition: form-data; name="files"; filename="image.png"'
+    mark = BOUNDARY.encode()
+    kind = b"Content-Type: image/png"
+    return b"\r\n".join((b"--" + mark, name, kind, b"", content, b"--" + mark + b"--", b""))
+
+
+def table(loads: dict[str, Load], tower: Tower, served: float) -> Table:
+    """Every figure beside what it is held to.
+
+    Args:
+        loads: what readers saw, by what they asked for.
+        tower: without a server.
+        served: seconds of processor time that the server took for all predictions.
+    """
     file, prediction = loads["a static file"], loads["a prediction"]
     rows: list[tuple[str, ...]] = []
     for name, one in loads.items():
@@ -205,16 +196,20 @@ def table(loads: dict[str, Load], alone: float, rate: float) -> Table:
         if name.startswith("a page"):
             held = (f"{one.p95 / file.p95:.1f} static files", f"at most {MOST_PAGE:g}")
         if name == "a prediction":
-            held = (f"{one.p95 / alone:.1f} bare passes", f"at most {MOST_PASSES:g}")
+            held = (f"{one.p95 / tower.alone:.1f} bare passes", f"at most {MOST_PASSES:g}")
         counts = str(len(one.seconds)), str(one.errors)
         rows.append((name, *counts, f"{1000 * one.p95:.0f}", *held))
-    share = 100 * prediction.rate / rate
+    share = 100 * prediction.rate / tower.rate
     told = (f"{share:.0f}% of the bare tower's", f"at least {100 * LEAST_SHARE:g}%")
     rows.append(("predictions a second", f"{prediction.rate:.1f}", "", "", *told))
     head = ("Asked for", "Answers", "Errors", "p95, ms", "Is", "Held to")
+    count = len(prediction.seconds)
     caption = (
-        f"A bare pass: one ready image alone through the tower, median {1000 * alone:.1f} ms. The "
-        f"bare tower: batches of ready images on all cores, {rate:.1f} images a second."
+        f"A bare pass: one ready image alone through the tower, median {1000 * tower.alone:.1f} ms."
+        f" The bare tower: batches of ready images on all cores, {tower.rate:.1f} images a second. "
+        f"Processor time of a prediction: {1000 * served / count:.1f} ms of the server and its "
+        f"decoders, {1000 * prediction.busy / count:.1f} ms of who asks; of an image of the bare "
+        f"tower's batches {1000 * tower.busy:.1f} ms."
     )
     return Table("Load", head, tuple(rows), caption)
 
@@ -226,18 +221,22 @@ def measure(readers: int, images: int, each: int) -> str:
         detector = material(folder, images)
         settings = ServeSettings((folder / "model",), images=folder / "listed" / "images")
         files = sorted(settings.images.glob("*.png")) if settings.images else []
-        alone, rate = bare(detector, files)
+        before = bare(detector, files)
         shown = tokens(settings, readers)
-        with served(settings) as url:
+        loads: dict[str, Load] = {}
+        used: dict[str, float] = {}
+        with served(settings) as (url, process):
             total = scored(url, shown[0])
-            loads = {
-                name: asyncio.run(load(url, shown, ask, each))
-                for name, ask in asks(url, shown[0], files, total).items()
-            }
+            for name, ask in asks(url, shown, files, total).items():
+                start = busy(process)
+                loads[name] = load(url, readers, ask, each)
+                used[name] = busy(process) - start
         again = bare(detector, files)
-    alone, rate = (alone + again[0]) / 2, (rate + again[1]) / 2
+    tower = Tower(
+        *(statistics.mean(pair) for pair in zip(astuple(before), astuple(again), strict=True))
+    )
     head = HEAD.format(readers=readers, cores=os.cpu_count(), images=images)
-    return head + table(loads, alone, rate).markdown()
+    return head + table(loads, tower, used["a prediction"]).markdown()
 
 
 def main() -> None:

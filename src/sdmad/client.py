@@ -112,6 +112,7 @@ class Client:
         model: str | None = None,
         prevalence: str | float | None = None,
         error_rate: float | None = None,
+        index: int | None = None,
     ) -> list[dict[str, Any]]:
         """What a model finds in files: a row a file, in their order.
 
@@ -120,11 +121,13 @@ class Client:
             model: its id; the active one when None.
             prevalence: how common findings are: 0.05 or ``"Mass=0.02,Effusion=0.1"``.
             error_rate: at which answers are given.
+            index: of the slice, frame or page of every file, from 0; when None, the middle one of
+                a volume. A row says which it was.
 
         Raises:
             ServerError: if the server refuses. A file that it cannot read is a row with an error.
         """
-        fields = _stated(model, prevalence, error_rate)
+        fields = _stated(model, prevalence, error_rate, index)
         return self._list("POST", "/predict", files=("files", files), data=fields)
 
     def explain(
@@ -133,9 +136,10 @@ class Client:
         model: str | None = None,
         prevalence: str | float | None = None,
         error_rate: float | None = None,
+        index: int | None = None,
     ) -> dict[str, Any]:
         """What every sign of every category says of a file; arguments as `predict`."""
-        fields = _stated(model, prevalence, error_rate)
+        fields = _stated(model, prevalence, error_rate, index)
         return self._object("POST", "/explain", files=("file", [file]), data=fields)
 
     def map(
@@ -144,6 +148,7 @@ class Client:
         category: str,
         kind: Literal["png", "nifti"] = "png",
         model: str | None = None,
+        index: int | None = None,
     ) -> bytes:
         """Where a file looks like a category: 16-bit PNG (black -2, white 2) or NIfTI.
 
@@ -152,9 +157,10 @@ class Client:
             category: its name.
             kind: NIfTI only of a NIfTI file.
             model: its id; the active one when None.
+            index: as `predict`.
         """
         asked = {"category": category, "format": kind}
-        fields = _stated(model, None, None)
+        fields = _stated(model, None, None, index)
         answer = self._ask("POST", "/maps", files=("file", [file]), data=fields, params=asked)
         return answer.content
 
@@ -248,9 +254,13 @@ def _opened(opened: ExitStack, path: Path) -> tuple[str, Any]:
 
 
 def _stated(
-    model: str | None, prevalence: str | float | None, error_rate: float | None
+    model: str | None,
+    prevalence: str | float | None,
+    error_rate: float | None,
+    index: int | None,
 ) -> dict[str, str]:
-    stated = {"model": model, "prevalence": prevalence, "error_rate": error_rate}
+    told = {"model": model, "prevalence": prevalence, "error_rate": error_rate}
+    stated = {**told, "slice": index}
     return {name: str(value) for name, value in stated.items() if value is not None}
 
 

@@ -27,14 +27,27 @@ with listening(settings) as listener:
 """
 
 
-@contextmanager
+COMMAND = "from sdmad.cli.start import run; run()"
+
+
 def running(folder, log):
+    """A server on a folder, with a model that is made up; as `started`."""
+    return started(PROGRAM, [folder], log)
+
+
+def commanded(log, *words):
+    """``sdmad serve`` as people start it; as `started`."""
+    return started(COMMAND, ["serve", *words, "--port", 0], log)
+
+
+@contextmanager
+def started(program, words, log):
     """Start it; gives its process, its address and its token. It is killed at the end."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with (
         log.open("ab") as errors,
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder)],
+            [sys.executable, "-c", program, *map(str, words)],
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,

@@ -74,6 +74,18 @@ def volume_slices(path: str | os.PathLike[str]) -> int:
     return int(decoders.ask_for("header", file_of(path))["slices"])
 
 
+def slice_read(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Which slice, frame or page an address means, from 0, and how many its file has.
+
+    Raises:
+        ImageError: if the file cannot be read or has no such slice.
+    """
+    file, index = parse_address(path)
+    count = volume_slices(file)
+    first = index is None and kind_of(file) in ("picture", "tiff", "heif")
+    return 0 if first else choose_slice(file, index, count), count
+
+
 def to_image(source: ImageSource, window: Window = "auto") -> Image.Image:
     """Turn a path, a Pillow image or an array into 8-bit greyscale or RGB.
 
@@ -149,9 +161,9 @@ def content_hash(source: ImageSource) -> str:
 
 def _default_slice(path: Path, index: int) -> int:
     """The slice that a file gives without an index; refuses an index beyond the last."""
-    count = volume_slices(path)
+    place, count = slice_read(path)
     choose_slice(path, index, count)
-    return 0 if kind_of(path) in ("picture", "tiff", "heif") else choose_slice(path, None, count)
+    return place
 
 
 def _from_array(array: NDArray[np.generic], window: Window) -> Image.Image:

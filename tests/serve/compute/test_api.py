@@ -21,7 +21,7 @@ from sdmad.cli.main import app as command
 from sdmad.errors import InputError
 from sdmad.serve.app import create_app
 from sdmad.serve.settings import ServeLimits, ServeSettings
-from tests.dicom_out.phantoms import dicom, lesion
+from tests.dicom_out.phantoms import US_FRAMES, dicom, lesion, write
 
 
 @pytest.fixture(scope="module")
@@ -171,18 +171,58 @@ def test_a_map_of_a_file_is_that_of_the_command(client, files, fitted):
     assert said.status_code == 422
 
 
-def test_a_map_of_a_slice_lies_where_the_slice_lies(client, tmp_path, fitted):
+@pytest.fixture
+def scan(tmp_path):
+    """A volume of five slices of 3 mm."""
     nibabel = pytest.importorskip("nibabel")
     volume = np.random.default_rng(0).integers(0, 255, (20, 24, 5)).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([2, 2, 3, 1])), tmp_path / "scan.nii.gz")
-    content = (tmp_path / "scan.nii.gz").read_bytes()
-    asked = {"files": {"file": ("scan.nii.gz", content)}}
-    said = client.post("/api/v1/maps?category=Bar&format=nifti", **asked)
+    return tmp_path / "scan.nii.gz"
+
+
+@pytest.mark.parametrize(("asked", "millimetres"), [({}, 6), ({"slice": "4"}, 12)])
+def test_a_map_of_a_slice_lies_where_the_slice_lies(client, tmp_path, scan, asked, millimetres):
+    nibabel = pytest.importorskip("nibabel")
+    place = "/api/v1/maps?category=Bar&format=nifti"
+    said = client.post(place, files=sent([scan], "file"), data=asked)
     assert said.status_code == 200, said.text
     (tmp_path / "map.nii.gz").write_bytes(said.content)
     found = nibabel.load(tmp_path / "map.nii.gz")
     assert found.shape == (20, 24, 1)
-    assert found.affine[2, 3] == 6  # the middle one of five slices of 3 mm
+    assert found.affine[2, 3] == millimetres
+
+
+@pytest.mark.parametrize(("asked", "slice_"), [({}, 2), ({"slice": "0"}, 0), ({"slice": "4"}, 4)])
+def test_the_slice_that_is_judged_is_chosen_and_told(client, scan, files, fitted, asked, slice_):
+    said = client.post("/api/v1/predict", files=sent([scan]), data=asked).json()
+    (scores,) = fitted.decision_function([f"{scan}#{slice_}"])
+    told = [[one["score"] for one in row["findings"]] for row in said]
+    assert np.array(told) == pytest.approx(scores[None], abs=1e-5)
+    assert [(row["slice"], row["slices"]) for row in said] == [(slice_, 5)]
+    told = client.post("/api/v1/explain", files=sent([scan], "file"), data=asked).json()
+    assert (told["file"], told["slice"], told["slices"]) == ("scan.nii.gz", slice_, 5)
+    (picture,) = client.post("/api/v1/predict", files=sent(files[:1])).json()
+    assert (picture["slice"], picture["slices"]) == (None, None)
+
+
+def test_a_frame_of_several_is_chosen_and_told(client, tmp_path, fitted):
+    frames = np.stack([lesion() // (number + 1) for number in range(3)])
+    path = write(dicom(frames, US_FRAMES, "US"), tmp_path / "cine.dcm")
+    (said,) = client.post("/api/v1/predict", files=sent([path]), data={"slice": "2"}).json()
+    assert (said["slice"], said["slices"]) == (2, 3)
+    (scores,) = fitted.decision_function([f"{path}#2"])
+    assert [one["score"] for one in said["findings"]] == pytest.approx(scores.tolist(), abs=1e-5)
+
+
+def test_a_slice_that_there_is_not_is_told(client, scan, files):
+    said = client.post("/api/v1/predict", files=sent([scan, files[0]]), data={"slice": "5"})
+    errors = [row["error"] for row in said.json()]
+    assert errors[0] == "scan.nii.gz: holds 5 slices, 0 to 4; there is no slice 5"
+    assert errors[1].endswith("holds one picture; there is no slice 5")
+    for wrong in ("-1", "x", "1000000", "2.0", "\u0663"):
+        said = client.post("/api/v1/predict", files=sent([scan]), data={"slice": wrong})
+        assert said.status_code == 422
+        assert "slice: a whole number" in said.json()["error"]
 
 
 def test_the_worklist_is_scored_behind(client, files, folder):

@@ -53,6 +53,7 @@ def test_the_printed_address_is_enough(client, folder, fitted):
     assert client.models()[0]["active"]
     assert client.explain(files[0])["file"] == files[0].name
     assert Image.open(io.BytesIO(client.map(files[0], "Ring"))).size == (32, 32)
+    assert "there is no slice 1" in client.predict(files[:1], index=1)[0]["error"]
 
 
 def test_images_are_read_and_undone(client):

@@ -12,9 +12,9 @@ from sdmad.data.address import parse_address, slice_address
 from sdmad.data.formats import recognise
 from sdmad.reporting.map_files import as_png
 from sdmad.serve.api.images import found
-from sdmad.serve.api.predict import FILE, MODEL
+from sdmad.serve.api.predict import FILE, MODEL, SLICE
 from sdmad.serve.api.shapes import Name, Number, refusals
-from sdmad.serve.api.uploads import Upload, body, files_of, form_of, text_of, with_files
+from sdmad.serve.api.uploads import Upload, body, files_of, form_of, slice_of, text_of, with_files
 from sdmad.serve.compute.scorer import as_overlay
 from sdmad.serve.house import TheHouse
 from sdmad.serve.told import by_name
@@ -55,7 +55,7 @@ def of_image(
 @router.post(
     "/maps",
     response_class=Response,
-    openapi_extra=body("file", file=FILE, model=MODEL),
+    openapi_extra=body("file", file=FILE, model=MODEL, slice=SLICE),
     responses={
         **refusals(404, 503, 504),
         **_content(
@@ -74,17 +74,17 @@ async def of_file(
 ) -> Response:
     """Where a file that is sent, and not kept, looks like a category."""
     async with form_of(request, 1) as form:
-        model = house.models.get(text_of(form, "model"))
+        model, index = house.models.get(text_of(form, "model")), slice_of(form)
 
         def work(uploads: list[Upload]) -> Response:
             path = uploads[0].path
             if form_of_map == "nifti" and recognise(path) != "nifti":
                 raise HTTPException(422, "format=nifti: only of a NIfTI file; ask for png")
-            values = house.scorer.category_map(model, path, category)
+            values = house.scorer.category_map(model, uploads[0].at(index), category)
             if form_of_map == "png":
                 return Response(as_png(values), media_type=PNG)
             from sdmad.data.nifti_maps import like_slice
 
-            return Response(like_slice(path, None, values), media_type=NIFTI)
+            return Response(like_slice(path, index, values), media_type=NIFTI)
 
         return await with_files(files_of(form, "file", 1), work)

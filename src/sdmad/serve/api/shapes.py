@@ -233,10 +233,21 @@ class Model(BaseModel):
     categories: list[Category]
 
 
-class Prediction(BaseModel):
-    """What a model says of a file; `error` says why a file cannot be read."""
+class Place(BaseModel):
+    """Which slice, frame or page of a file was judged.
+
+    `slice` is from 0, of `slices`; both are null of a file that holds one picture, or that cannot
+    be read.
+    """
 
     file: str
+    slice: int | None
+    slices: int | None
+
+
+class Prediction(Place):
+    """What a model says of a file; `error` says why a file cannot be read."""
+
     error: str | None
     unfamiliar: bool | None
     abnormal: float | None
@@ -257,10 +268,9 @@ class ExplainedFinding(Finding):
     signs: list[ExplainedSign]
 
 
-class Explained(BaseModel):
+class Explained(Place):
     """What every sign says of a file."""
 
-    file: str
     model: str
     unfamiliar: bool
     categories: list[ExplainedFinding]

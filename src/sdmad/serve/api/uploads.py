@@ -17,6 +17,7 @@ from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 
+from sdmad.data.address import slice_address
 from sdmad.data.images import ImageError
 from sdmad.serve.told import without_place
 from sdmad.text import readable
@@ -28,6 +29,7 @@ AT_ONCE = 64
 
 FIELDS, FIELD = 16, 4096
 LONGEST_NAME = 255
+MOST_SLICE = 999_999
 _turns: RunVar[CapacityLimiter] = RunVar("turns of requests with files")
 
 
@@ -42,6 +44,10 @@ class Upload:
 
     path: Path
     name: str
+
+    def at(self, index: int | None) -> Path:
+        """The address of a slice, from 0; of the one that is read where none is named if None."""
+        return self.path if index is None else slice_address(self.path, index)
 
     def told(self, message: str) -> str:
         """A message with the client's own name in the place of the path."""
@@ -79,6 +85,20 @@ def text_of(form: FormData, field: str) -> str | None:
     if isinstance(value, UploadFile):
         raise HTTPException(422, f"{field}: expected text, got a file")
     return value.strip() or None if value is not None else None
+
+
+def slice_of(form: FormData) -> int | None:
+    """Which slice of the files is meant, from 0; None where none is named.
+
+    Raises:
+        HTTPException: 422 where it is no such number.
+    """
+    text = text_of(form, "slice")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_SLICE))):
+        raise HTTPException(422, f"slice: a whole number from 0 to {MOST_SLICE}")
+    return int(text)
 
 
 def files_of(form: FormData, field: str, most: int) -> list[UploadFile]:
