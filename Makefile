@@ -154,7 +154,7 @@ results: $(VENV)/installed  ## run the study behind docs/results.md again (resum
 results-pages: $(VENV)/installed  ## docs/results.md and its pages again, from docs/results/*.csv
 	$(BIN)/python -m benchmarks.results_page --docs docs
 
-realdata: $(VENV)/installed  ## the same on a folder of small real sets (REALDATA=DIR)
+realdata: $(VENV)/installed  ## docs/realdata.md again: every system on small real sets (REALDATA=DIR; hours; resumable)
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md
 
 clean:           ## remove what the targets made

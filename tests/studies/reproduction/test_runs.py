@@ -166,9 +166,42 @@ def test_another_backbone_does_not_take_these_draws(ask, make_clip, tmp_path):
     assert len(told) == len(PAPER_SYSTEMS)
 
 
+SHORT = {
+    "dra-imagenet": {"size": 64, "epochs": 1, "steps": 2, "batch_size": 6, "references": 2},
+    "bgad-imagenet": {"size": 64, "epochs": 1, "passes": 1, "blocks": 2, "repeats": 2},
+}
+
+
+def test_table5_asks_every_system_for_one_kind_of_anomaly_once():
+    asked = (*general.TABLE5, *general.BESIDE)
+    assert len(asked) == len(set(asked))
+    assert {name for name, one in SYSTEMS.items() if one.single} | {"sd-mad-mvfa"} == set(asked)
+    assert {*SHORT, "univad-embedded", "patchcore", "anomaly-dino"} <= set(general.BESIDE)
+
+
+def test_table5_on_the_embedded_backbone_with_systems_on_its_trunk(monkeypatch, tmp_path):
+    monkeypatch.setattr(general, "TABLE5", ())
+    monkeypatch.setattr(general, "BESIDE", (*SHORT, "univad-embedded"))
+    monkeypatch.setattr(general, "STAND_INS", {"OCT": "phantom-oct"})
+    monkeypatch.setattr(general, "PHANTOM_IMAGES", 60)
+    monkeypatch.setattr(general, "SHOTS", 1)
+    monkeypatch.setattr(general, "RESAMPLES", 20)
+    for name, settings in SHORT.items():
+        recipe = SYSTEMS[name].recipe
+        short = Recipe(recipe.make, replace(recipe.published, **settings))
+        monkeypatch.setitem(SYSTEMS, name, replace(SYSTEMS[name], home=short))
+    reproduce(Request("table5", "phantom", tmp_path, seeds=1), lambda _: None)
+    found = {(r["system"], r["what"]): r for r in rows(tmp_path, "table5")}
+    for name in general.BESIDE:
+        whats = ["image_auroc", *["pixel_auroc"] * SYSTEMS[name].maps]
+        ours = [found[title(name), what] for what in whats]
+        assert [(r["note"], r["paper"]) for r in ours] == [("", "")] * len(whats)
+        assert all(0 <= float(r["value"]) <= 100 for r in ours)
+
+
 def test_table5_has_image_and_pixel_figures_and_says_what_is_missing(ask, monkeypatch):
     monkeypatch.setattr(general, "TABLE5", ("dra", "winclip"))
-    monkeypatch.setattr(general, "NAMED", ("univad-embedded",))
+    monkeypatch.setattr(general, "BESIDE", ("univad-embedded",))
     monkeypatch.setattr(general, "PHANTOM_IMAGES", 40)
     monkeypatch.setattr(general, "SHOTS", 1)
     monkeypatch.setattr(general, "RESAMPLES", 20)

@@ -49,7 +49,10 @@ CAPTION = (
     "patients]."
 )
 PAIRED = "Points of percent, paired over draws and patients, 95% interval."
-BEST_PEER = "The best peer is picked on these same images, which favours it."
+BEST_PEER = (
+    "The best peer is picked on these same images, which favours it; the difference is over the "
+    "draws that both have."
+)
 ADDED_LOSS = (
     "Image and pixel figures are of one detector with and without the loss; the others set its one "
     "training against a detector a category."
@@ -265,7 +268,9 @@ def _best_peer(
 def _differences(
     a: Compared, b: Compared, pixels: bool, resamples: int
 ) -> dict[str, PairedDifference]:
-    """Of the metrics of pixels, or of all others."""
+    """Of the metrics of pixels, or of all others, on the draws that both have."""
+    both = min(len(a.outcomes), len(b.outcomes))
+    a, b = (replace(one, outcomes=one.outcomes[:both]) for one in (a, b))
     if pixels:
         return pixel_difference(a.patient_pixels, b.patient_pixels, resamples)
     first, second = ([o.scored for o in one.outcomes] for one in (a, b))

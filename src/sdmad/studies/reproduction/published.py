@@ -20,9 +20,6 @@ COLUMNS = {
 TABLE5 = ("dra", "bgad", "mvfa", "winclip", "anomaly-clip", "inctrl", "sd-mad-mvfa")
 """The columns of Table 5, likewise."""
 
-NAMED = ("univad", "univad-embedded")
-"""What the paper names beside them, without figures."""
-
 Key = tuple[str, str, str, str]
 
 
