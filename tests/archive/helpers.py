@@ -16,6 +16,7 @@ from PIL import Image
 
 from sdmad.archive.engine import Resources
 from sdmad.archive.listing import write_listing
+from sdmad.archive.maps import write_maps
 from sdmad.archive.places import place_of
 from sdmad.archive.predicting import score_archive
 from sdmad.archive.shards import Gathering, write_shard
@@ -24,9 +25,9 @@ from sdmad.detector.sign_detector import SignDetector
 from tests.conftest import draw_pictures
 
 
-def open_judge(model):
+def open_judge(model, maps=False):
     """A judge by a fitted model."""
-    return Judge.of(SignDetector.load(model))
+    return Judge.of(SignDetector.load(model), maps=maps)
 
 
 class Killed(Judge):
@@ -64,6 +65,25 @@ def open_slow(model):
     return judge
 
 
+class Marking(Slow):
+    """Slow, and leaves a mark of the node that it works on."""
+
+    def told(self, found):
+        import ray
+
+        if len(found) > 1:
+            Path(self.marks, ray.get_runtime_context().get_node_id()).touch()
+        return super().told(found)
+
+
+def open_marking(model, marks):
+    """A slow judge that leaves marks."""
+    judge = open_judge(model)
+    object.__setattr__(judge, "__class__", Marking)
+    object.__setattr__(judge, "marks", marks)
+    return judge
+
+
 def write_images(folder, count, bad=()):
     """Write pictures, some of which cannot be read."""
     folder.mkdir(parents=True)
@@ -90,8 +110,9 @@ def staged(sources, out, judge, shard_size=64):
     for shard in range(listing.shards):
         for chunk in read(pa.table({"shard": [shard]})):
             for number, whole in gathering.add(judged(judge, "m" * 64, chunk, 0)):
-                write_shard(out, "run", number, whole)
-                found.append(whole)
+                plain = write_maps(out, number, whole)
+                write_shard(out, "run", number, plain)
+                found.append(plain)
     return pa.concat_tables(found).to_pylist()
 
 

@@ -23,8 +23,9 @@ def cluster_of(monkeypatch):
     ("held", "asked", "wanted"),
     [
         ((2,), Resources(), Plan(2, 1, 2, 0.5)),
-        ((2,), Resources(workers=2), Plan(2, 2, 1, 0.5)),
-        ((2,), Resources(workers=8), Plan(2, 8, 1, 0.125)),
+        ((2,), Resources(workers=2), Plan(2, 2, 1, 0.25)),
+        ((2,), Resources(workers=8), Plan(2, 8, 1, 0.0625)),
+        ((2, 0, 2), Resources(), Plan(2, 2, 1, 0.25)),
         ((64, 0, 4), Resources(), Plan(64, 4, 16, 0.5)),
         ((32, 4), Resources(gpus=1), Plan(32, 4, 8, 0.5)),
         ((32, 4), Resources(gpus=0.5), Plan(32, 8, 4, 0.5)),
@@ -36,6 +37,7 @@ def test_towers_and_decoders_fit_the_cluster(cluster_of, held, asked, wanted):
     found = plan(asked)
     assert found == wanted
     assert found.towers * found.claim + found.decoders * engine.SHARE <= held[0]
+    assert found.towers * found.claim + engine.SHARE <= max(1, held[0] / 2)  # one of two is lost
 
 
 def test_a_cluster_without_gpus_is_told(cluster_of):

@@ -1,7 +1,7 @@
 import pytest
 
 from sdmad.archive import listing
-from sdmad.archive.listing import read_listing, shard_entries, write_listing
+from sdmad.archive.listing import packed, read_listing, shard_entries, unpacked, write_listing
 from sdmad.archive.places import place_of
 from sdmad.errors import InputError
 from tests.archive.helpers import write_images
@@ -29,6 +29,7 @@ def test_a_name_in_another_encoding_reaches_its_file(tmp_path):
     (entry,) = shard_entries(out, 0)
     assert entry.holder == str(strange)
     assert entry.file.endswith(r"na\udcefve.png")
+    assert unpacked(packed([entry])) == [entry]
 
 
 def test_an_archive_without_an_image_is_refused(tmp_path):

@@ -1,21 +1,22 @@
-"""``sdmad data check --archive``: every header of an archive, on Ray on this machine."""
+"""``sdmad data check --archive``: every header of an archive, on Ray, here or on a cluster."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from sdmad.archive.engine import Resources, connected, stream
-from sdmad.archive.listing import SHARD, write_listing
-from sdmad.archive.places import place_of
-from sdmad.archive.stages import Headers
+from sdmad.archive.listing import SHARD, no_image, packed
+from sdmad.archive.sources import Passed, entries
+from sdmad.archive.stages import headers
 from sdmad.data.integrity import Problem, Report, Verdict
 from sdmad.data.integrity.files import UNREADABLE
 from sdmad.data.integrity.leaks import IDENTICAL
 from sdmad.data.integrity.problems import MOST_PLACES, passed
+from sdmad.text import without_surrogates
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,21 +100,24 @@ def check_archive(
 
     Args:
         sources: as `sdmad.archive.sources.entries` takes them.
-        resources: of this machine.
+        resources: what to run on.
         shard_size: images of a shard.
 
     Raises:
         InputError: if a source cannot be used, or there is no image.
-        SDMADError: if a place does not answer.
+        SDMADError: if a place does not answer, or the cluster fails.
     """
-    seen = Seen()
-    with tempfile.TemporaryDirectory(prefix="sdmad-") as folder, connected(resources):
-        out = place_of(folder)
-        listing = write_listing(sources, out, shard_size)
-        for rows in stream(range(listing.shards), Headers(out), None, resources):
-            seen.add(rows)
-    passed_over = [f"{count} {kind} passed over" for kind, count in listing.passed_over.items()]
-    root = ", ".join(listing.sources)
-    return Report(
-        "archive", root, listing.images, seen.findings(listing.images), (), tuple(passed_over)
-    )
+    seen, others = Seen(), Passed(Counter())
+    listed, images = iter(entries(sources, others)), 0
+    shards = []
+    while rows := list(islice(listed, shard_size)):
+        shards.append({"images": packed(rows)})
+        images += len(rows)
+    if not images:
+        raise no_image(sources, others)
+    with connected(resources):
+        for found in stream(shards, headers, None, resources):
+            seen.add(found)
+    passed_over = tuple(f"{count} {kind} passed over" for kind, count in others.kinds.items())
+    root = ", ".join(without_surrogates(os.fspath(source)) for source in sources)
+    return Report("archive", root, images, seen.findings(images), (), passed_over)

@@ -32,7 +32,7 @@ STARTS = 3
 """How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""
 
 SHARE = 0.5
-"""Of each core that decoders claim; towers claim the rest, as both share in the plain engine."""
+"""Of a core that each decoder claims; towers claim the rest at most, as both share cores."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Plan:
         decoders: at once.
         towers: at once.
         threads: of each tower.
-        claim: of each tower, in cores; all of them leave room for the decoders.
+        claim: of each tower, in cores; all of them leave room for the decoders, and still do where
+            one of two nodes is lost.
     """
 
     decoders: int
@@ -134,12 +135,12 @@ def plan(resources: Resources) -> Plan:
                 f"--num-gpus {resources.gpus:g}: the cluster has {held.get('GPU', 0):g} GPUs"
             )
         towers = min(fits, resources.workers or fits)
-    claim = min(SHARE, SHARE * cores / towers)
+    claim = min(SHARE, SHARE * cores / towers / 2)
     return Plan(cores, towers, max(1, cores // towers), claim)
 
 
 def stream(
-    shards: Sequence[int],
+    shards: Sequence[dict[str, Any]],
     read: Callable[[pa.Table], Iterator[pa.Table]],
     tower: tuple[Any, ...] | None,
     resources: Resources,
@@ -147,7 +148,7 @@ def stream(
     """Run some shards through the stages, with back-pressure; tables come in any order.
 
     Args:
-        shards: their numbers.
+        shards: what the first stage is told of each, as plain values.
         read: the first stage.
         tower: arguments of `Tower`, without its threads; None for the first stage alone.
         resources: what to run on; connected.
@@ -162,9 +163,7 @@ def stream(
     context.enable_progress_bars = False
     context.target_max_block_size = CHUNK_BYTES
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = ray.data.from_items(
-        [{"shard": shard} for shard in shards], override_num_blocks=len(shards)
-    ).map_batches(
+    rows = ray.data.from_items(list(shards), override_num_blocks=len(shards)).map_batches(
         read,
         batch_size=1,
         batch_format="pyarrow",

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sdmad.archive.places import Place
 from sdmad.archive.sources import Entry, Passed, entries
@@ -23,6 +23,9 @@ from sdmad.errors import InputError, SDMADError
 from sdmad.inputs import bounded
 from sdmad.output import json_text
 from sdmad.text import without_surrogates
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FACTS, FOLDER = "listing.json", "listing"
 FORMAT = 1
@@ -93,13 +96,18 @@ def write_listing(
         (out / FOLDER / _name(number)).write(part.content)
         images, shards = images + part.images, shards + part.shards
     if not images:
-        kinds = f"; passed over: {_kinds(passed.kinds)}" if passed.kinds else ""
-        raise InputError(f"{', '.join(map(str, sources))}: no image here{kinds}")
+        raise no_image(sources, passed)
     names = tuple(without_surrogates(os.fspath(source)) for source in sources)
     listing = Listing(images, shards, shard_size, names, dict(passed.kinds))
     text = json_text({"format": FORMAT, **asdict(listing)})
     (out / FACTS).write(text.encode())
     return listing
+
+
+def no_image(sources: Sequence[str | os.PathLike[str]], passed: Passed) -> InputError:
+    """What to raise where sources hold no image."""
+    kinds = f"; passed over: {_kinds(passed.kinds)}" if passed.kinds else ""
+    return InputError(f"{', '.join(map(str, sources))}: no image here{kinds}")
 
 
 def shard_entries(out: Place, shard: int) -> list[Entry]:
@@ -116,7 +124,27 @@ def shard_entries(out: Place, shard: int) -> list[Entry]:
     except FileNotFoundError as error:
         raise SDMADError(f"{where}: missing; list the archive again (--force)") from error
     file = pq.ParquetFile(io.BytesIO(content))
-    rows = file.read_row_group(shard % SHARDS_A_FILE).to_pylist()
+    return _entries(file.read_row_group(shard % SHARDS_A_FILE))
+
+
+def packed(rows: Sequence[Entry]) -> bytes:
+    """Some images as bytes, for processes that share no folder with this one."""
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(_table(rows), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def unpacked(content: bytes) -> list[Entry]:
+    """The images that `packed` was given."""
+    import pyarrow.parquet as pq
+
+    return _entries(pq.read_table(io.BytesIO(content)))
+
+
+def _entries(table: pa.Table) -> list[Entry]:
+    rows = table.to_pylist()
     return [Entry(**{**row, "holder": os.fsdecode(row["holder"])}) for row in rows]
 
 
@@ -129,7 +157,6 @@ class _Part:
 
 def _parts(found: Iterable[Entry], shard_size: int) -> Iterator[_Part]:
     """Files of the list, 100 shards each."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     iterator = iter(found)
@@ -137,21 +164,23 @@ def _parts(found: Iterable[Entry], shard_size: int) -> Iterator[_Part]:
         buffer, images, shards = io.BytesIO(), 0, 0
         with pq.ParquetWriter(buffer, _schema()) as writer:
             while first:
-                table = pa.Table.from_pydict(_columns(first), _schema())
-                writer.write_table(table, row_group_size=shard_size)
+                writer.write_table(_table(first), row_group_size=shard_size)
                 images, shards = images + len(first), shards + 1
                 first = list(islice(iterator, shard_size)) if shards < SHARDS_A_FILE else []
         yield _Part(buffer.getvalue(), images, shards)
 
 
-def _columns(rows: Sequence[Entry]) -> dict[str, list[Any]]:
+def _table(rows: Sequence[Entry]) -> pa.Table:
+    import pyarrow as pa
+
+    columns: dict[str, list[Any]]
     columns = {f.name: [getattr(row, f.name) for row in rows] for f in fields(Entry)}
     columns["file"] = [without_surrogates(name) for name in columns["file"]]
     columns["holder"] = [os.fsencode(name) for name in columns["holder"]]
-    return columns
+    return pa.Table.from_pydict(columns, _schema())
 
 
-def _schema() -> Any:
+def _schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema(

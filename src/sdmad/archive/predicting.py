@@ -13,6 +13,7 @@ from typing import Any
 from sdmad._version import __version__
 from sdmad.archive.engine import Resources, connected, stream
 from sdmad.archive.listing import FACTS, FOLDER, SHARD, Listing, read_listing, write_listing
+from sdmad.archive.maps import MAPS, write_maps
 from sdmad.archive.places import Place, place_of
 from sdmad.archive.shards import MANIFEST, RUN, SCORES, Gathering, Manifest, write_shard
 from sdmad.archive.stages import Judge, Open, Squares
@@ -24,6 +25,8 @@ from sdmad.output import json_text
 from sdmad.progress import track
 
 FORMAT = 1
+WRITTEN = (MANIFEST, SCORES, MAPS, FACTS, FOLDER, RUN)
+"""What a run writes; what says whose it is goes last when it is replaced."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def score_archive(
     run = _check_run(out, model_hash(model), judge, settings, force)
     earlier = read_listing(out)
     listing = earlier or write_listing(sources, out, shard_size)
-    manifest = Manifest.read(out, run, listing)
+    manifest = Manifest.read(out, run, listing, judge.maps)
     missing, resumed = manifest.missing, len(manifest.done)
     if missing:
         with connected(resources):
@@ -124,10 +127,12 @@ def _score(
     steps = iter(track(missing, "scoring shards"))
     next(steps)
     read = Squares(out, judge.preprocessing)
+    shards = [{"shard": number} for number in missing]
     try:
-        for rows in stream(missing, read, (open_judge, model), resources):
+        for rows in stream(shards, read, (open_judge, model), resources):
             for shard, whole in gathering.add(rows):
-                manifest.add(shard, write_shard(out, manifest.run, shard, whole))
+                plain = write_maps(out, shard, whole)
+                manifest.add(shard, write_shard(out, manifest.run, shard, plain))
                 next(steps, None)
     finally:
         manifest.write()
@@ -141,15 +146,16 @@ def _check_run(out: Place, model: str, judge: Judge, settings: dict[str, Any], f
         "version": __version__,
         "categories": list(judge.bank.names),
         "settings": settings,
+        "maps": judge.maps,
     }
     text = json_text(said)
     run = hashlib.sha256(text.encode()).hexdigest()
     names = set(out.names())
     if force:
-        for name in (MANIFEST, SCORES, FACTS, FOLDER, RUN):
+        for name in WRITTEN:
             if name in names:
                 (out / name).remove()
-        names -= {MANIFEST, SCORES, FACTS, FOLDER, RUN}
+        names -= {*WRITTEN}
     if RUN in names:
         before = json.loads((out / RUN).read())
         if before != json.loads(text):

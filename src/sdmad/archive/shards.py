@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sdmad.archive.listing import Listing
+from sdmad.archive.maps import MAPS, map_file
 from sdmad.archive.places import Place
 from sdmad.errors import InputError, SDMADError
 from sdmad.inputs import bounded
@@ -108,13 +109,21 @@ class Manifest:
     written: float = field(default_factory=time.monotonic)
 
     @classmethod
-    def read(cls, out: Place, run: str, listing: Listing) -> Manifest:
-        """The finished shards of earlier runs: those it names, and those that came after it."""
+    def read(cls, out: Place, run: str, listing: Listing, maps: bool = False) -> Manifest:
+        """The finished shards of earlier runs: those it names, and those that came after it.
+
+        Args:
+            out: where the results go.
+            run: what tells runs apart.
+            listing: of the archive.
+            maps: whether a shard without its maps is unfinished.
+        """
         found = cls(out, run, listing)
         names = set((out / SCORES).names())
+        mapped = set((out / MAPS).names()) if maps else set()
         known = found._named()
         for shard in range(listing.shards):
-            if shard_name(shard) not in names:
+            if shard_name(shard) not in names or (maps and map_file(shard) not in mapped):
                 continue
             done = known.get(shard) or read_done(out, run, shard)
             if done is not None and done.rows == listing.rows(shard):

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad._version import __version__
-from sdmad.archive.listing import shard_entries
+from sdmad.archive.listing import shard_entries, unpacked
+from sdmad.archive.maps import MAPS, chunk_maps, map_schema
 from sdmad.archive.places import Place
 from sdmad.archive.reading import Looked, look, squares
 from sdmad.archive.rows import Columns, Told, score_columns
@@ -23,6 +24,8 @@ from sdmad.data.decoding import Square
 from sdmad.data.images import ImageError
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.calibration import Prevalence
+from sdmad.errors import InputError
+from sdmad.export.files import NO_MAPS
 from sdmad.signs import SignBank
 
 if TYPE_CHECKING:
@@ -71,27 +74,24 @@ class Squares:
                 yield pack(shard, start, part)
 
 
-@dataclass(frozen=True)
-class Headers:
-    """What headers say of a shard's images, in place of scores.
+def headers(shards: pa.Table) -> Iterator[pa.Table]:
+    """What headers say of the images of shards, in place of scores.
 
-    Attributes:
-        out: where the list of the archive lies.
+    Args:
+        shards: their images in a column ``images``, as `sdmad.archive.listing.packed`.
+
+    Yields:
+        Rows: file, hash, kind, mode, height, width, slices, error.
     """
+    import pyarrow as pa
 
-    out: Place
-
-    def __call__(self, shards: pa.Table) -> Iterator[pa.Table]:
-        """Rows: file, hash, kind, mode, height, width, slices, error."""
-        import pyarrow as pa
-
-        for shard in shards["shard"].to_pylist():
-            rows = [_header(one) for one in look(shard_entries(self.out, shard), "header", False)]
-            yield pa.Table.from_pylist(rows, header_schema())
+    for content in shards["images"].to_pylist():
+        rows = [_header(one) for one in look(unpacked(content), "header", False)]
+        yield pa.Table.from_pylist(rows, header_schema())
 
 
 def header_schema() -> pa.Schema:
-    """Names and types of the rows of `Headers`."""
+    """Names and types of the rows of `headers`."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int32()
@@ -178,6 +178,7 @@ class Judge:
         preprocessing: how an image becomes a square.
         prevalence: stated, for probabilities; None for none.
         error_rate: stated, for answers; None for none.
+        maps: whether it tells where it sees something, too.
     """
 
     detector: SignDetector | ExportedModel
@@ -187,6 +188,7 @@ class Judge:
     preprocessing: Preprocessing
     prevalence: Prevalence | None = None
     error_rate: float | None = None
+    maps: bool = False
 
     @classmethod
     def of(
@@ -194,13 +196,20 @@ class Judge:
         detector: SignDetector | ExportedModel,
         prevalence: Prevalence | None = None,
         error_rate: float | None = None,
+        maps: bool = False,
     ) -> Judge:
         """A judge by a model.
 
         Raises:
-            InputError: if the model gives no probabilities, or no answers at this rate.
+            InputError: if the model gives no probabilities, no answers at this rate, or no maps.
         """
+        from sdmad.detector.maps import check_gives_maps
         from sdmad.export.runtime import ExportedModel
+
+        if maps:
+            if isinstance(detector, ExportedModel):
+                raise InputError(f"{MAPS}: {NO_MAPS}")
+            check_gives_maps(detector.backbone_)
 
         if isinstance(detector, ExportedModel):
             told = detector.description
@@ -213,7 +222,7 @@ class Judge:
                 detector.head_.limits(),
                 detector.preprocessing,
             )
-        judge = cls(detector, *parts, prevalence, error_rate)
+        judge = cls(detector, *parts, prevalence, error_rate, maps)
         judge.told([np.zeros((judge.preprocessing.size,) * 2, np.uint8)])
         return judge
 
@@ -221,6 +230,15 @@ class Judge:
     def columns(self) -> Columns:
         """Which columns its rows have."""
         return Columns(self.bank.names, self.prevalence is not None, self.error_rate is not None)
+
+    def mapped(
+        self, found: Sequence[Square | ImageError], told: Told
+    ) -> list[list[dict[str, Any]]]:
+        """Maps of some squares, as `sdmad.archive.maps.chunk_maps`."""
+        from sdmad.detector.sign_detector import SignDetector
+
+        assert isinstance(self.detector, SignDetector)  # an export was refused
+        return chunk_maps(self.detector, found, told.scored)
 
     def told(self, found: Sequence[Square | ImageError]) -> Told:
         """What the model says of some squares."""
@@ -262,7 +280,7 @@ class Tower:
 
 
 def judged(judge: Judge, model: str, chunks: pa.Table, number: int) -> pa.Table:
-    """The rows of one chunk.
+    """The rows of one chunk, and where the judge gives maps these in a column.
 
     Args:
         judge: the model.
@@ -276,16 +294,20 @@ def judged(judge: Judge, model: str, chunks: pa.Table, number: int) -> pa.Table:
     readable = np.array([not isinstance(one, ImageError) for one in found])
     count, start = len(found), chunks["start"][number].as_py()
     given = {name: chunks[name][number].as_py() for name in ("file", "hash", "date", "error")}
+    told = judge.told(found)
     rows = {
         "shard": [chunks["shard"][number].as_py()] * count,
         "row": list(range(start, start + count)),
         **given,
-        **score_columns(judge.told(found), judge.bank, judge.keep, readable),
+        **score_columns(told, judge.bank, judge.keep, readable),
         "model": [model] * count,
         "version": [__version__] * count,
     }
     schema = judge.columns.schema()
-    return pa.table([_typed(rows[field.name], field.type) for field in schema], schema=schema)
+    table = pa.table([_typed(rows[field.name], field.type) for field in schema], schema=schema)
+    if not judge.maps:
+        return table
+    return table.append_column(MAPS, pa.array(judge.mapped(found, told), map_schema()))
 
 
 def _typed(values: Any, kind: pa.DataType) -> pa.Array:

@@ -10,6 +10,7 @@ import typer
 from sdmad.choices import DataSetName
 from sdmad.cli.common import (
     FAULT,
+    Address,
     FileOut,
     Force,
     Json,
@@ -50,6 +51,7 @@ def check(
         Path | None,
         typer.Option("--archive", help="Any images, a folder or an address, not a data set."),
     ] = None,
+    address: Address = None,
     as_json: Json = False,
     out: FileOut = None,
     force: Force = False,
@@ -65,25 +67,29 @@ def check(
 
     if archive is not None and (data or root or labels):
         raise InputError("--archive takes the place of --data, --root and --labels")
+    if archive is None and address is not None:
+        raise InputError("--address goes with --archive")
     source = None if archive is not None else data_source(data, root, labels)
     if out is not None:
         check_output_file(out, force)
     with readable_warnings():
-        report = _check(source, archive)
+        report = _check(source, archive, address)
     notes(report.notes)
     _tell(report, as_json, out)
     if not report.whole:
         raise typer.Exit(FAULT)
 
 
-def _check(source: tuple[str, Path | None] | None, archive: Path | None) -> Report:
+def _check(
+    source: tuple[str, Path | None] | None, archive: Path | None, address: str | None
+) -> Report:
     """Check a data set, or where there is none an archive."""
     if source is None:
         from sdmad.archive.checking import check_archive
         from sdmad.archive.engine import Resources
 
         assert archive is not None
-        return check_archive([archive], Resources())
+        return check_archive([archive], Resources(address))
     from sdmad.data.integrity import check_data_set
     from sdmad.data.sets import open_data_set
 

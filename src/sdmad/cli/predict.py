@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from sdmad.export.runtime import ExportedModel
     from sdmad.reporting.predictions import Prediction
 
-NO_MAPS = "--maps: an exported model gives no maps; give the directory that sdmad fit wrote"
-
 
 def command(
     model: Annotated[Path, typer.Argument(help="A directory of sdmad fit or sdmad export.")],
@@ -74,8 +72,8 @@ def command(
 
     Rows are CSV, or with --json an object a line. Maps are 16-bit PNG (black -2, white 2), NIfTI
     for a slice of a NIfTI file; maps.csv lists them. With --dicom-out, findings of DICOM files are
-    written as DICOM too; results.csv lists them. With --engine ray rows are Parquet below the
-    folder --out, and the same command takes up what an earlier run left.
+    written as DICOM too; results.csv lists them. With --engine ray rows are Parquet and maps tar
+    files below the folder --out, and the same command takes up what an earlier run left.
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
@@ -90,10 +88,10 @@ def command(
     if engine == "ray":
         from sdmad.cli.steps.archives import predict_archive
 
-        plain = {"--maps": maps, "--dicom-out": dicom_out, "--json": as_json or None}
+        plain = {"--dicom-out": dicom_out, "--json": as_json or None}
         for option in (name for name, given in plain.items() if given is not None):
             raise InputError(f"{option} goes with --engine plain; an archive's rows are Parquet")
-        predict_archive(request, paths, out, cluster, force)
+        predict_archive(request, paths, out, maps, cluster, force)
         return
     if any(cluster):
         raise InputError("--address, --num-gpus and --workers go with --engine ray")
@@ -112,7 +110,7 @@ def _predict(
     """Score images in this process."""
     from sdmad.cli.steps.judging import load_judging
     from sdmad.data.listing import list_images
-    from sdmad.export.files import is_export
+    from sdmad.export.files import NO_MAPS, is_export
     from sdmad.output import check_output_file, write_text
     from sdmad.reporting.predictions import rows_as_csv, rows_as_json_lines, unfamiliar_note
 
@@ -124,7 +122,7 @@ def _predict(
             _check_folder(folder, force, read)
     with readable_warnings():
         if maps is not None and is_export(request.model):
-            raise InputError(NO_MAPS)
+            raise InputError(f"--maps: {NO_MAPS}")
         judging = load_judging(request)
         detector = judging.detector
         if maps is not None:

@@ -29,6 +29,7 @@ MANIFEST = "export.json"
 CONFIG = "config.json"
 BANK = "bank.yaml"
 FORMAT = 1
+NO_MAPS = "an exported model gives no maps; give the directory that sdmad fit wrote"
 GRAPHS = {"openvino": ("model.xml", "model.bin"), "onnx": ("model.onnx", "model.onnx.data")}
 """Files of each runtime's graph; the first is opened."""
 

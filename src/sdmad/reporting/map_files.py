@@ -15,11 +15,12 @@ from torch import Tensor
 from sdmad.data.address import parse_address
 from sdmad.data.formats import recognise
 from sdmad.detector.base import resize_map
-from sdmad.detector.maps import HIGHEST, LOWEST, sign_index
+from sdmad.detector.maps import HIGHEST, LOWEST, PatchMaps, sign_index
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.output import output_directory, write_bytes, write_csv
 from sdmad.progress import track
 from sdmad.reporting.predictions import Prediction
+from sdmad.signs import SignBank
 
 INDEX = "maps.csv"
 HEADER = ("file", "map", "category", "sign", "written", "lowest", "highest")
@@ -55,27 +56,44 @@ def write_maps(
             place = work / f"{number + 1:06d}-{safe_name(row.file.name)}"
             place.mkdir()
             small, shape = detector.image_maps(row.file)
-            maps = _named(detector, row, small.anomaly[0], small.categories[0], small.signs[0])
-            for name, told, values in maps:
+            for name, told, values in named_maps(detector.bank_, _found(detector, row), small, 0):
                 large = resize_map(values, shape)
                 written = _write(place / name, row.file, large)
-                extremes = (round(float(large.min()), 6), round(float(large.max()), 6))
-                index.append((row.file, *told, written.relative_to(work).as_posix(), *extremes))
+                place_of_map = written.relative_to(work).as_posix()
+                index.append((row.file, *told, place_of_map, *extremes(large)))
         write_csv(work / INDEX, HEADER, index)
 
 
-def _named(
-    detector: SignDetector, row: Prediction, anomaly: Tensor, categories: Tensor, signs: Tensor
+def _found(detector: SignDetector, row: Prediction) -> list[int | None]:
+    """Of each category that was found the deciding sign's number among all signs."""
+    return [
+        sign_index(detector.bank_, k, entry.deciding_sign.sentence) if entry.found else None
+        for k, entry in enumerate(row.explanation.categories)
+    ]
+
+
+def named_maps(
+    bank: SignBank, found: Sequence[int | None], maps: PatchMaps, row: int
 ) -> Iterator[tuple[str, tuple[str, str, str], Tensor]]:
-    """The name of each map, what ``maps.csv`` says of it, and its values on the grid."""
-    yield "anomaly", ("anomaly", "", ""), anomaly
-    for k, entry in enumerate(row.explanation.categories):
-        name = f"{k + 1:02d}-{safe_name(entry.category)}"
-        yield f"category-{name}", ("category", entry.category, ""), categories[k]
-        if entry.found:
-            sign = entry.deciding_sign.sentence
-            values = signs[sign_index(detector.bank_, k, sign)]
-            yield f"sign-{name}", ("sign", entry.category, sign), values
+    """The name of each map of an image, what ``maps.csv`` says of it, its values on the grid.
+
+    Args:
+        bank: the signs.
+        found: of each category the deciding sign's number among all signs; None if not found.
+        maps: of n images.
+        row: which of them.
+    """
+    yield "anomaly", ("anomaly", "", ""), maps.anomaly[row]
+    for k, (category, sign) in enumerate(zip(bank.names, found, strict=True)):
+        name = f"{k + 1:02d}-{safe_name(category)}"
+        yield f"category-{name}", ("category", category, ""), maps.categories[row, k]
+        if sign is not None:
+            yield f"sign-{name}", ("sign", category, bank.sentences[sign]), maps.signs[row, sign]
+
+
+def extremes(values: NDArray[np.float32]) -> tuple[float, float]:
+    """The lowest and the highest value of a map, as ``maps.csv`` says them."""
+    return round(float(values.min()), 6), round(float(values.max()), 6)
 
 
 def _write(path: Path, image: Path, values: NDArray[np.float32]) -> Path:

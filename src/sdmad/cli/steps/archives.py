@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,12 @@ Cluster = tuple[str | None, float, int | None]
 
 
 def predict_archive(
-    request: ModelRequest, paths: Sequence[Path], out: Path | None, cluster: Cluster, force: bool
+    request: ModelRequest,
+    paths: Sequence[Path],
+    out: Path | None,
+    maps: Path | None,
+    cluster: Cluster,
+    force: bool,
 ) -> None:
     """Score an archive by Ray, or finish what an earlier run left.
 
@@ -29,16 +35,22 @@ def predict_archive(
         SDMADError: if something cannot be used, or the cluster fails.
     """
     from sdmad.archive.engine import Resources
+    from sdmad.archive.maps import MAPS
     from sdmad.archive.places import place_of
     from sdmad.archive.predicting import score_archive
 
     if out is None:
         raise InputError("--engine ray writes a folder: give --out FOLDER or an address")
+    if maps is not None and place_of(maps) != place_of(out) / MAPS:
+        raise InputError(
+            f"--maps {maps}: with --engine ray maps lie beside the scores; give "
+            f"--maps {place_of(out) / MAPS}"
+        )
     with readable_warnings():
         done = score_archive(
             paths,
             place_of(out),
-            request.judge,
+            partial(request.judge, maps is not None),
             request.model,
             request.settings(),
             Resources(*cluster),
@@ -46,6 +58,8 @@ def predict_archive(
         )
     notes(_told(done))
     put(f"scores: {place_of(out)}")
+    if maps is not None:
+        put(f"maps: {place_of(maps)}")
     if done.errors:
         complain(
             f"{done.errors} of {done.listing.images} images could not be read; their rows say why "

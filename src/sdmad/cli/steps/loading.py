@@ -58,11 +58,15 @@ class ModelRequest:
         self._check_fixed()
         return ExportedModel.load(self.model)
 
-    def judge(self) -> Judge:
-        """Load it for an archive; processes of a cluster call it by name."""
+    def judge(self, maps: bool = False) -> Judge:
+        """Load it for an archive; processes of a cluster call it by name.
+
+        Args:
+            maps: whether it gives maps too.
+        """
         from sdmad.archive.stages import Judge
 
-        return Judge.of(self.open(), self.prevalence, self.error_rate)
+        return Judge.of(self.open(), self.prevalence, self.error_rate, maps)
 
     def settings(self) -> dict[str, Any]:
         """What its decisions depend on, as plain values."""
