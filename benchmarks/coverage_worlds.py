@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
@@ -22,7 +22,7 @@ from sdmad.evaluation.pixels import FPR_LIMIT, PixelScores
 
 Rng = np.random.Generator
 NODES, NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(40)
-PHI = stats.norm.cdf
+PHI = special.ndtr
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class World:
     @property
     def separation(self) -> float:
         """Of scores."""
-        return float(stats.norm.ppf(self.auroc) * np.hypot(1, self.spread))
+        return float(special.ndtri(self.auroc) * np.hypot(1, self.spread))
 
     @property
     def distance(self) -> float:
         """Of decisions, from either side."""
-        return float(stats.norm.ppf(self.right))
+        return float(special.ndtri(self.right))
 
     def truth(self, labels: FloatArray) -> dict[str, float]:
         """Every metric with all patients and draws there are.
@@ -206,7 +206,7 @@ class Pictures:
         inside = np.hypot(normal, self.OF_LESIONS)
         auroc = PHI(contrast / np.hypot(normal, inside))
         rate = (np.arange(2000) + 0.5) / 2000 * FPR_LIMIT
-        aupro = PHI((contrast - normal * stats.norm.isf(rate)) / inside).mean()
+        aupro = PHI((contrast - normal * -special.ndtri(rate)) / inside).mean()
         share = np.mean(np.square(self.LESION)) / self.SIDE**2 / 2
         hit = PHI((contrast - self.THRESHOLD) / inside) * share
         called = hit + PHI(-self.THRESHOLD / normal) * (1 - share)
@@ -265,7 +265,7 @@ class Chances:
 
     def truth(self) -> float:
         """The error of ten bins of as many images each, without noise."""
-        odds = -1 + 1.5 * stats.norm.ppf((np.arange(1_000_000) + 0.5) / 1_000_000)
+        odds = -1 + 1.5 * special.ndtri((np.arange(1_000_000) + 0.5) / 1_000_000)
         gaps = (_logistic(self.bent * odds) - _logistic(odds)).reshape(10, -1).mean(axis=1)
         return float(np.abs(gaps).mean())
 

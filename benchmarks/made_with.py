@@ -49,6 +49,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "performance.md": ("settings", "weights"),
     "coverage.md": ("statistics", "simulation"),
     "serve-load.md": ("settings", "weights"),
+    "campaign.md": ("attacks",),
 }
 """What the figures of each page depend on."""
 
@@ -129,6 +130,14 @@ def simulation() -> Any:
     return [[one.group, one.name, one.times] for one in coverage.cases()]
 
 
+def attacks() -> Any:
+    """The kinds of the campaign, how many cases each has and within which limits."""
+    from benchmarks.campaign.frame import KINDS, module_of, setting
+
+    limits = ("SECONDS", "MEGABYTES")
+    return {kind: [module_of(kind).COUNT, *(setting(kind, x) for x in limits)] for kind in KINDS}
+
+
 RECORDS = ("made-with-results.txt", "made-with-comparison.txt")
 """Beside the CSV files of ``docs/results``."""
 
@@ -142,6 +151,7 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
     "weights": weights,
     "statistics": statistics,
     "simulation": simulation,
+    "attacks": attacks,
 }
 
 

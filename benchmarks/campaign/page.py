@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import made_with
 from benchmarks.campaign.crew import read_cases
 from benchmarks.campaign.frame import FAULTS, KINDS, READ, SECONDS, TOLD, module_of, setting
 from benchmarks.campaign.patience import CLOCK
 from sdmad import __version__
-from sdmad.output import write_text
 from sdmad.table import Table
 
 HEAD = """# Hostile and unlucky inputs
@@ -60,5 +60,5 @@ def write_page(folder: Path, page: Path) -> Table:
         "it should.",
     )
     seeds = "\n".join(failing[:100]) or "None."
-    write_text(page, f"{_head()}\n{table.markdown()}\n## Cases to run again\n{seeds}\n")
+    made_with.write_page(page, f"{_head()}\n{table.markdown()}\n## Cases to run again\n{seeds}\n")
     return table

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from math import inf, isnan, sqrt
 from typing import Literal
 
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 """Coverage of every interval."""
@@ -36,7 +36,7 @@ MODEL = 1
 """Misranked patients as which the variance of Hanley and McNeil counts."""
 
 TAIL = (1 + LEVEL) / 2
-NORMAL = float(stats.norm.ppf(TAIL))
+NORMAL = float(special.ndtri(TAIL))
 
 Interval = tuple[float, float]
 
@@ -136,7 +136,7 @@ def hanley_mcneil(auroc: float, *patients: int) -> float:
 
 def student(freedom: float) -> float:
     """Quantile of Student's t that 95% lie within, with degrees of freedom."""
-    return float(stats.t.ppf(TAIL, freedom))
+    return float(special.stdtrit(freedom, TAIL))
 
 
 def score_interval(value: float, worth: float, quantile: float = NORMAL) -> Interval:

@@ -48,20 +48,22 @@ class WeightedAUROC:
 
     def __init__(self, labels: FloatArray, scores: FloatArray, patient: IntArray, patients: int):
         few, many = labels == 1, labels == 0
-        self.sides = tuple(len(np.unique(patient[side])) for side in (few, many))
+        of_few, of_many = (
+            np.bincount(patient[side], minlength=patients).astype(np.float64)
+            for side in (few, many)
+        )
+        self.sides = tuple(int(np.count_nonzero(side)) for side in (of_few, of_many))
         if few.sum() > many.sum():  # fewer steps: the AUROC is the same with both sides swapped
-            few, many, scores = many, few, -scores
+            few, many, of_few, of_many, scores = many, few, of_many, of_few, -scores
         steps, step = np.unique(scores[few], return_inverse=True)
         low = np.searchsorted(steps, scores[many], side="left")
         high = np.searchsorted(steps, scores[many], side="right")
         row, column = np.concatenate([low, high]), np.tile(patient[many], 2)
         inside = row < steps.size
-        row, column = row[inside], column[inside]
         shape = (steps.size, patients)
-        self._below = sparse.csr_matrix((np.full(row.size, 0.5), (row, column)), shape=shape)
-        self._at = sparse.csr_matrix((np.ones(step.size), (step, patient[few])), shape=shape)
-        self._few = np.bincount(patient[few], minlength=patients).astype(np.float64)
-        self._many = np.bincount(patient[many], minlength=patients).astype(np.float64)
+        self._below = _sums(row[inside], column[inside], shape, 0.5)
+        self._at = _sums(step, patient[few], shape)
+        self._few, self._many = of_few, of_many
 
     def __call__(self, weights: FloatArray) -> FloatArray:
         """Compute the AUROC of each resample.
@@ -106,10 +108,7 @@ class ResampledMetrics:
         row_known = known.any(axis=1, keepdims=True)
         columns = [present & called, absent & called, present & ~called, absent & ~called]
         table = np.concatenate([*columns, right & row_known, row_known], axis=1)
-        images = np.arange(patient.size)
-        gather = sparse.csr_matrix(
-            (np.ones(patient.size), (patient, images)), shape=(patients, patient.size)
-        )
+        gather = _sums(patient, np.arange(patient.size), (patients, patient.size))
         self._counts = np.asarray(gather @ table.astype(np.float64)).T
         self.bases = self._rests_on()
         self._without = np.isnan(self._aurocs(np.ones((patients, 1)), map)[:, 0])
@@ -157,6 +156,16 @@ class ResampledMetrics:
             "sensitivity": _shares(found + missed),
             "specificity": _shares(left + false_alarm),
         }
+
+
+def _sums(
+    row: IntArray, column: IntArray, shape: tuple[int, int], weight: float = 1.0
+) -> sparse.csr_matrix:
+    """What sums entries of some columns into rows, each with a weight: a matrix of that shape."""
+    order = np.argsort(row, kind="stable")
+    ends = np.bincount(row, minlength=shape[0]).cumsum()
+    starts = np.concatenate([np.zeros(1, ends.dtype), ends])
+    return sparse.csr_matrix((np.full(row.size, weight), column[order], starts), shape=shape)
 
 
 def _shares(counts: FloatArray) -> tuple[Basis, ...]:
