@@ -9,7 +9,8 @@ start from, so that what few images cannot tell is left to the words. For catego
 over n images whose label is known and S sentences; ``l`` is the logistic loss, ``z`` the category's
 standardised sign score. The embeddings of images and of sentences are centred each on their own
 mean: what parts the two modalities goes. What the image tower knows beyond the shared space is
-zero for sentences; each of its parts has the mean length of the images' embeddings.
+zero for sentences; each of its parts has the mean length of the images' embeddings, but that of a
+trunk trained on photographs has a weight of its own beside them.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class CrossModalSettings:
     Attributes:
         text: omega, of all sentences together beside the images.
         penalty: lambda, of the squared weights.
+        trunk: length of the evidence's last part beside that of the others.
     """
 
     text: float
     penalty: float
+    trunk: float = 1.0
 
 
 def fit_cross_modal(
@@ -75,7 +78,7 @@ def fit_cross_modal(
         odds is not in them. A category is learnt where images and weighted sentences have both
         signs.
     """
-    images, sentences, centre, gain = _samples(features, texts, parts)
+    images, sentences, centre, gain = _samples(features, texts, parts, settings.trunk)
     claims = _claims(*texts[:2], labels.shape[1])
     if settings.text == 0:
         sentences, claims = sentences[:0], claims[:0]
@@ -111,6 +114,7 @@ def _samples(
     features: tuple[Tensor, Tensor | None],
     texts: tuple[Tensor, Tensor, Tensor],
     parts: Sequence[int],
+    trunk: float,
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
     """Images ``(n, D + E)``, sentences ``(S + 1, D + E)``, and the images' centre and gain."""
     embedding, evidence = (None if part is None else _array(part) for part in features)
@@ -126,6 +130,8 @@ def _samples(
         own = _length(centred[:, begin : begin + part])
         gain[begin : begin + part] = length / own if own > 0 else 0.0
         begin += part
+    if trunk != 1 and evidence is not None:
+        gain[-parts[-1] :] *= trunk
     said = np.vstack([_array(texts[0]), _array(texts[2])[None]])
     sentences = np.zeros((len(said), values.shape[1]))
     sentences[:, :size] = size**0.5 * (said - said.mean(axis=0))
