@@ -182,20 +182,38 @@ def fit_logistic(
     """
     size, count = samples.shape[1], truth.shape[1]
     sign = np.where(truth, 1.0, -1.0)
+    rate = (often * truth).sum(axis=0) / often.sum(axis=0)
+    axes, unit = _even_axes(samples, rate * (1 - rate) * often.mean(axis=0), penalty)
+    along = samples @ axes
 
     def loss(flat: Matrix) -> tuple[float, Matrix]:
-        point = flat.reshape(size + 1, count)
+        point = flat.reshape(size + 1, count) * unit
         weights = point[:-1]
-        margin = sign * (offset + samples @ weights + point[-1])
+        margin = sign * (offset + along @ weights + point[-1])
         slope = -often * sign * expit(-margin)
         value = (often * np.logaddexp(0, -margin)).sum() + penalty / 2 * (weights**2).sum()
-        down = np.concatenate([samples.T @ slope + penalty * weights, slope.sum(axis=0)[None]])
-        return float(value), down.ravel()
+        down = np.concatenate([along.T @ slope + penalty * weights, slope.sum(axis=0)[None]])
+        return float(value), (down * unit).ravel()
 
-    rate = (often * truth).sum(axis=0) / often.sum(axis=0)
-    first = np.concatenate([np.zeros((size, count)), np.log(rate / (1 - rate))[None]])
+    first = np.concatenate([np.zeros((size, count)), np.log(rate / (1 - rate))[None]]) / unit
     settings: dict[str, Any] = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-13, "gtol": 1e-7}
     settings["maxcor"] = 20
     found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=settings).x
-    point = found.reshape(size + 1, count)
-    return point[:-1], point[-1]
+    point = found.reshape(size + 1, count) * unit
+    return axes @ point[:-1], point[-1]
+
+
+def _even_axes(samples: Matrix, curvature: Matrix, penalty: float) -> tuple[Matrix, Matrix]:
+    """Principal axes ``(d, d)`` of samples, and units ``(d + 1, B)`` of B losses along them.
+
+    In these units a loss curves about alike in every direction, the constant's too, which halves
+    the steps that its least takes.
+
+    Args:
+        samples: shape ``(m, d)``.
+        curvature: of each loss by a sample's log odds, ``(B,)``.
+        penalty: of the squared weights, halved.
+    """
+    squares, axes = np.linalg.eigh(samples.T @ samples)
+    curved = penalty + np.maximum(squares, 0)[:, None] * curvature
+    return axes, np.vstack([curved, len(samples) * curvature]) ** -0.5
