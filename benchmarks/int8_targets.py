@@ -31,8 +31,14 @@ from sdmad.export.machine import exact_int8
 from sdmad.export.runtime import BATCH_SIZE, ExportedModel, compiled, graph_inputs
 from sdmad.export.verify import Difference
 from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
+from sdmad.table import Table
 
 SUPPORT, TEST, ROUNDS = 48, 100, 15
+Row = dict[str, str]
+CAPTION = (
+    f"lite on {SUPPORT} phantoms, judged on {TEST} others. In each cell the mean and the largest "
+    "difference of a cosine, the largest of a score, changed decisions, and AUROC."
+)
 PRECISION = {"f32": None, "int8, 8 bits": 8, "int8, 7 bits": 7}
 
 
@@ -60,8 +66,8 @@ def _rounded(node: Any) -> Any:
     return ops.add(ops.multiply(ops.divide(whole, steps), span), shown_low)
 
 
-def losses(name: str) -> dict[str, ov.Model]:
-    """Print how far the graphs of one modality are from the model; those that run as they are."""
+def losses(name: str) -> tuple[dict[str, ov.Model], Row]:
+    """How far the graphs of one modality are from the model: those that run as they are, a row."""
     words, kind = SignBank.load(name), load_modality(name)
     support, test = (list(draw_cases(kind, n, s)) for n, s in ((SUPPORT, 11), (TEST, 12)))
     labels, truth = (_labels(cases, words.names) for cases in (support, test))
@@ -74,7 +80,7 @@ def losses(name: str) -> dict[str, ov.Model]:
     ]
     model = detector.score_images(images)
     about = describe(detector, "openvino", "int8")
-    print(f"{name}, the model: AUROC {100 * mean_auroc(truth, model.scores):.2f}")
+    row = {"": f"{name} (model: {100 * mean_auroc(truth, model.scores):.2f})"}
     graphs = {kind: exports.build(detector, kind) for kind in ("float32", "bfloat16")}
     for bits in (8, 7):
         graphs[f"int8, {bits} bits"] = exports.build(detector, "int8", planes, bits)
@@ -83,13 +89,12 @@ def losses(name: str) -> dict[str, ov.Model]:
         found = ExportedModel(about, compiled(graph)).score_images(images)
         cosines = np.abs(found.similarity - model.similarity)
         apart = Difference.between(model, found)
-        print(
-            f"{name}, {kind}: cosines differ by {cosines.mean():.4f}, at most {apart.cosine:.3f}; "
-            f"scores at most {apart.score:.2f}; {apart.changed} of {apart.decisions} decisions; "
-            f"{apart.unlike} unfamiliar; AUROC {100 * mean_auroc(truth, found.scores):.2f}",
-            flush=True,
+        row[kind] = (
+            f"{cosines.mean():.4f}, {apart.cosine:.3f}, {apart.score:.2f}, "
+            f"{apart.changed} of {apart.decisions}, {100 * mean_auroc(truth, found.scores):.2f}"
         )
-    return graphs
+        print(f"{name}, {kind}: {row[kind]}; {apart.unlike} unfamiliar", flush=True)
+    return graphs, row
 
 
 def _labels(cases: list[Any], names: tuple[str, ...]) -> NDArray[np.float64]:
@@ -135,8 +140,12 @@ def large_speed(work: Path) -> None:
 def main() -> None:
     """Losses of every modality, then the speed."""
     print("8-bit products here:", "exact" if exact_int8() else "cut off at 16 bits")
+    rows = []
     for name in STUDIED:
-        graphs = losses(name)
+        graphs, row = losses(name)
+        rows.append(row)
+    cells = tuple(tuple(row.values()) for row in rows)
+    print(Table("lite in fewer bits", tuple(rows[0]), cells, CAPTION).markdown(), flush=True)
     lite_speed(graphs)
     with tempfile.TemporaryDirectory() as folder:
         large_speed(Path(folder))

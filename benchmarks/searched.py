@@ -1,4 +1,4 @@
-"""``docs/searched.md``: every trained system's settings on lite, from equal budgets.
+"""``docs/searched.md``: the compared systems' settings on lite, from equal budgets.
 
 Run ``make searched``; it goes on where it was interrupted. The authors' hyper-parameters are for
 large backbones that were trained elsewhere; a rival left with them on a small one would prove
@@ -50,6 +50,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "dra-imagenet": {"learning_rate": (2e-4, 5e-5), "epochs": (30, 10), "rotation": (180.0, 15.0)},
     "patchcore": {"kept": (0.1, 1.0), "neighbours": (9, 1), "size": (240, 336)},
     "anomaly-dino": {"rotations": (8, 1), "top": (0.01, 0.1), "block": (24, 12)},
+    "univad-embedded": {"clusters": (2, 5), "coreset": (0.01, 0.1), "scale": (100.0, 25.0)},
     "linear-probe-searched": {"regularisation": (1.0, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0)},
     "coop": {
         "learning_rate": (2e-3, 2e-2),
@@ -64,6 +65,8 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
         "scale": (100.0, 25.0),
     },
     "ape": {"alpha": (2.0, 10.0, 100.0, 300.0), "beta": (1.0, 5.5)},
+    "ape-t": {"alpha": (2.0, 100.0), "beta": (1.0, 5.5), "epochs": (20, 400)},
+    "lp-plus-plus": {"blending": (250.0, 100.0, 50.0, 25.0), "epochs": (300, 50)},
     "clap": {"learning_rate": (0.1, 0.01), "epochs": (300, 50), "scale": (100.0, 25.0)},
     "proker": {"penalty": (0.05, 0.5, 5.0, 50.0), "beta": (1.5, 5.5)},
 }
@@ -71,7 +74,7 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 CATEGORIES = (
     *("linear-probe-searched", "tip-adapter", "tip-adapter-f", "coop", "sd-mad-searched"),
-    *("cross-modal", "ape", "clap", "proker"),
+    *("cross-modal", "ape", "ape-t", "lp-plus-plus", "clap", "proker"),
 )
 """Systems for categories; the others are asked whether an image is abnormal."""
 
@@ -79,12 +82,12 @@ METRICS = ("AUROC", "subset", "F1")
 
 HEAD = """# Settings of the compared systems on the embedded backbone
 Written by `make searched`; do not edit by hand. Authors chose their hyper-parameters for large
-backbones. On the embedded one each trained system gets the same budget, {count} settings, the
-published ones first among them, on {images} phantoms a modality and style that no reported table
-uses, and one rule, fixed before the first run: in each cell (modality, style, shots) the settings
-are ranked by each metric, the least mean rank wins, but the first of the list within {near:g} of it
-is taken. `SDMADConfig()` had as many candidates and the same rule, over more draws and shots
-([settings.md](settings.md)).
+backbones. On the embedded one each trained system, and each newer memory of normal images, gets
+the same budget, {count} settings, the published ones first among them, on {images} phantoms a
+modality and style that no reported table uses, and one rule, fixed before the first run: in each
+cell (modality, style, shots) the settings are ranked by each metric, the least mean rank wins, but
+the first of the list within {near:g} of it is taken. `SDMADConfig()` had as many candidates and
+the same rule, over more draws and shots ([settings.md](settings.md)).
 
 - Systems for categories: mean AUROC of the categories, subset accuracy, macro F1; styles
   *validation* and *distant*; 1 and 4 shots; one draw.

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.campaign.frame import (
     run_case,
     setting,
 )
+from benchmarks.campaign.patience import LOOK, Patience
 
 PROGRAM = f"from {__name__} import serve; serve()"
 
@@ -95,10 +97,11 @@ class Worker:
         except BrokenPipeError:
             self.end()
             return self.run(seed)
-        seconds = setting(self.kind, "SECONDS")
-        if not select.select([process.stdout], [], [], seconds)[0]:
-            self.end()
-            return Case(self.kind, seed, "fault", {HANG: f"more than {seconds:.0f} s"}, seconds)
+        begin, patience = time.monotonic(), Patience(process.pid, setting(self.kind, "SECONDS"))
+        while not select.select([process.stdout], [], [], LOOK)[0]:
+            if lost := patience.lost():
+                self.end()
+                return Case(self.kind, seed, "fault", {HANG: lost}, time.monotonic() - begin)
         line = process.stdout.readline()
         if line:
             return Case(**json.loads(line))

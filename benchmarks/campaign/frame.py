@@ -27,7 +27,7 @@ FAULTS = (TRACEBACK, HANG, MEMORY, LEFT, NAME, LOST)
 
 SECRET = "Zwiebelfisch^Ottokar"  # noqa: S105  # a patient's name that nothing else contains
 SECONDS = 60.0
-"""A case that takes longer hangs, unless its kind says otherwise (``SECONDS``)."""
+"""A case that takes more processor time hangs, unless its kind says otherwise (``SECONDS``)."""
 
 MEGABYTES = 2048
 """What a case may take beside what its process has already (``MEGABYTES``)."""

@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.campaign.crew import read_cases
-from benchmarks.campaign.frame import FAULTS, KINDS, READ, TOLD, module_of
+from benchmarks.campaign.frame import FAULTS, KINDS, READ, SECONDS, TOLD, module_of, setting
+from benchmarks.campaign.patience import CLOCK
 from sdmad import __version__
 from sdmad.output import write_text
 from sdmad.table import Table
@@ -15,9 +16,15 @@ HEAD = """# Hostile and unlucky inputs
 Written by `make campaign`; do not edit by hand. Each case is an input that was damaged, or a run
 that was disturbed, from a seed: `python -m benchmarks.campaign --kind KIND --seed SEED` runs it
 again. What must never happen is counted: a traceback or a crash, a hang, memory over the limit, a
-half-written or left-over file, a patient's name, a lost result. A short one is among the tests
-(`tests/campaign`).
+half-written or left-over file, a patient's name, a lost result. A hang is more than {seconds:g} s
+of processor time, that of all processes of a case together ({disturbed:g} s where whole runs are
+disturbed), or no end after {clock:g} s on the clock: a machine that is busy with something else is
+none. A short campaign is among the tests (`tests/campaign`).
 """
+
+
+def _head() -> str:
+    return HEAD.format(seconds=SECONDS, disturbed=setting("kills", "SECONDS"), clock=CLOCK)
 
 
 def write_page(folder: Path, page: Path) -> Table:
@@ -53,5 +60,5 @@ def write_page(folder: Path, page: Path) -> Table:
         "it should.",
     )
     seeds = "\n".join(failing[:100]) or "None."
-    write_text(page, f"{HEAD}\n{table.markdown()}\n## Cases to run again\n{seeds}\n")
+    write_text(page, f"{_head()}\n{table.markdown()}\n## Cases to run again\n{seeds}\n")
     return table

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.campaign.frame import LEFT, LOST, NAME, SECRET, TRACEBACK, FoundError
+from benchmarks.campaign.frame import HANG, LEFT, LOST, NAME, SECRET, TRACEBACK, FoundError
 from benchmarks.campaign.material import BANK
+from benchmarks.campaign.patience import LOOK, Patience
 
 PROGRAM = "from sdmad.cli.start import run; run()"
 ENDED = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
-PATIENCE = 300.0
+SECONDS, CLOCK = 300.0, 1500.0
+"""What a run may take: of processor time, and on the clock. A case has two at most."""
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "phantom": ("phantom", "brain", "--count", "24", "--size", "96", "--out", "{out}"),
@@ -79,12 +81,24 @@ def finish(process: subprocess.Popen[str]) -> Done:
     Raises:
         FoundError: if it does not end, shows a traceback, or says a patient's name.
     """
-    said, _ = process.communicate(timeout=PATIENCE)
+    said = _said(process, Patience(process.pid, SECONDS, CLOCK))
     if "Traceback" in said or "a fault of sdmad" in said:
         raise FoundError(TRACEBACK, said[-2000:])
     if SECRET in said:
         raise FoundError(NAME, said[-2000:])
     return Done(process.returncode, said)
+
+
+def _said(process: subprocess.Popen[str], patience: Patience) -> str:
+    """What a run says until it ends; it is ended if it hangs."""
+    while True:
+        try:
+            return process.communicate(timeout=LOOK)[0]
+        except subprocess.TimeoutExpired:
+            if lost := patience.lost():
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                raise FoundError(HANG, lost) from None
 
 
 def timed(command: str, material: Path, out: Path) -> tuple[float, list[str]]:

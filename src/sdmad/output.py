@@ -134,6 +134,18 @@ def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base or "~/.cache").expanduser() / "sdmad"
 
 
+def private_folder(folder: Path) -> None:
+    """Make a folder that nobody else on this machine may read, if it is not there.
+
+    Raises:
+        SDMADError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SDMADError(f"{folder}: cannot be made ({error.strerror})") from error
+
+
 def results_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder that results are added to, run after run, unless it is there.
 

@@ -52,3 +52,18 @@ def test_what_a_stage_raised_is_told_in_its_own_words():
     assert str(engine._told(outer)) == "images/a: no such folder"
     lost = ray.exceptions.WorkerCrashedError()
     assert "finished shards are kept" in str(engine._told(lost))
+
+
+def test_print_stays_what_it_was(monkeypatch):
+    """Ray puts its own in place of it with the first of its bars, unless it is told not to."""
+    import builtins
+
+    from ray.experimental import tqdm_ray
+
+    before = builtins.print
+    monkeypatch.setattr(builtins, "print", before)  # put back, should this fail
+    monkeypatch.setattr(tqdm_ray, "_manager", None)
+    for name, value in engine.QUIET.items():
+        monkeypatch.setenv(name, value)
+    tqdm_ray.instance()
+    assert builtins.print is before is not tqdm_ray.safe_print

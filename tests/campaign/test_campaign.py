@@ -1,8 +1,12 @@
 """A short campaign: thirty cases of each kind, with the seeds that the long one begins with."""
 
 import json
+import os
 import random
 import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -18,7 +22,9 @@ from benchmarks.campaign.frame import (
     FoundError,
 )
 from benchmarks.campaign.kinds import kills
+from benchmarks.campaign.material import write_model
 from benchmarks.campaign.mutations import damaged_bytes, damaged_json, damaged_text
+from benchmarks.campaign.patience import Patience
 from sdmad.errors import InputError
 
 CASES = 30
@@ -46,6 +52,12 @@ def test_a_killed_run_leaves_nothing_and_loses_nothing(number, tmp_path, monkeyp
     case = frame.run_case("kills", int(number), tmp_path, tmp_path / "place")
     assert case.faults == {}
     assert case.outcome.startswith("phantom, ")
+
+
+def test_a_model_leaves_images_that_it_can_be_judged_on(tmp_path):
+    write_model(tmp_path)
+    _, files = runs.timed("evaluate", tmp_path, tmp_path / "out")
+    assert "metrics.json" in files
 
 
 def attacked(monkeypatch, tmp_path, attack):
@@ -86,7 +98,7 @@ def test_what_never_may_happen_is_seen(monkeypatch, tmp_path):
     assert not (tmp_path / "place").exists()
 
 
-HANGS = "import time\ndef attack(*_):\n    time.sleep(60)\n"
+HANGS = "def attack(*_):\n    while True:\n        pass\n"
 CRASHES = "import os\ndef attack(*_):\n    os.abort()\n"
 
 
@@ -104,6 +116,40 @@ def test_a_hang_and_a_crash_are_one_case_each(tmp_path, monkeypatch, code, fault
         assert worker.run(4).faults == {}
     finally:
         worker.end()
+
+
+SLEEPS, WORKS = "import time; time.sleep(60)", "while True: pass"
+ABOVE = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
+
+
+@pytest.mark.parametrize(
+    ("program", "seconds", "clock", "lost"),
+    [
+        (SLEEPS, 0.3, 60, ""),  # as on a machine that others have
+        (SLEEPS, 0.3, 1, "no end after 1 s"),
+        (WORKS, 0.3, 60, "more than 0.3 s of processor time"),
+        (ABOVE, 0.5, 60, "more than 0.5 s of processor time"),
+    ],
+)
+def test_work_is_what_a_hang_is_told_by(program, seconds, clock, lost):
+    with subprocess.Popen([sys.executable, "-S", "-c", program], start_new_session=True) as process:
+        try:
+            patience = Patience(process.pid, seconds, clock)
+            until = time.monotonic() + (20 if lost else 2)
+            while not (found := patience.lost()) and time.monotonic() < until:
+                time.sleep(0.05)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert found == lost
+
+
+def test_a_run_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(runs, "PROGRAM", "while True: pass")
+    monkeypatch.setattr(runs, "SECONDS", 0.3)
+    process = runs.start([])
+    with pytest.raises(FoundError, match="processor time"):
+        runs.finish(process)
+    assert process.poll() == -signal.SIGKILL
 
 
 def test_cases_are_taken_up_again_and_the_page_counts_them(tmp_path):

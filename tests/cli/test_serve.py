@@ -13,11 +13,12 @@ from fastapi.testclient import TestClient
 
 from sdmad.serve import app as application
 from sdmad.serve import worklist
-from sdmad.serve.settings import ServeSettings
+from sdmad.serve.settings import Remote, ServeSettings
 from tests.serve.conftest import FakeModels
 
 API = "/api/v1"
 PASSWORD = "four words or more"
+NOWHERE, EVERYTHING = "http://127.0.0.1:9/web", ("--query", "StudyDate=19000101-")
 
 
 def test_fit_reads_the_labels_of_a_server(sdmad, data, fit_arguments, tmp_path, monkeypatch):
@@ -90,7 +91,13 @@ def test_the_command_prints_its_address_answers_and_ends(model_folder, data):
     [
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--table", "nowhere.csv"], "nowhere.csv"),
-        (["--images", ".", "--table", "labels.csv"], "give one of both"),
+        (["--images", ".", "--table", "labels.csv"], "give one of them"),
+        (["--images", ".", "--dicomweb", NOWHERE, *EVERYTHING], "give one of them"),
+        (["--dicomweb", NOWHERE], "--query StudyDate=20240101-"),
+        (["--images", ".", *EVERYTHING], "--dicomweb, --query and --netrc go together"),
+        (["--images", ".", "--netrc", "file"], "--dicomweb, --query and --netrc go together"),
+        (["--dicomweb", "ftp://localhost", *EVERYTHING], "must be an http(s) address"),
+        (["--dicomweb", NOWHERE, *EVERYTHING], f"{NOWHERE}: no server answers there"),
         (["--images", ".", "--host", "0.0.0.0"], "serve-account add NAME"),
         (["--images", ".", "--database", "nonsense"], "no database can be reached"),
     ],
@@ -134,7 +141,18 @@ def test_accounts_are_added_listed_changed_and_removed(account):
     assert "ann" not in account("list").out
 
 
+def test_accounts_of_a_dicomweb_server_are_those_that_its_readers_have(
+    sdmad, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO(PASSWORD + "\n"))
+    assert sdmad("serve-account", "add", "ann", "--dicomweb", f"{NOWHERE}/").status == 0
+    assert sdmad("serve-account", "list", "--dicomweb", NOWHERE).out.startswith("ann\treader")
+    url = ServeSettings((), dicomweb=Remote(NOWHERE)).database_url
+    assert sdmad("serve-account", "list", "--database", url).out.startswith("ann\treader")
+
+
 def test_whose_accounts_has_to_be_said(sdmad):
     done = sdmad("serve-account", "list")
     assert done.status == 2
-    assert "give --images, --table or --database" in done.err
+    assert "give --images, --table, --dicomweb or --database" in done.err

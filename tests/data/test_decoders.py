@@ -121,6 +121,22 @@ def test_a_decoder_that_was_ended_meanwhile_is_replaced(picture, fresh):
     assert decoders._Idle.waiting != [decoder]
 
 
+def test_decoders_that_are_ended_as_they_start_are_replaced(picture, fresh, monkeypatch):
+    started = []
+    true_start = decoders._Decoder.start
+
+    def start(decoder):
+        started.append(decoder)
+        if len(started) < decoders.STARTS:
+            decoder.kill()
+            decoder.wait()
+        true_start(decoder)
+
+    monkeypatch.setattr(decoders._Decoder, "start", start)
+    np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
+    assert len(started) == decoders.STARTS
+
+
 def test_a_decoder_is_kept_and_shared_by_threads(picture, fresh):
     for _ in range(5):
         read_image(picture)

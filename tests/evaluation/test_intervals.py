@@ -1,4 +1,3 @@
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +6,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from sdmad.errors import InputError
-from sdmad.evaluation import metrics, resampling
+from sdmad.evaluation import intervals, metrics, resampling
 from sdmad.evaluation.intervals import (
     evaluation_intervals,
     paired_difference,
@@ -69,8 +68,7 @@ def test_every_resampled_auroc_agrees_with_scikit_learn():
     scored = make_scored(seed=11, images=160, prevalence=0.15)
     (patient,), patients = patient_index(scored.patients)
     weights = next(resample_weights(patients, 50, np.random.default_rng(2)))
-    with ThreadPoolExecutor(2) as pool:
-        found = ResampledMetrics(scored, patient, patients)(weights, pool)
+    found = ResampledMetrics(scored, patient, patients)(weights, map)
     columns = [
         (scored.labels[:, k], scored.scores[:, k], found["mean_auroc"][k]) for k in (0, 1, 2)
     ]
@@ -89,11 +87,17 @@ def test_every_resampled_part_agrees_with_a_naive_loop(prevalence):
     (patient,), patients = patient_index(scored.patients)
     system = ResampledMetrics(scored, patient, patients)
     weights = next(resample_weights(patients, 25, np.random.default_rng(8)))
-    with ThreadPoolExecutor(2) as pool:
-        whole, drawn = system(np.ones((patients, 1)), pool), system(weights, pool)
+    whole, drawn = system(np.ones((patients, 1)), map), system(weights, map)
     for name, (point, values) in naive_loop(scored, 25, 8).items():
         np.testing.assert_allclose(whole[name][:, 0], point, atol=1e-12, err_msg=name)
         np.testing.assert_allclose(drawn[name], values, atol=1e-12, err_msg=name)
+
+
+def test_threads_change_nothing(monkeypatch):
+    scored = make_scored(seed=3)
+    before = evaluation_intervals(scored, 150)
+    monkeypatch.setattr(intervals, "MANY", 2)
+    assert evaluation_intervals(scored, 150) == before
 
 
 def test_what_parts_rest_on_is_counted_by_patients():

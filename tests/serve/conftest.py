@@ -54,7 +54,7 @@ def make_app(monkeypatch, folder):
     monkeypatch.setattr(application, "PARTS", ())
 
     def make(**settings):
-        source = {} if "table" in settings else {"images": folder}
+        source = {} if {"table", "dicomweb"} & set(settings) else {"images": folder}
         return application.create_app(ServeSettings((folder,), **{**source, **settings}))
 
     return make

@@ -29,6 +29,9 @@ WRITERS = ("phantom", "fit", "evaluate", "predict", "export")
 CLEAN = (0, 2, 3)
 """Statuses of a run that says what it could not do."""
 
+REFUSED = "ended as it started"
+"""What is said where every decoder is killed before it has started: there is nothing to read in."""
+
 MANY = 80
 """Images from which on decoding goes on in other processes."""
 
@@ -146,7 +149,7 @@ def _killed_decoder(random: Random, command: str, material: Path, place: Path) -
             break
     done = finish(process)
     check_no_parts(place)
-    if not out.is_file():
+    if not out.is_file() and REFUSED not in done.said:
         raise FoundError(LOST, f"no scores, status {done.status}: {done.said[-500:]}")
     return _clean(done.status, done.said)
 

@@ -24,8 +24,9 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TQDM_PATCH_PRINT": "0",
 }
-"""No usage statistics, and no hints meant for programmers."""
+"""No usage statistics, no hints meant for programmers, and Python's own print left as it is."""
 
 STARTS = 3
 """How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""

@@ -8,7 +8,7 @@ less zero-shot CLIP would have said so itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,15 +16,13 @@ from torch.nn.functional import logsigmoid, normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    AnchoredDetector,
     anchored_logits,
-    class_texts,
     encode_support,
-    logit_scores,
 )
-from sdmad.baselines.components.cache import Cache
+from sdmad.baselines.components.cache import Cache, balanced
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 
@@ -83,7 +81,7 @@ def surprise(cosines: Tensor, labels: Tensor) -> Tensor:
     return torch.where(labels.isnan(), 0.0, -said)
 
 
-class APE(Detector):
+class APE(AnchoredDetector):
     """APE for several labels: each category against the normal class.
 
     Args:
@@ -93,6 +91,7 @@ class APE(Detector):
 
     Attributes:
         channels: those that are kept.
+        text_: what it compares images with, ``(K + 1, D)``: the texts.
         cache_: the fitted cache, on these.
     """
 
@@ -101,33 +100,43 @@ class APE(Detector):
     def __init__(
         self, bank: SignBank, backbone: Backbone, settings: APESettings | None = None
     ) -> None:
-        self.categories, self.backbone = bank.names, backbone
+        super().__init__(bank, backbone)
         self.settings = settings or APESettings()
-        self.text = class_texts(bank, backbone)
         self.channels = telling_channels(self.text, self.settings.kept, self.settings.similarity)
+        self.text_ = self.text
         self.cache_: Cache | None = None
 
-    def _refined(self, features: Tensor) -> Tensor:
+    def refined(self, features: Tensor) -> Tensor:
         """Unit-length vectors of the channels that are kept."""
         return normalize(features[:, self.channels], dim=-1)
+
+    def loudness(self, keys: Tensor, labels: Tensor) -> Tensor:
+        """How loud each support image votes on each category, ``(n, K)``.
+
+        Args:
+            keys: refined embeddings, ``(n, Q)``.
+            labels: 1, 0 or NaN, ``(n, K)``; 1 is said where unknown.
+        """
+        bits = surprise(anchored_logits(keys, self.refined(self.text), 1.0), labels)
+        return (self.settings.gamma * bits).exp()
+
+    def votes_beside(self, features: Tensor, text: Tensor, cache: Cache) -> Tensor:
+        """Zero-shot logits ``(n, K)`` by some texts, and a cache's votes."""
+        zero_shot = anchored_logits(features, text, self.settings.scale)
+        return zero_shot + self.settings.alpha * cache.logits(self.refined(features))
 
     def _fit(self, training: TrainingSet) -> None:
         """Fill the cache with the support set."""
         features, _, truth = encode_support(self.backbone, training)
-        keys = self._refined(features)
-        cache = Cache.build(keys, truth, self.settings.beta)
-        bits = surprise(anchored_logits(keys, self._refined(self.text), 1.0), truth)
-        self.cache_ = replace(cache, values=cache.values * (self.settings.gamma * bits).exp())
+        keys = self.refined(features)
+        votes = balanced(truth).to(keys) * self.loudness(keys, truth)
+        self.cache_ = Cache(keys, votes, self.settings.beta)
 
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Zero-shot logits ``(n, K)`` and the fitted cache's votes."""
+        del evidence
         assert self.cache_ is not None
-        features = self.backbone.encode_image(pixels)
-        votes = self.cache_.logits(self._refined(features))
-        logits = anchored_logits(features, self.text, self.settings.scale)
-        return logit_scores(logits + self.settings.alpha * votes, features @ self.text[-1])
+        return self.votes_beside(features, self.text_, self.cache_)
 
 
 RECIPES = {

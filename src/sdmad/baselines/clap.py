@@ -15,16 +15,14 @@ from torch.nn.functional import normalize
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    VectorDetector,
     anchored_logits,
-    class_texts,
     encode_support,
     known_label_loss,
-    logit_scores,
 )
 from sdmad.baselines.components.minimise import descend
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 
@@ -66,7 +64,7 @@ def trust(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.cat([own, normal[None]]).nan_to_num(nan=1.0)
 
 
-class CLAP(Detector):
+class CLAP(VectorDetector):
     """CLAP for several labels: each category against the normal class.
 
     Args:
@@ -82,8 +80,6 @@ class CLAP(Detector):
         log_: mean loss of each epoch.
     """
 
-    set_by_fit = "weights_"
-
     def __init__(
         self,
         bank: SignBank,
@@ -91,10 +87,8 @@ class CLAP(Detector):
         settings: CLAPSettings | None = None,
         seed: int = 0,
     ) -> None:
-        self.categories, self.backbone, self.seed = bank.names, backbone, seed
-        self.settings = settings or CLAPSettings()
-        self.text = class_texts(bank, backbone)
-        self.weights_: Tensor | None = None
+        self.settings, self.seed = settings or CLAPSettings(), seed
+        super().__init__(bank, backbone, self.settings.scale)
         self.held_: Tensor | None = None
         self.log_: list[float] = []
 
@@ -114,20 +108,6 @@ class CLAP(Detector):
         passes = (len(features), settings.epochs, settings.batch_size)
         self.log_ = descend(optimiser, loss_of, *passes, self.seed)
         self.weights_, self.held_ = normalize(weights.detach(), dim=-1), held
-
-    @property
-    def trained_parameters(self) -> int:
-        """Numbers of the vectors."""
-        return 0 if self.weights_ is None else self.weights_.numel()
-
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
-        assert self.weights_ is not None
-        features = self.backbone.encode_image(pixels)
-        logits = anchored_logits(features, self.weights_, self.settings.scale)
-        return logit_scores(logits, features @ self.weights_[-1])
 
 
 RECIPES = {

@@ -16,16 +16,14 @@ from torch import Generator, Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    VectorDetector,
     anchored_logits,
-    class_texts,
     encode_support,
     known_label_loss,
-    logit_scores,
 )
 from sdmad.baselines.components.minimise import take_step
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 LOGGED = 128
@@ -92,7 +90,7 @@ def rounds(count: int, batch: int, draws: Generator) -> Iterator[Tensor]:
         rows = rows[batch:]
 
 
-class CrossModalProbe(Detector):
+class CrossModalProbe(VectorDetector):
     """The cross-modal probe for several labels: each category against the normal class.
 
     Args:
@@ -106,8 +104,6 @@ class CrossModalProbe(Detector):
         log_: mean loss of each :data:`LOGGED` steps.
     """
 
-    set_by_fit = "weights_"
-
     def __init__(
         self,
         bank: SignBank,
@@ -115,12 +111,10 @@ class CrossModalProbe(Detector):
         settings: CrossModalProbeSettings | None = None,
         seed: int = 0,
     ) -> None:
-        self.categories, self.backbone, self.seed = bank.names, backbone, seed
-        self.settings = settings or CrossModalProbeSettings()
-        self.text = class_texts(bank, backbone)
+        self.settings, self.seed = settings or CrossModalProbeSettings(), seed
+        super().__init__(bank, backbone, self.settings.scale)
         self.sentences = backbone.encode_text([*bank.sentences, *bank.normal])
         self.claims = sentence_labels(bank).to(self.sentences)
-        self.weights_: Tensor | None = None
         self.log_: list[float] = []
 
     def _fit(self, training: TrainingSet) -> None:
@@ -141,20 +135,6 @@ class CrossModalProbe(Detector):
         self.weights_ = weights.detach()
         parts = torch.tensor(losses).split(LOGGED)
         self.log_ = [float(part.mean()) for part in parts]
-
-    @property
-    def trained_parameters(self) -> int:
-        """Numbers of the weights."""
-        return 0 if self.weights_ is None else self.weights_.numel()
-
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
-        assert self.weights_ is not None
-        features = self.backbone.encode_image(pixels)
-        logits = anchored_logits(features, self.weights_, self.settings.scale)
-        return logit_scores(logits, features @ self.text[-1])
 
 
 RECIPES = {

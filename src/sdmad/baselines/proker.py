@@ -14,15 +14,13 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    AnchoredDetector,
     anchored_logits,
-    class_texts,
     encode_support,
-    logit_scores,
 )
 from sdmad.baselines.components.cache import balanced, nearness
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 
@@ -70,7 +68,7 @@ def ridge_weights(kernel: Tensor, base: Tensor, labels: Tensor, penalty: float) 
     return found
 
 
-class ProKeR(Detector):
+class ProKeR(AnchoredDetector):
     """ProKeR for several labels: each category against the normal class.
 
     Args:
@@ -88,9 +86,8 @@ class ProKeR(Detector):
     def __init__(
         self, bank: SignBank, backbone: Backbone, settings: ProKeRSettings | None = None
     ) -> None:
-        self.categories, self.backbone = bank.names, backbone
+        super().__init__(bank, backbone)
         self.settings = settings or ProKeRSettings()
-        self.text = class_texts(bank, backbone)
         self.keys_: Tensor | None = None
         self.weights_: Tensor | None = None
 
@@ -102,16 +99,12 @@ class ProKeR(Detector):
         weights = ridge_weights(kernel, base, truth, self.settings.penalty)
         self.keys_, self.weights_ = evidence, weights.to(evidence)
 
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Differences of cosines ``(n, K)`` and what the support set adds."""
         assert self.keys_ is not None
         assert self.weights_ is not None
-        features, evidence = self.backbone.encode_with_evidence(pixels)
         near = nearness(evidence, self.keys_, self.settings.beta)
-        scores = anchored_logits(features, self.text, 1.0) + near @ self.weights_
-        return logit_scores(scores, features @ self.text[-1])
+        return anchored_logits(features, self.text, 1.0) + near @ self.weights_
 
 
 RECIPES = {

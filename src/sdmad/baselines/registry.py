@@ -180,6 +180,7 @@ APE = (
     "Zhu et al., Not All Features Matter: Enhancing Few-shot CLIP with Adaptive Prior Refinement, "
     "ICCV 2023"
 )
+LP_PLUS_PLUS = "Huang et al., LP++: A Surprisingly Strong Linear Probe for Few-Shot CLIP, CVPR 2024"
 CLAP = (
     "Silva-Rodriguez et al., A Closer Look at the Few-Shot Adaptation of Large Vision-Language "
     "Models, CVPR 2024"
@@ -244,6 +245,8 @@ _ALL = (
     System("tip-adapter-f", "Tip-Adapter-F", TIP, SUPPORT, "tip_adapter"),
     System("cross-modal", "cross-modal probe", CROSS_MODAL, SUPPORT, "cross_modal_probe"),
     System("ape", "APE", APE, SUPPORT, "ape"),
+    System("ape-t", "APE-T", APE, SUPPORT, "ape_t"),
+    System("lp-plus-plus", "LP++", LP_PLUS_PLUS, SUPPORT, "lp_plus_plus"),
     System("clap", "CLAP", CLAP, SUPPORT, "clap"),
     System("proker", "ProKeR", PROKER, SUPPORT, "proker"),
     System(

@@ -15,17 +15,15 @@ from torch import Tensor
 
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anchored import (
+    AnchoredDetector,
     anchored_logits,
-    class_texts,
     encode_support,
     known_label_loss,
-    logit_scores,
 )
 from sdmad.baselines.components.cache import Cache
 from sdmad.baselines.components.minimise import descend
 from sdmad.baselines.registry import Recipe
-from sdmad.detector.base import Detector, TrainingSet
-from sdmad.detector.scores import ImageScores
+from sdmad.detector.base import TrainingSet
 from sdmad.signs import SignBank
 
 
@@ -62,7 +60,7 @@ SEARCHED_TRAINED = TipAdapterSettings(alpha=100.0, epochs=400)
 (docs/searched.md): without training, and of Tip-Adapter-F."""
 
 
-class TipAdapter(Detector):
+class TipAdapter(AnchoredDetector):
     """Tip-Adapter for several labels: each category against the normal class.
 
     Args:
@@ -87,30 +85,23 @@ class TipAdapter(Detector):
         train: bool = False,
         seed: int = 0,
     ) -> None:
-        self.categories, self.backbone = bank.names, backbone
+        super().__init__(bank, backbone)
         self.settings = settings or TipAdapterSettings()
         self.train, self.seed = train, seed
-        self.text = class_texts(bank, backbone)
         self.cache_: Cache | None = None
         self.log_: list[float] = []
 
     def _fit(self, training: TrainingSet) -> None:
         """Fill the cache with the support set; Tip-Adapter-F keeps the last epoch's keys."""
         features, evidence, truth = encode_support(self.backbone, training)
-        cache = Cache.build(evidence, truth, self.settings.beta)
+        self.cache_ = Cache.build(evidence, truth, self.settings.beta)
         if self.train:
-            cache = replace(cache, keys=cache.keys.clone().requires_grad_())
-            self.log_ = self._train_keys(cache, features, evidence, truth)
-        self.cache_ = cache
+            self.log_ = self._train_keys(features, evidence, truth)
 
-    def _logits(self, features: Tensor, evidence: Tensor, cache: Cache) -> Tensor:
-        zero_shot = anchored_logits(features, self.text, self.settings.scale)
-        return zero_shot + self.settings.alpha * cache.logits(evidence)
-
-    def _train_keys(
-        self, cache: Cache, features: Tensor, evidence: Tensor, truth: Tensor
-    ) -> list[float]:
-        settings = self.settings
+    def _train_keys(self, features: Tensor, evidence: Tensor, truth: Tensor) -> list[float]:
+        settings, cache = self.settings, self.cache_
+        assert cache is not None
+        self.cache_ = cache = replace(cache, keys=cache.keys.clone().requires_grad_())
         optimiser = torch.optim.AdamW(
             [cache.keys],
             settings.learning_rate,
@@ -119,9 +110,7 @@ class TipAdapter(Detector):
         )
 
         def loss_of(rows: Tensor) -> Tensor:
-            return known_label_loss(
-                self._logits(features[rows], evidence[rows], cache), truth[rows]
-            )
+            return known_label_loss(self.logits(features[rows], evidence[rows]), truth[rows])
 
         passes = (len(features), settings.epochs, settings.batch_size)
         return descend(optimiser, loss_of, *passes, self.seed)
@@ -131,14 +120,11 @@ class TipAdapter(Detector):
         """Numbers of the keys, where they are trained."""
         return self.cache_.keys.numel() if self.train and self.cache_ is not None else 0
 
-    @torch.no_grad()
-    def score_pixels(self, pixels: Tensor) -> ImageScores:
-        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
-        self.check_fitted()
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Zero-shot logits ``(n, K)`` and the fitted cache's votes."""
         assert self.cache_ is not None
-        features, evidence = self.backbone.encode_with_evidence(pixels)
-        logits = self._logits(features, evidence, self.cache_)
-        return logit_scores(logits, features @ self.text[-1])
+        zero_shot = anchored_logits(features, self.text, self.settings.scale)
+        return zero_shot + self.settings.alpha * self.cache_.logits(evidence)
 
 
 RECIPES = {

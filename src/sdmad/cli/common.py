@@ -148,6 +148,10 @@ Normals = Annotated[
     Path | None,
     typer.Option("--normals", help="Folder of normal images that set fpr thresholds."),
 ]
+Queries = typer.Option("--query", help="Which studies: KEYWORD=VALUE; give it again for more.")
+Netrc = Annotated[
+    Path | None, typer.Option("--netrc", help="File with user and password of the DICOMweb server.")
+]
 Maps = Annotated[
     Path | None,
     typer.Option("--maps", help="Folder to write: where each image looks abnormal."),

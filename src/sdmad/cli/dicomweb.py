@@ -14,11 +14,12 @@ from sdmad.cli.common import (
     ErrorRate,
     ModelBackbone,
     ModelName,
+    Netrc,
     Normals,
+    Queries,
     StatedPrevalence,
     TowerPrecision,
     complain,
-    notes,
     put,
     readable_warnings,
 )
@@ -30,17 +31,12 @@ if TYPE_CHECKING:
 def command(
     url: Annotated[str, typer.Argument(help="Such as http://localhost:8042/dicom-web.")],
     model: ModelName,
-    query: Annotated[
-        list[str],
-        typer.Option("--query", help="Which studies: KEYWORD=VALUE; give it again for more."),
-    ],
+    query: Annotated[list[str], Queries],
     store: Annotated[bool, typer.Option("--store", help="Store results on the server.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder that results are added to.")
     ] = None,
-    netrc: Annotated[
-        Path | None, typer.Option("--netrc", help="File with user and password of the server.")
-    ] = None,
+    netrc: Netrc = None,
     prevalence: StatedPrevalence = None,
     error_rate: ErrorRate = None,
     decision: Decision = None,
@@ -59,8 +55,9 @@ def command(
     """
     from sdmad.cli.steps.judging import load_judging
     from sdmad.cli.steps.loading import ModelRequest
+    from sdmad.cli.steps.remote import credentials_for
     from sdmad.detector.calibration import parse_prevalence
-    from sdmad.dicom_out.access import Credentials, checked_url, is_open, parse_query
+    from sdmad.dicom_out.access import checked_url, parse_query
     from sdmad.dicom_out.results import check_can_make
     from sdmad.dicom_out.server import Server
     from sdmad.dicom_out.sweep import Sweep
@@ -74,9 +71,7 @@ def command(
         Path(model), decision, normals, backbone, device, precision, stated, error_rate
     )
     address, wanted = checked_url(url), parse_query(query)
-    credentials = Credentials.found(address, netrc)
-    if credentials.given and is_open(address):
-        notes([f"{address}: credentials and images go over plain http; take https"])
+    credentials = credentials_for(address, netrc)
     check_can_make()
     folder = None if out is None else results_folder(out)
     with readable_warnings():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdmad.cli.common import StatedPrevalence, put, readable_warnings, say
+from sdmad.cli.common import Netrc, Queries, StatedPrevalence, put, readable_warnings, say
+
+if TYPE_CHECKING:
+    from sdmad.serve.settings import Remote
 
 SERVER = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "argon2", "python_multipart")
 """What the extra ``[serve]`` brings."""
@@ -18,6 +21,9 @@ Database = Annotated[
     typer.Option("--database", help="URL of the server's database; else a file beside the images."),
 ]
 Folder = Annotated[Path | None, typer.Option("--images", help="Folder of the images to read.")]
+DicomWeb = Annotated[
+    str | None, typer.Option("--dicomweb", help="DICOMweb server with the images to read.")
+]
 Table = Annotated[Path | None, typer.Option("--table", help="LABELS.csv with the images to read.")]
 
 
@@ -28,6 +34,9 @@ def command(
     ],
     images: Folder = None,
     table: Table = None,
+    dicomweb: DicomWeb = None,
+    query: Annotated[list[str] | None, Queries] = None,
+    netrc: Netrc = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at; beyond this machine, by accounts.")
     ] = "127.0.0.1",
@@ -60,8 +69,9 @@ def command(
     from sdmad.serve.settings import ServeSettings
 
     stated = None if prevalence is None else parse_prevalence(prevalence)
+    remote = _remote(dicomweb, query or [], netrc)
     settings = ServeSettings(
-        tuple(models), images, table, database, host, port, support, show_names, stated
+        tuple(models), images, table, remote, database, host, port, support, show_names, stated
     )
     with readable_warnings():
         app = create_app(settings)
@@ -74,3 +84,21 @@ def command(
         except KeyboardInterrupt:
             received.clear()  # the way that a server ends
     say("stopped; every reading that was answered is kept")
+
+
+def _remote(url: str | None, query: list[str], netrc: Path | None) -> Remote | None:
+    """The DICOMweb server that has the images; None where none was given."""
+    from sdmad.cli.steps.remote import credentials_for
+    from sdmad.dicom_out.access import checked_url, parse_query
+    from sdmad.errors import InputError
+    from sdmad.serve.settings import Remote
+
+    if (url is None) != (not query) or (url is None and netrc is not None):
+        raise InputError(
+            "--dicomweb, --query and --netrc go together: which server, and which of its studies, "
+            "as in --query StudyDate=20240101-"
+        )
+    if url is None:
+        return None
+    address = checked_url(url)
+    return Remote(address, parse_query(query), credentials_for(address, netrc))

@@ -13,14 +13,14 @@ import typer
 from sdmad.choices import Role
 from sdmad.cli.common import put, say
 from sdmad.cli.hints import Command
-from sdmad.cli.serve import SERVER, Database, Folder, Table
+from sdmad.cli.serve import SERVER, Database, DicomWeb, Folder, Table
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Accounts of readers, of the database beside --images or --table, or of --database.",
+    help="Accounts of readers, in the database that sdmad serve has with the same options.",
 )
 
 Name = Annotated[str, typer.Argument(help="Of the reader.")]
@@ -31,6 +31,7 @@ def add(
     name: Name,
     images: Folder = None,
     table: Table = None,
+    dicomweb: DicomWeb = None,
     database: Database = None,
     role: Annotated[
         Role, typer.Option("--role", help="An admin switches models and reads the audit log.")
@@ -40,7 +41,7 @@ def add(
 
     Example: `sdmad serve-account add ann --images new-images`
     """
-    with _writing(images, table, database) as session:
+    with _writing(images, table, dicomweb, database) as session:
         from sdmad.serve.storage import accounts, events
 
         accounts.add(session, name, _password(), role)
@@ -50,13 +51,17 @@ def add(
 
 @app.command("password", cls=Command)
 def password(
-    name: Name, images: Folder = None, table: Table = None, database: Database = None
+    name: Name,
+    images: Folder = None,
+    table: Table = None,
+    dicomweb: DicomWeb = None,
+    database: Database = None,
 ) -> None:
     """Set another password; all sign-ins and tokens of the account end.
 
     Example: `sdmad serve-account password ann --images new-images`
     """
-    with _writing(images, table, database) as session:
+    with _writing(images, table, dicomweb, database) as session:
         from sdmad.serve.storage import accounts, events
 
         accounts.change_password(session, name, _password())
@@ -66,13 +71,17 @@ def password(
 
 @app.command("token", cls=Command)
 def token(
-    name: Name, images: Folder = None, table: Table = None, database: Database = None
+    name: Name,
+    images: Folder = None,
+    table: Table = None,
+    dicomweb: DicomWeb = None,
+    database: Database = None,
 ) -> None:
     """Print a token for a program of an account; it is shown this once.
 
     Example: `sdmad serve-account token ann --images new-images`
     """
-    with _writing(images, table, database) as session:
+    with _writing(images, table, dicomweb, database) as session:
         from sdmad.serve.storage import accounts, events
 
         secret = accounts.new_token(session, name)
@@ -82,13 +91,17 @@ def token(
 
 @app.command("remove", cls=Command)
 def remove(
-    name: Name, images: Folder = None, table: Table = None, database: Database = None
+    name: Name,
+    images: Folder = None,
+    table: Table = None,
+    dicomweb: DicomWeb = None,
+    database: Database = None,
 ) -> None:
     """Remove an account; its readings stay.
 
     Example: `sdmad serve-account remove ann --images new-images`
     """
-    with _writing(images, table, database) as session:
+    with _writing(images, table, dicomweb, database) as session:
         from sdmad.serve.storage import accounts, events
 
         accounts.remove(session, name)
@@ -97,12 +110,14 @@ def remove(
 
 
 @app.command("list", cls=Command)
-def list_all(images: Folder = None, table: Table = None, database: Database = None) -> None:
+def list_all(
+    images: Folder = None, table: Table = None, dicomweb: DicomWeb = None, database: Database = None
+) -> None:
     """List the accounts: name, role and when each was added.
 
     Example: `sdmad serve-account list --images new-images`
     """
-    with _writing(images, table, database) as session:
+    with _writing(images, table, dicomweb, database) as session:
         from sdmad.serve.storage import accounts
 
         for account in accounts.all_of_them(session):
@@ -110,17 +125,23 @@ def list_all(images: Folder = None, table: Table = None, database: Database = No
 
 
 @contextmanager
-def _writing(images: Path | None, table: Path | None, database: str | None) -> Iterator[Session]:
+def _writing(
+    images: Path | None, table: Path | None, dicomweb: str | None, database: str | None
+) -> Iterator[Session]:
     from sdmad.errors import InputError
     from sdmad.export.runtime import require
 
-    if [images, table, database].count(None) == 3:
-        raise InputError("whose accounts? give --images, --table or --database as sdmad serve has")
+    if [images, table, dicomweb, database].count(None) == 4:
+        raise InputError(
+            "whose accounts? give --images, --table, --dicomweb or --database as sdmad serve has"
+        )
     require("serve", *SERVER)
-    from sdmad.serve.settings import ServeSettings
+    from sdmad.dicom_out.access import checked_url
+    from sdmad.serve.settings import Remote, ServeSettings
     from sdmad.serve.storage.engine import Storage
 
-    storage = Storage(ServeSettings((), images, table, database).database_url)
+    remote = None if dicomweb is None else Remote(checked_url(dicomweb))
+    storage = Storage(ServeSettings((), images, table, remote, database).database_url)
     try:
         with storage.writing() as session:
             yield session

@@ -38,8 +38,8 @@ PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
 MOST_IDLE = 8
 """Decoders that wait for later files at most."""
 
-START = 60.0
-"""Seconds that a process may take to start."""
+START, STARTS = 60.0, 3
+"""Seconds that a process may take to start, and how often it is tried."""
 
 MOST_ANSWERED = 1 << 30
 """Bytes of an array that is taken for an answer: more than any picture has."""
@@ -134,9 +134,8 @@ class Lane:
     def _ask(
         self, held: Limits, task: str, path: Path, arguments: dict[str, Any]
     ) -> tuple[dict[str, Any], Answer]:
-        decoder = self._take(held)
+        decoder = self._ready(held)
         try:
-            decoder.start()
             return decoder.ask(task, path, arguments, held.seconds)
         except _OverrunError:
             self._end()
@@ -153,6 +152,21 @@ class Lane:
         except BaseException:  # an interruption: what is under way would be the next one's answer
             self._end()
             raise
+
+    def _ready(self, held: Limits, tries: int = STARTS) -> _Decoder:
+        """A decoder that has started; one that was ended meanwhile, by whomever, is replaced."""
+        decoder = self._take(held)
+        try:
+            decoder.start()
+        except InputError:
+            self._end()
+            if tries == 1:
+                raise
+            return self._ready(held, tries - 1)
+        except BaseException:
+            self._end()
+            raise
+        return decoder
 
     def _take(self, held: Limits) -> _Decoder:
         with self._lock:

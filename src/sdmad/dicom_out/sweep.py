@@ -17,15 +17,14 @@ from sdmad.data.plane import ImageError
 from sdmad.detector.scores import ImageScores
 from sdmad.dicom_out.files import write_parts
 from sdmad.dicom_out.identity import Judge, ModelIdentity
-from sdmad.dicom_out.making import DESCRIPTIONS, SOFTWARE
 from sdmad.dicom_out.manifest import Done, Manifest
+from sdmad.dicom_out.originals import Study, is_original, refusal
 from sdmad.dicom_out.results import Results, results_for
 from sdmad.dicom_out.server import Instance, Server
 from sdmad.dicom_out.source import Source
 from sdmad.dicom_out.uids import derived
 from sdmad.reporting.predictions import Predictions
 
-_OURS = tuple(f"{SOFTWARE} {what}: " for what in DESCRIPTIONS.values())
 BATCH = 16
 """Images that are retrieved before they are judged: what a killed run does again at most."""
 
@@ -98,15 +97,10 @@ class Sweep:
 
     def _todo(self, study: str, manifest: Manifest, counts: Counts) -> Iterator[Instance]:
         """The images of a study that are not done, and no results of this package."""
-        described = self.server.series(study)
-        ours = {uid for uid, text in described.items() if text.startswith(_OURS)}
-        instances = list(self.server.instances(study))
-        there = {one.uid for one in instances}
-        for one in instances:
-            if not one.is_image or one.series in ours:
-                continue
+        found = Study.of(self.server, study)
+        for one in found.images:
             counts.images += 1
-            on_server = self.store and self._report_uid(one) in there
+            on_server = self.store and self._report_uid(one) in found.uids
             if on_server or manifest.knows(one.uid, self.model.fingerprint, self._target):
                 counts.before += 1
             else:
@@ -148,13 +142,9 @@ class Sweep:
         Raises:
             ImageError: if it is another image, or lacks what results need.
         """
-        header = Source.read(path).header
-        if (header.SOPInstanceUID, header.StudyInstanceUID) != (one.uid, one.study):
-            raise ImageError("the server gives another image than it was asked for")
-        if header.get("Manufacturer") == SOFTWARE:
-            counts.images -= 1
-            return False
-        return True
+        original = is_original(Source.read(path).header, one)
+        counts.images -= not original
+        return original
 
     def _keep(
         self,
@@ -182,8 +172,5 @@ class Sweep:
         try:
             yield
         except ImageError as error:
-            text = str(error)
-            if error.path is not None:  # a temporary file, whose name tells nobody anything
-                text = text.replace(f"{error.path}: ", "").replace(str(error.path), "the file")
-            self.complain(f"instance {one.uid}: {text}")
+            self.complain(refusal(one, error))
             counts.refused += 1

@@ -7,8 +7,9 @@ are resampled together, so that what is common to them cancels.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,10 +19,12 @@ from sdmad.errors import InputError
 from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.labelled_scores import SUMMARY_METRICS, LabelledScores
 from sdmad.evaluation.limits import Basis, Interval
-from sdmad.evaluation.resampling import ResampledMetrics, patient_index, resample_weights
+from sdmad.evaluation.resampling import Each, ResampledMetrics, patient_index, resample_weights
 from sdmad.evaluation.spread import Spread, difference, joint_basis
 
 NONE = (float("nan"), float("nan"))
+MANY = 1000
+"""Patients from which on threads save more time than they cost."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,19 @@ class Resampled(Protocol):
         """What each part of each metric rests on."""
         ...
 
-    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> Mapping[str, FloatArray]:
+    def __call__(self, weights: FloatArray, each: Each) -> Mapping[str, FloatArray]:
         """The parts of every metric ``(m, R)``, of patients drawn as weights ``(P, R)`` say."""
         ...
+
+
+@contextmanager
+def _threads(patients: int) -> Iterator[Each]:
+    """What applies a function to many things: in threads, where it is worth it."""
+    if patients < MANY:
+        yield map
+        return
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        yield pool.map
 
 
 def _resample(
@@ -94,13 +107,13 @@ def _resample(
         raise InputError(f"resamples: expected 0 or more, got {resamples}")
     parts: list[list[Mapping[str, FloatArray]]] = [[] for _ in systems]
     rng = np.random.default_rng(seed)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+    with _threads(patients) as each:
         for weights in resample_weights(patients, resamples, rng, progress):
             for part, system in zip(parts, systems, strict=True):
-                part.append(system(weights, pool))
+                part.append(system(weights, each))
         if resamples == 0:
             for part, system in zip(parts, systems, strict=True):
-                part.append(system(np.ones((patients, 0)), pool))
+                part.append(system(np.ones((patients, 0)), each))
     return [
         {name: np.concatenate([chunk[name] for chunk in part], axis=-1) for name in part[0]}
         for part in parts
@@ -316,8 +329,7 @@ def _spreads(
     """How every metric of each system varies, of its draws together."""
     count = len(systems[0])
     every = [draw for system in systems for draw in system]
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        whole = [one(np.ones((patients, 1)), pool) for one in every]
+    whole = [one(np.ones((patients, 1)), map) for one in every]
     resamples = resamples if patients > 1 else min(resamples, 0)
     flat = _resample(every, patients, resamples, seed, progress)
     found = []

@@ -8,7 +8,6 @@ draw takes at most 25 MB.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,7 @@ from sdmad.evaluation.intervals import (
 from sdmad.evaluation.limits import Basis
 from sdmad.evaluation.pixels import FPR_LIMIT, PixelScores, mean_left
 from sdmad.evaluation.quantiles import Values, ValueSummary
-from sdmad.evaluation.resampling import IntArray, patient_index, ratio
+from sdmad.evaluation.resampling import Each, IntArray, patient_index, ratio
 
 PIXEL_METRICS = ("pixel_auroc", "aupro", "dice")
 """Names of the pixel metrics: AUROC, AUPRO and Dice over all pixels."""
@@ -116,8 +115,8 @@ class _Resampled:
         basis = Basis("pixels", tuple(int(side.any(axis=1).sum()) for side in sides))
         self.bases = dict.fromkeys(PIXEL_METRICS, (basis,))
 
-    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
-        del pool
+    def __call__(self, weights: FloatArray, each: Each) -> dict[str, FloatArray]:
+        del each
         found = self.pixels.metrics(weights[self.rows])
         return {name: values[None] for name, values in found.items()}
 

@@ -11,8 +11,7 @@ vector of weights:
   rank sum (the Mann-Whitney form of the area under the ROC curve).
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,10 @@ from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC
 from sdmad.progress import track
 
 IntArray = NDArray[np.int64]
+Each = Callable[
+    [Callable[["WeightedAUROC"], FloatArray], Iterable["WeightedAUROC"]], Iterable[FloatArray]
+]
+"""``map``, or that of a pool of threads."""
 
 _CHUNK_BYTES = 16_000_000
 _CHUNK_RESAMPLES = 64
@@ -109,21 +112,20 @@ class ResampledMetrics:
         )
         self._counts = np.asarray(gather @ table.astype(np.float64)).T
         self.bases = self._rests_on()
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            self._without = np.isnan(self._aurocs(np.ones((patients, 1)), pool)[:, 0])
+        self._without = np.isnan(self._aurocs(np.ones((patients, 1)), map)[:, 0])
 
-    def __call__(self, weights: FloatArray, pool: ThreadPoolExecutor) -> dict[str, FloatArray]:
+    def __call__(self, weights: FloatArray, each: Each) -> dict[str, FloatArray]:
         """Compute every part of each metric of each resample.
 
         Args:
             weights: how often each patient was drawn, shape ``(P, R)``.
-            pool: threads for the categories.
+            each: applies a function to every category, in order.
 
         Returns:
             Each of :data:`.SUMMARY_METRICS`, a row a part, ``(K, R)`` or ``(1, R)``; NaN where it
             has no value.
         """
-        auroc = self._aurocs(weights, pool)
+        auroc = self._aurocs(weights, each)
         auroc[self._without] = np.nan
         counts = self._counts @ weights
         found, false_alarm, missed, left = np.split(counts[:-2], 4)
@@ -139,9 +141,9 @@ class ResampledMetrics:
             "specificity": ratio(left, left + false_alarm),
         }
 
-    def _aurocs(self, weights: FloatArray, pool: ThreadPoolExecutor) -> FloatArray:
+    def _aurocs(self, weights: FloatArray, each: Each) -> FloatArray:
         """AUROC of each category and, last, of normal against abnormal; ``(K + 1, R)``."""
-        return np.stack(list(pool.map(lambda one: one(weights), self._auroc)))
+        return np.stack(list(each(lambda one: one(weights), self._auroc)))
 
     def _rests_on(self) -> dict[str, tuple[Basis, ...]]:
         found, false_alarm, missed, left = np.split(self._counts[:-2], 4)

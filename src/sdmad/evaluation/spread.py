@@ -34,17 +34,17 @@ class Spread:
     values: FloatArray
     bases: tuple[Basis, ...]
 
-    @property
+    @cached_property
     def of_draws(self) -> FloatArray:
         """The metric on each draw, ``(D,)``: the mean of the parts that it has there."""
         return _mean(self.points, 0)
 
-    @property
+    @cached_property
     def mean(self) -> float:
         """Over the draws that have a value; NaN where none has."""
         return float(_mean(self.of_draws, 0))
 
-    @property
+    @cached_property
     def deviation(self) -> float:
         """Over the draws, divisor: draws less one; NaN for one."""
         known = self.of_draws[~np.isnan(self.of_draws)]

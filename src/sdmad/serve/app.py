@@ -62,7 +62,10 @@ PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)
 """What must be there before the server listens, in this order; a mistake ends the command."""
 
-PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = (computing.running,)
+PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = (
+    computing.running,
+    worklist.growing,
+)
 """What runs beside the server, from its start to its end."""
 
 

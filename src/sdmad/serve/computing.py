@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,8 +38,7 @@ def prepare(house: House) -> None:
         if house.behind is not None:
             house.behind.wake()
 
-    source = (house.settings.source or Path("worklist")).resolve()
-    house.refits = Refits(source.with_name(source.name + REFITS), house.models, switched)
+    house.refits = Refits(house.settings.beside(REFITS), house.models, switched)
     house.refits.restore()
 
 

@@ -34,6 +34,7 @@ class House:
         support: the support images, where they are kept.
         behind: scores the worklist in the background.
         refits: fits on the readings.
+        fetching: fetches the images of a DICOMweb server; None where there is none.
         metrics: what is counted.
     """
 
@@ -45,6 +46,7 @@ class House:
     support: Support = field(default_factory=lambda: Support(None))
     behind: Any = None
     refits: Any = None
+    fetching: Any = None
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sdmad.detector.calibration import Prevalence
+from sdmad.dicom_out.access import Credentials
 from sdmad.errors import InputError
+from sdmad.reporting.map_files import safe_name
+from sdmad.serve.storage.engine import database_file
 
 LOOPBACK = "127.0.0.1"
 ENDING = ".sdmad-serve.sqlite"
@@ -37,6 +42,26 @@ class ServeLimits:
 
 
 @dataclass(frozen=True)
+class Remote:
+    """Images of a DICOMweb server.
+
+    Attributes:
+        url: as `sdmad.dicom_out.access.checked_url` gives it.
+        query: which studies, by keywords of DICOM.
+        credentials: that the server is told.
+    """
+
+    url: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    credentials: Credentials = field(default_factory=Credentials)
+
+    @property
+    def name(self) -> str:
+        """Of files that belong to it."""
+        return f"{safe_name(self.url)}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True)
 class ServeSettings:
     """What a server is started with.
 
@@ -44,6 +69,7 @@ class ServeSettings:
         models: directories of ``sdmad fit`` or ``sdmad export``; the first is active.
         images: folder whose images are read; None for none.
         table: label table whose images are read, in place of a folder.
+        dicomweb: server whose images are read, in place of both.
         database: URL of SQLAlchemy; a file beside the images where None.
         host: address to listen at.
         port: to listen at; 0 takes a free one.
@@ -53,12 +79,13 @@ class ServeSettings:
         limits: of what a client may ask.
 
     Raises:
-        InputError: if both a folder and a table are given.
+        InputError: if more than one of folder, table and DICOMweb server is given.
     """
 
     models: tuple[Path, ...]
     images: Path | None = None
     table: Path | None = None
+    dicomweb: Remote | None = None
     database: str | None = None
     host: str = LOOPBACK
     port: int = 8000
@@ -68,21 +95,25 @@ class ServeSettings:
     limits: ServeLimits = field(default_factory=ServeLimits)
 
     def __post_init__(self) -> None:
-        if self.images is not None and self.table is not None:
-            raise InputError("--images and --table: give one of both")
+        if [self.images, self.table, self.dicomweb].count(None) < 2:
+            raise InputError("--images, --table and --dicomweb: give one of them")
 
-    @property
-    def source(self) -> Path | None:
-        """The folder or the table that lists the images."""
-        return self.table or self.images
+    def beside(self, ending: str) -> Path:
+        """A file or folder of the server's own, by its ending.
+
+        It lies beside the folder or table; of a DICOMweb server's images, in the current folder,
+        or beside a database that is a file, under a name made from the server's address.
+        """
+        place = self.table or self.images or Path("worklist")
+        if self.dicomweb is not None:
+            place = database_file(self.database or "") or Path(self.dicomweb.name)
+        place = place.resolve()
+        return place.with_name(place.name.removesuffix(ENDING) + ending)
 
     @property
     def database_url(self) -> str:
         """Where everything is kept: a file beside the list of images unless another is named."""
-        if self.database is not None:
-            return self.database
-        source = (self.source or Path("worklist")).resolve()
-        return f"sqlite:///{source.with_name(source.name + ENDING)}"
+        return self.database or f"sqlite:///{self.beside(ENDING)}"
 
     @property
     def local(self) -> bool:

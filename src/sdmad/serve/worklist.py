@@ -1,10 +1,12 @@
-"""The images that a server lists: those of a folder, or of a label table."""
+"""The images that a server lists: those of a folder, a label table or a DICOMweb server."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sdmad.data.address import is_file, parse_address
@@ -13,6 +15,7 @@ from sdmad.data.listing import list_images
 from sdmad.data.table import LabelTable, absolute_path, read_label_table
 from sdmad.errors import InputError
 from sdmad.serve.compute.alike import Support
+from sdmad.serve.fetching import IMAGES, Fetching
 from sdmad.serve.house import House
 from sdmad.serve.storage import images
 from sdmad.serve.storage.images import Listed
@@ -22,10 +25,10 @@ LONGEST = 255
 
 
 def fill(house: House) -> None:
-    """Take over the images of a folder or a table, and the support images.
+    """Take over the images that there are, and the support images.
 
     Raises:
-        InputError: if it cannot be read.
+        SDMADError: if they cannot be read, or the server that has them cannot be reached.
     """
     settings = house.settings
     if settings.table is not None:
@@ -33,6 +36,9 @@ def fill(house: House) -> None:
         listed = of_table(table, settings.show_names)
     elif settings.images is not None:
         listed = of_folder(settings.images, settings.show_names)
+    elif settings.dicomweb is not None:
+        house.fetching = Fetching(settings.dicomweb, settings.beside(IMAGES))
+        listed = of_studies(house.fetching.kept(), settings.show_names)
     else:
         listed = []
     if settings.support is not None:
@@ -41,6 +47,38 @@ def fill(house: House) -> None:
         images.register(session, listed)
         images.expect(session, house.model)
     house.storage.look_around()
+
+
+@contextmanager
+def growing(house: House) -> Iterator[None]:
+    """Fetch a DICOMweb server's images, and list them, until the server ends."""
+    fetching: Fetching | None = house.fetching
+    if fetching is None:
+        yield
+        return
+
+    def told(paths: list[Path]) -> None:
+        with house.storage.writing() as session:
+            images.add(session, of_studies(paths, house.settings.show_names))
+            images.expect(session, house.model)
+        if house.behind is not None:
+            house.behind.look()
+
+    house.metrics.watch(
+        "sdmad_studies_waiting",
+        "Studies of the DICOMweb server whose images are not all fetched.",
+        lambda: fetching.waiting,
+    )
+    fetching.start(told)
+    try:
+        yield
+    finally:
+        fetching.stop()
+
+
+def of_studies(files: Sequence[Path], show_names: bool) -> list[Listed]:
+    """Fetched images; those of one study count as one patient's."""
+    return [Listed(str(file), name_of(str(file), show_names), file.parent.name) for file in files]
 
 
 def of_folder(folder: Path, show_names: bool) -> list[Listed]:

@@ -7,13 +7,16 @@ softmax over these two, which is the sigmoid of the difference of their logits.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import final
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from sdmad.backbones import Backbone
-from sdmad.detector.base import TrainingSet
+from sdmad.detector.base import Detector, TrainingSet
 from sdmad.detector.scores import ImageScores
 from sdmad.method.scoring import normal_anchor
 from sdmad.signs import SignBank
@@ -71,7 +74,7 @@ def anchored_logits(features: Tensor, text: Tensor, scale: float) -> Tensor:
 
     Args:
         features: unit-length image embeddings, ``(n, D)``.
-        text: unit-length embeddings of the categories and, last, of the normal class,
+        text: embeddings, or learned vectors, of the categories and, last, of the normal class,
             ``(K + 1, D)``.
         scale: what a cosine is multiplied with, the inverse of the temperature.
 
@@ -106,3 +109,62 @@ def logit_scores(logits: Tensor, anchor: Tensor) -> ImageScores:
         anchor: cosine of each image with the normal class, ``(n,)``.
     """
     return ImageScores.of(logits, logits > 0, logits.amax(dim=1), anchor_similarity=anchor)
+
+
+class AnchoredDetector(Detector):
+    """A detector whose scores are logits of each category against the normal class.
+
+    Args:
+        bank: its signs, averaged, are a category's text; its normal sentences the normal class's.
+        backbone: the frozen model.
+
+    Attributes:
+        text: what :func:`class_texts` makes of the bank, ``(K + 1, D)``.
+    """
+
+    def __init__(self, bank: SignBank, backbone: Backbone) -> None:
+        self.categories, self.backbone = bank.names, backbone
+        self.text = class_texts(bank, backbone)
+
+    @abstractmethod
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Logits ``(n, K)`` of unit-length embeddings ``(n, D)`` and evidence ``(n, E)``."""
+
+    @final
+    @torch.no_grad()
+    def score_pixels(self, pixels: Tensor) -> ImageScores:
+        """Score preprocessed images, pixel values ``(n, 3, H, W)``."""
+        self.check_fitted()
+        features, evidence = self.backbone.encode_with_evidence(pixels)
+        return logit_scores(self.logits(features, evidence), features @ self.text[-1])
+
+
+class VectorDetector(AnchoredDetector):
+    """A linear classifier on the embeddings: a vector a class.
+
+    Args:
+        bank: its signs, averaged, are a category's text; its normal sentences the normal class's.
+        backbone: the frozen model.
+        scale: what a product with a vector is multiplied with.
+
+    Attributes:
+        weights_: the fitted vectors of the categories and, last, the normal class, ``(K + 1, D)``.
+    """
+
+    set_by_fit = "weights_"
+
+    def __init__(self, bank: SignBank, backbone: Backbone, scale: float) -> None:
+        super().__init__(bank, backbone)
+        self.scale = scale
+        self.weights_: Tensor | None = None
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers of the vectors."""
+        return 0 if self.weights_ is None else self.weights_.numel()
+
+    def logits(self, features: Tensor, evidence: Tensor) -> Tensor:
+        """Logits ``(n, K)`` by the fitted vectors."""
+        del evidence
+        assert self.weights_ is not None
+        return anchored_logits(features, self.weights_, self.scale)

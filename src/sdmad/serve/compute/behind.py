@@ -43,9 +43,13 @@ class Behind:
             return images.progress(session, self._models.active.id)
 
     def wake(self) -> None:
-        """Have it look again: another model is active, or there are more images."""
+        """Have it score all images by another model."""
         with self._storage.writing() as session:
             images.expect(session, self._models.active.id)
+        self.look()
+
+    def look(self) -> None:
+        """Have it look for images that wait."""
         self._woken.set()
 
     def stop(self) -> None:

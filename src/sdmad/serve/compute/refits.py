@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdmad.detector.manifest import read_json
-from sdmad.errors import InputError, SDMADError
-from sdmad.output import write_json, write_text
+from sdmad.errors import InputError
+from sdmad.output import private_folder, write_json, write_text
 from sdmad.serve.compute.models import Models, ServedModel
 from sdmad.serve.compute.refitting import (
     LABELS,
@@ -92,7 +92,7 @@ class Refits:
         self._running: subprocess.Popen[bytes] | None = None
         self._now: int | None = None
         self._closed = False
-        _make_private(folder)
+        private_folder(folder)
         for number in self._numbers():
             self._end_interrupted(number)
         self._waiting: queue.Queue[int | None] = queue.Queue()
@@ -130,7 +130,7 @@ class Refits:
                 raise NotNowError(f"{MOST_WAITING} refits wait already; let one end first")
             number = max(self._numbers(), default=0) + 1
             place = self._place(number)
-            _make_private(place)
+            private_folder(place)
             write_text(place / LABELS, labels)
             request = {
                 "model": model.folder,
@@ -244,13 +244,6 @@ class Refits:
 
     def _numbers(self) -> list[int]:
         return [int(one.name) for one in self._folder.iterdir() if one.name.isdecimal()]
-
-
-def _make_private(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise SDMADError(f"{folder}: cannot be made ({error.strerror})") from error
 
 
 def _environment() -> dict[str, str]:

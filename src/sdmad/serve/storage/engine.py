@@ -87,6 +87,22 @@ def shown(url: str) -> str:
         return "the database"
 
 
+def database_file(url: str) -> Path | None:
+    """The file that a database is in; None of one that is in none, or of no URL.
+
+    >>> database_file("sqlite:////data/a.sqlite")
+    PosixPath('/data/a.sqlite')
+    >>> database_file("sqlite://"), database_file("postgresql://host/name"), database_file("x")
+    (None, None, None)
+    """
+    try:
+        parts = make_url(url)
+    except ArgumentError:
+        return None
+    file = parts.database if parts.get_backend_name() == "sqlite" else None
+    return None if not file or file == ":memory:" or file.startswith("file:") else Path(file)
+
+
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
@@ -96,18 +112,19 @@ def _engine(url: str) -> Engine:
             "write sqlite:////path/of/a/file.sqlite, or install the other database's driver"
         ) from error
     if engine.dialect.name == "sqlite":
-        _make_private(engine.url.database)
+        _make_private(url)
         event.listen(engine, "connect", _prepare)
         event.listen(engine, "begin", _begin)
     return engine
 
 
-def _make_private(file: str | None) -> None:
+def _make_private(url: str) -> None:
     """Nobody else on this machine may read the file, where the system can hold that."""
-    if file is None or file == ":memory:" or file.startswith("file:"):
+    file = database_file(url)
+    if file is None:
         return
     try:
-        Path(file).touch(mode=0o600, exist_ok=True)
+        file.touch(mode=0o600, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"{file}: the server's database cannot be written ({error.strerror}); "

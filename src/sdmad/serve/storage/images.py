@@ -61,17 +61,16 @@ def register(session: Session, listed: Sequence[Listed]) -> None:
     names = {one.address for one in listed}
     for address, row in known.items():
         row.listed = address in names
-    new = []
-    for one in listed:
-        if one.address not in known:
-            new.append({**vars(one), "state": "new", "listed": True, "changed": now()})
-            continue
-        row = known[one.address]
-        for name, value in vars(one).items():
-            if getattr(row, name) != value:
-                setattr(row, name, value)
-    if new:
-        session.execute(insert(ImageRow), new)
+    _take_over(session, listed, known)
+
+
+def add(session: Session, listed: Sequence[Listed]) -> None:
+    """Take over some more images; those that are there stay."""
+    named = ImageRow.address.in_([one.address for one in listed])
+    known = {row.address: row for row in session.scalars(select(ImageRow).where(named))}
+    for row in known.values():
+        row.listed = True
+    _take_over(session, listed, known)
 
 
 def expect(session: Session, model: str) -> None:
@@ -161,6 +160,20 @@ def touch(session: Session, image_id: int, state: State) -> None:
     session.execute(
         update(ImageRow).where(ImageRow.id == image_id).values(state=state, changed=now())
     )
+
+
+def _take_over(session: Session, listed: Sequence[Listed], known: dict[str, ImageRow]) -> None:
+    new = []
+    for one in listed:
+        if one.address not in known:
+            new.append({**vars(one), "state": "new", "listed": True, "changed": now()})
+            continue
+        row = known[one.address]
+        for name, value in vars(one).items():
+            if getattr(row, name) != value:
+                setattr(row, name, value)
+    if new:
+        session.execute(insert(ImageRow), new)
 
 
 def _items(wanted: Wanted) -> Select[ImageRow, ScoreRow]:

@@ -1,0 +1,1 @@
+"""What archives take: ``make archive``, the figures of ``docs/archives.md``."""
