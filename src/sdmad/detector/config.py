@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, Literal, get_args
@@ -14,6 +14,9 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
+
+AS_BEFORE = "as before"
+"""In a field's metadata: the value at which a setting that joined later changes nothing."""
 
 MAX_BLOCKS = 512
 """Blocks with an adapter; the deepest published tower has 48 blocks."""
@@ -164,7 +167,7 @@ class SDMADConfig:
     sign_view: View = "auto"
     text_weight: float = 1.0
     prior_weight: float | Literal["fitted"] = FITTED
-    trunk_weight: float | Literal["fitted"] = 1.0
+    trunk_weight: float | Literal["fitted"] = field(default=1.0, metadata={AS_BEFORE: 1.0})
     penalty: float = 30.0
 
     def __post_init__(self) -> None:
