@@ -11,7 +11,7 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from scipy.stats import rankdata, spearmanr
 
 from benchmarks.made_with import write_page
 from sdmad.backbones import Backbone, load_backbone
+from sdmad.backbones.base import Tower
 from sdmad.data.fewshot import draw_support
 from sdmad.data.table import LabelTable
 from sdmad.detector.config import FITTED, SDMADConfig
@@ -46,6 +47,7 @@ TRAININGS = [f"{epochs} epochs" for epochs in EPOCHS]
 KINDS = ("validation", "distant")
 FOREIGN = {"brain": "chest", "chest": "brain", "oct": "breast"}
 FAR = "-foreign-"
+BLIND, BLIND_SEED = "-unschooled-", 0
 METRICS = ("AUROC", "subset", "F1")
 NEAR = 0.2
 
@@ -56,15 +58,16 @@ CROSS_MODAL: dict[str, Any] = {
     "sign_view": "auto",
     "selection": "none",
 }
-WEIGHTS = ("text_weight", "prior_weight", "penalty")
+WEIGHTS = ("text_weight", "prior_weight", "penalty", "trunk_weight")
 CANDIDATES: dict[str, dict[str, Any]] = {
-    f"text {text:g}, prior {prior}, penalty {penalty:g}": {
+    f"text {text:g}, prior {prior}, penalty {penalty:g}, trunk {trunk}": {
         **CROSS_MODAL,
-        **dict(zip(WEIGHTS, (text, prior, penalty), strict=True)),
+        **dict(zip(WEIGHTS, (text, prior, penalty, trunk), strict=True)),
     }
-    for text, prior, penalty in (
-        (0, FITTED, 30), (1, 0, 30), (1, 1, 30), (1, FITTED, 30), (0.3, FITTED, 30),
-        (3, FITTED, 30), (1, 1.5, 30), (1, FITTED, 10),
+    for text, prior, penalty, trunk in (
+        (0, FITTED, 30, 1), (1, 1, 30, 1), (1, FITTED, 30, 1), (1, FITTED, 10, 1),
+        (1, FITTED, 30, 2), (1, FITTED, 30, FITTED), (0.3, FITTED, 30, FITTED),
+        (1, FITTED, 10, FITTED),
     )
 }  # fmt: skip
 """Eight, as many as every rival gets; the simpler first."""
@@ -74,7 +77,9 @@ system gets ([searched.md](searched.md)). Data: {IMAGES} phantoms of each studie
 style *validation* and as many in the style *distant*, which lies as far from what the backbone was
 pretrained on as real images do; no reported table uses their seeds. Three banks: the clean one,
 one with two sentences of noise a category, and one with another modality's words, which say nothing
-of these images, for on some real images words say little too. {", ".join(map(str, SHOTS))} shots;
+of these images, for on some real images words say little too. The clean bank also with a tower
+whose transformer was never trained (its weights are drawn at random; the trunk stays), for on some
+real images what phantoms have taught says little as well. {", ".join(map(str, SHOTS))} shots;
 {DRAWS} draws. In each cell (modality, style, bank, shots) the candidates are ranked by the mean
 over the draws of category AUROC, of subset accuracy and of macro F1; a candidate's figure is the
 mean of all its ranks. The least wins, but the first of the list whose figure lies within {NEAR:g}
@@ -125,11 +130,38 @@ class Set:
         """Of every image, without adapters."""
         return embed(self.backbone, AdaptedTower(self.backbone.image, {}), self.table.files)
 
-    def banks(self) -> dict[str, SignBank]:
-        """The clean bank, the noisy one, and one whose words say nothing of these images."""
+    @cached_property
+    def unschooled(self) -> Set:
+        """The same images seen by a tower whose transformer was never trained."""
+        blind = load_backbone("lite")
+        unlearn(blind.image, BLIND_SEED)
+        return replace(self, backbone=blind)
+
+    def kinds(self) -> dict[str, tuple[Set, SignBank]]:
+        """What is seen, and said, by kind of cell.
+
+        The clean bank, the noisy one, one whose words say nothing of these images; and the clean
+        one with an unschooled tower.
+        """
         bank = self.material.bank
         noisy = add_noise(bank, MIXTURE, 2, seed=0).bank
-        return {"clean": bank, "noisy": noisy, "foreign": foreign(bank, FOREIGN[self.modality])}
+        return {
+            "clean": (self, bank),
+            "noisy": (self, noisy),
+            "foreign": (self, foreign(bank, FOREIGN[self.modality])),
+            "unschooled": (self.unschooled, bank),
+        }
+
+
+def unlearn(tower: Tower, seed: int) -> None:
+    """Draw the matrices of all blocks of a tower anew, normal, each as large as it was."""
+    rng = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in tower.blocks:
+            for weight in block.parameters():
+                if weight.ndim > 1:
+                    drawn = torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
+                    weight.copy_(drawn * weight.std())
 
 
 def foreign(bank: SignBank, modality: str) -> SignBank:
@@ -172,8 +204,8 @@ def judge(
     by_patch = reads_patches(one.backbone, config)
     known, labels = features.rows(drawn), one.table.labels[drawn]
     patients = [one.table.patient_keys()[row] for row in drawn]
-    bare = SignHead.build(text, bank, config, by_patch)
-    head, _ = fit_head(bare, known, labels, one.backbone.image.evidence_parts, patients)
+    bare, image = SignHead.build(text, bank, config, by_patch), one.backbone.image
+    head, _ = fit_head(bare, known, labels, image.evidence_parts, patients, image.has_trunk)
     scored, truth = head(features.rows(rest)), one.table.labels[rest]
     return [
         float(mean_auroc(truth, scored.scores)),
@@ -182,13 +214,16 @@ def judge(
     ]
 
 
-def frozen_cell(one: Set, bank: SignBank, shots: int, seed: int) -> Figures:
-    """Every candidate on one draw; the towers do not run again."""
+def frozen_cell(
+    one: Set, bank: SignBank, shots: int, seed: int, there: Mapping[str, list[float]]
+) -> Figures:
+    """Every candidate on one draw but those that are there; the towers do not run again."""
     support = draw_support(one.table, shots, seed)
     drawn, rest = np.array(support.indices), np.flatnonzero(support.evaluation(one.table))
     text = TextFeatures.encode(bank, one.backbone)
     return {
-        name: judge(one, one.features, text, bank, SDMADConfig(**settings), drawn, rest)
+        name: there.get(name)
+        or judge(one, one.features, text, bank, SDMADConfig(**settings), drawn, rest)
         for name, settings in CANDIDATES.items()
     }
 
@@ -238,8 +273,10 @@ def table_of(cells: Mapping[str, Figures], title: str) -> Table:
     placed = ranks(cells)
     chosen = choose(placed)
     rows = []
-    groups = {style: [k for k in cells if f"-{style}-" in k and FAR not in k] for style in KINDS}
-    groups["foreign words"] = [k for k in cells if FAR in k]
+    apart = {"foreign words": FAR, "unschooled tower": BLIND}
+    groups = {name: [k for k in cells if mark in k] for name, mark in apart.items()}
+    beside = set(cells).difference(*groups.values())
+    groups = {style: [k for k in beside if f"-{style}-" in k] for style in KINDS} | groups
     for name, rank in placed.items():
         told = [f"{rank:.2f}"]
         for keys in groups.values():
@@ -267,25 +304,28 @@ def run(
     cells = {}
     part = "frozen" if chosen is None else "trained"
     seeds, shots_of = (DRAWS, SHOTS) if chosen is None else (TRAINED_DRAWS, TRAINED_SHOTS)
+    names = list(CANDIDATES) if chosen is None else TRAININGS
     for one in sets(folder, modalities):
-        for seed, (kind, bank), shots in itertools.product(
-            range(seeds), one.banks().items(), shots_of
+        for seed, (kind, (seen, bank)), shots in itertools.product(
+            range(seeds), one.kinds().items(), shots_of
         ):
+            if chosen is not None and kind == "unschooled":
+                continue  # what an untrained tower gains by training is not asked
             key = f"{one.modality}-{one.style}-{kind}-{shots}-{seed}"
             path = folder / part / f"{key}.json"
-            names = list(CANDIDATES) if chosen is None else TRAININGS
-            if not path.exists() or list(json.loads(path.read_text(encoding="utf-8"))) != names:
+            there = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            if list(there) != names:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    write_json(
-                        path,
-                        frozen_cell(one, bank, shots, seed)
+                    there = (
+                        frozen_cell(seen, bank, shots, seed, there)
                         if chosen is None
-                        else trained_cell(one, bank, shots, seed, chosen),
+                        else trained_cell(seen, bank, shots, seed, chosen)
                     )
+                write_json(path, there)
                 print(part, key, flush=True)
-            cells[key] = json.loads(path.read_text(encoding="utf-8"))
+            cells[key] = there
     return cells
 
 

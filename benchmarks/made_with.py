@@ -142,8 +142,8 @@ RECORDS = ("made-with-results.txt", "made-with-comparison.txt")
 """Beside the CSV files of ``docs/results``."""
 
 INGREDIENTS: dict[str, Callable[[], Any]] = {
-    "settings": lambda: SDMADConfig().to_dict(),
-    "printed settings": lambda: SDMADConfig.paper().to_dict(),
+    "settings": lambda: plain_settings(SDMADConfig()),
+    "printed settings": lambda: plain_settings(SDMADConfig.paper()),
     "candidates": candidates,
     "searches": searches,
     "systems": systems,

@@ -55,6 +55,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "without signs' score": {"prior_weight": 0.0},
     "signs' score at full weight": {"prior_weight": 1.0},
     "signs seen in the whole image": {"sign_view": "image"},
+    "a trunk's weight fitted": {"trunk_weight": "fitted"},
     "sentences and signs without image evidence": {
         "image_evidence": "none",
         "decision": "mean",
@@ -100,6 +101,11 @@ class Group:
     material: Material
     draws: int
     shots: tuple[int, ...] = SHOTS
+
+    @property
+    def taken_apart(self) -> bool:
+        """Whether the default's parts are changed one at a time on it."""
+        return not self.key.endswith("-noisy")
 
 
 @dataclass(frozen=True)
@@ -315,9 +321,9 @@ def picture(studies: Sequence[Study]) -> bytes:
 
 
 def part_table(studies: Sequence[Study]) -> Table:
-    """The default with one thing changed, on the draws that all have, with clean banks."""
+    """The default with one thing changed, on the draws that all have, without noisy banks."""
     shots = PART_SHOTS[0]
-    clean = [study for study in studies if study.group.key.endswith("-clean")]
+    clean = [study for study in studies if study.group.taken_apart]
     asked = [Variant(load_system(DEFAULT)), *parts()]
     there = {v: [study.outcomes(v, shots, PART_DRAWS) for study in clean] for v in asked}
     there = {variant: found for variant, found in there.items() if all(found)}
@@ -360,8 +366,7 @@ def run(studies: Sequence[Study], draws: int) -> None:
             with each_image_once(backbone().image):
                 for shots in study.group.shots:
                     study.run(variants(), shots, seed)
-                    clean = study.group.key.endswith("-clean")
-                    if clean and shots in PART_SHOTS and seed < PART_DRAWS:
+                    if study.group.taken_apart and shots in PART_SHOTS and seed < PART_DRAWS:
                         study.run(parts(), shots, seed)
 
 

@@ -87,7 +87,8 @@ class Pool:
         keys = material.table.patient_keys()
         known = (self.features.rows(drawn), material.table.labels[drawn])
         parts = backbone().image.evidence_parts
-        return fit_head(bare, *known, parts, [keys[row] for row in drawn])[0]
+        trunk = backbone().image.has_trunk
+        return fit_head(bare, *known, parts, [keys[row] for row in drawn], trunk)[0]
 
     def _next(
         self, head: SignHead, left: NDArray[np.int64], way: str, rng: np.random.Generator

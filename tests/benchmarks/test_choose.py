@@ -43,6 +43,6 @@ def test_there_are_eight_candidates_that_differ_in_their_weights_alone():
 
 
 def test_the_default_is_what_was_chosen():
-    assert SDMADConfig(**CANDIDATES["text 1, prior fitted, penalty 30"]) == SDMADConfig()
+    assert SDMADConfig(**CANDIDATES["text 1, prior fitted, penalty 30, trunk 1"]) == SDMADConfig()
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert "| text 1, prior fitted, penalty 30 | chosen |" in page
+    assert "| text 1, prior fitted, penalty 30, trunk 1 | chosen |" in page

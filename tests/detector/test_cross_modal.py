@@ -156,6 +156,28 @@ def test_each_part_of_the_evidence_has_the_length_of_the_embeddings():
     torch.testing.assert_close(odds(1.0), odds(100.0), atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize("trunk", [0.0, 1.0, 3.0])
+def test_the_last_part_has_a_weight_of_its_own(trunk):
+    images, evidence = unit(7, 4, seed=5), unit(7, 9, seed=6)
+    labels = np.array([[1, 0], [0, 1], [1, 1], [0, 0], [0, 1], [0, 0], [1, 0]])
+    texts = unit(2, 4, seed=7), torch.tensor([0, 1]), unit(1, 4, seed=8)[0]
+    settings = CrossModalSettings(text=0.0, penalty=2.0, trunk=trunk)
+    start = np.zeros((7, 2))
+    (probe,) = fit_cross_modal((images, evidence), labels, texts, start, [0.0], settings, (3, 6))
+    shared, first, last = (
+        part - part.mean(dim=0) for part in (images, evidence[:, :3], evidence[:, 3:])
+    )
+    length = 2 * shared.norm(dim=1).mean()  # the root of 4 dimensions
+    samples = [2 * shared] + [length * p / p.norm(dim=1).mean() for p in (first, last)]
+    samples[2] = trunk * samples[2]
+    other = LogisticRegression(C=1 / 2, tol=1e-10, max_iter=10_000)
+    expected = other.fit(torch.cat(samples, dim=1), labels[:, 0]).decision_function(
+        torch.cat(samples, dim=1)
+    )
+    odds = probe(torch.cat([images, evidence], dim=1))[:, 0]
+    np.testing.assert_allclose(odds, expected, atol=1e-3)
+
+
 def test_images_that_are_all_alike_leave_it_to_the_sentences():
     alike = torch.tensor([[1.0, 0.0]]).expand(3, 2)
     found = fit([[1, 0], [0, 1], [0, 0]], images=alike, evidence=torch.ones(3, 4), parts=(4,))

@@ -18,6 +18,7 @@ from sdmad.studies.draw import (
     Variant,
     fit_variants,
     own_warnings,
+    plain_settings,
     score_together,
     variants_of,
 )
@@ -174,3 +175,13 @@ def test_what_comes_before_the_first_block_is_computed_once_for_all(fitted, draw
         found["bare"].scores.scores, bare.decision_function(list(draw.files))
     )
     assert "embed" not in vars(backbone.image)
+
+
+def test_a_setting_that_joined_later_changes_what_is_kept_only_where_it_changes_anything():
+    before = plain_settings(SDMADConfig())
+    assert "trunk_weight" not in before
+    assert before["prior_weight"] == "fitted"
+    assert plain_settings(SDMADConfig(trunk_weight="fitted")) == {
+        **before, "trunk_weight": "fitted",
+    }  # fmt: skip
+    assert plain_settings(None) is None

@@ -105,6 +105,11 @@ class Tower(nn.Module, ABC):
         """Sizes of the parts that the evidence is made of; of one part none is told."""
         return ()
 
+    @property
+    def has_trunk(self) -> bool:
+        """Whether the evidence's last part comes from a trunk that was trained on photographs."""
+        return False
+
     def unfamiliar(self, evidence: Tensor) -> Tensor:
         """Which images look like nothing that the tower learnt from, boolean ``(n,)``.
 

@@ -97,6 +97,11 @@ class TrunkTransformer(ImageTransformer):
         """Sizes of the parts that the evidence is made of."""
         return (*super().evidence_parts, POOLED)
 
+    @property
+    def has_trunk(self) -> bool:
+        """The pooled features are the evidence's last part."""
+        return True
+
     def known(self, hidden: Tensor, state: Tensor | None) -> list[Tensor]:
         """Class token, mean and largest patch token, and the trunk's pooled features, centred."""
         assert state is not None

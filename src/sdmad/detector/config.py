@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from functools import wraps
 from typing import Any, Literal, get_args
@@ -15,11 +15,17 @@ from sdmad.method.choices import Activation, Pooling, Selection, View
 Evidence = Literal["none", "probe", "cross-modal"]
 """What is heard beside the signs: nothing, a linear probe on the images, or one on both."""
 
+AS_BEFORE = "as before"
+"""In a field's metadata: the value at which a setting that joined later changes nothing."""
+
 MAX_BLOCKS = 512
 """Blocks with an adapter; the deepest published tower has 48 blocks."""
 
 FITTED: Literal["fitted"] = "fitted"
-"""A prior weight that the support set tells."""
+"""A weight that the support set tells."""
+
+FITTED_WEIGHTS = ("prior_weight", "trunk_weight")
+"""Settings that may be :data:`FITTED`."""
 
 BY_SIGNS = ("paper", "mean")
 """Rules that hold the signs to the normal anchor; all others hold the score to a threshold."""
@@ -51,6 +57,7 @@ RANGES = {
     "evidence_weight": (0.0, 1e6),
     "text_weight": (0.0, 1e6),
     "prior_weight": (0.0, 1e6),
+    "trunk_weight": (0.0, 1e6),
     "penalty": (1e-6, 1e6),
 }
 
@@ -136,6 +143,9 @@ class SDMADConfig:
         prior_weight: of cross-modal evidence: of the standardised signs' score in the log odds, a
             number; or fitted: that under which images that a fit did not see are likeliest, for
             words may say much of one kind of image and little of another (no value).
+        trunk_weight: of cross-modal evidence: of what a trunk trained on photographs sees beside
+            what the rest of the tower sees, where a backbone has such a trunk, as the embedded one;
+            a number, or fitted as ``prior_weight`` (no value).
         penalty: of cross-modal evidence: of the squared weights (no value).
     """
 
@@ -157,6 +167,7 @@ class SDMADConfig:
     sign_view: View = "auto"
     text_weight: float = 1.0
     prior_weight: float | Literal["fitted"] = FITTED
+    trunk_weight: float | Literal["fitted"] = field(default=1.0, metadata={AS_BEFORE: 1.0})
     penalty: float = 30.0
 
     def __post_init__(self) -> None:
@@ -173,7 +184,7 @@ class SDMADConfig:
             )
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if name == "prior_weight" and value == FITTED:
+            if name in FITTED_WEIGHTS and value == FITTED:
                 continue
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             if not (number and low <= value <= high):

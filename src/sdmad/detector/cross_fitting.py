@@ -6,7 +6,7 @@ By it the support set tells how far the signs' words are to be trusted, and how 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -27,8 +27,25 @@ FOLDS = 10
 PRIOR_WEIGHTS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Of the signs' score in the log odds, each as likely as the other before an image is seen."""
 
+TRUNK_WEIGHTS = (0.5, 1.0, 2.0, 4.0)
+"""Of what a trunk trained on photographs sees, tried where it is fitted."""
+
 FULL = 1.0
-"""The prior's weight where nothing can tell it."""
+"""A weight where nothing can tell it."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What the support set, or a person, says that parts of the evidence weigh.
+
+    Attributes:
+        prior: the signs' score in the log odds.
+        trunk: the evidence's last part, of a trunk that was trained on photographs, beside the
+            other parts.
+    """
+
+    prior: float = FULL
+    trunk: float = FULL
 
 
 def fit_head(
@@ -37,8 +54,9 @@ def fit_head(
     labels: NDArray[np.float64],
     parts: Sequence[int],
     patients: Sequence[object] = (),
-) -> tuple[SignHead, float]:
-    """All that support images teach a head: evidence, its prior's weight, how sure a score is.
+    has_trunk: bool = False,
+) -> tuple[SignHead, Weights]:
+    """All that support images teach a head: evidence, its weights, how sure a score is.
 
     Adapters that were trained on the images have seen them, so of such the probabilities would be
     too sure: no calibration then, and no scores held out.
@@ -49,47 +67,69 @@ def fit_head(
         labels: 1, 0 or NaN, ``(n, K)``.
         parts: sizes of the parts of the evidence.
         patients: id of each image's patient; empty where unknown.
+        has_trunk: whether the last part comes from a trunk that was trained on photographs.
 
     Returns:
-        The head, and what the signs' score weighs in it.
+        The head, and the weights.
     """
     given = (features, labels, parts, patients)
     config = bare.config
     if config.image_evidence != "cross-modal":
-        return bare.with_evidence(*given), FULL
-    asked = config.prior_weight
-    weight = fitted_prior(bare, *given) if asked == FITTED else float(asked)
-    head = bare.with_evidence(*given, prior=weight)
-    scores = out_of_fold(bare, *given, [weight]) if config.epochs == 0 else None
+        return bare.with_evidence(*given), Weights()
+    weights = fitted_weights(bare, *given, has_trunk)
+    head = bare.with_evidence(*given, **asdict(weights))
+    scores = None
+    if config.epochs == 0:
+        scores = out_of_fold(bare, *given, [weights.prior], weights.trunk)
     if scores is not None:
         odds = scores[0]
         held_out = HeldOut(odds, labels, patient_numbers(patients, len(labels)))
         head = replace(head, calibration=Calibration.fit(odds, labels), held_out=held_out)
-    return head, weight
+    return head, weights
 
 
-def fitted_prior(
+def fitted_weights(
     bare: SignHead,
     features: ImageFeatures,
     labels: NDArray[np.float64],
     parts: Sequence[int],
     patients: Sequence[object],
-) -> float:
-    """The prior's weight by the labels of images that a fit did not see.
+    has_trunk: bool,
+) -> Weights:
+    """Weights by the labels of images that a fit did not see, where the settings say fitted.
 
-    The mean of :data:`PRIOR_WEIGHTS`, each weighed by how likely the labels are under the scores of
-    cross-fitting with it, brought to one scale by a line (:func:`fit_line`): a weight must not win
-    for having the right loudness.
+    The prior's is the mean of :data:`PRIOR_WEIGHTS`, each weighed by how likely the labels are
+    under the scores of cross-fitting with it, brought to one scale by a line (:func:`fit_line`): a
+    weight must not win for having the right loudness. The trunk's is found then, likewise, as the
+    geometric mean of :data:`TRUNK_WEIGHTS`; before an image is seen its logarithm to the base 2 is
+    normal about 0, with deviation 1.
 
     Returns:
-        :data:`FULL` if all images are of one patient.
+        :data:`FULL` of what is fitted if all images are of one patient.
     """
-    scores = out_of_fold(bare, features, labels, parts, patients, PRIOR_WEIGHTS)
-    if scores is None:
-        return FULL
-    likely = np.array([fit_line(odds, labels)[2] for odds in scores])
-    share = np.exp(likely - likely.max())
-    return float(share @ np.array(PRIOR_WEIGHTS) / share.sum())
+    given, config = (features, labels, parts, patients), bare.config
+    prior = FULL if config.prior_weight == FITTED else float(config.prior_weight)
+    trunk = FULL if config.trunk_weight == FITTED or not has_trunk else float(config.trunk_weight)
+    if config.prior_weight == FITTED:
+        scores = out_of_fold(bare, *given, PRIOR_WEIGHTS, trunk)
+        if scores is None:
+            return Weights(prior, trunk)
+        shares = _shares([fit_line(odds, labels)[2] for odds in scores])
+        prior = float(shares @ np.array(PRIOR_WEIGHTS))
+    if config.trunk_weight == FITTED and has_trunk:
+        tried = [out_of_fold(bare, *given, [prior], weight) for weight in TRUNK_WEIGHTS]
+        doublings = np.log2(TRUNK_WEIGHTS)
+        likely = [fit_line(scores[0], labels)[2] for scores in tried if scores is not None]
+        if likely:
+            trunk = float(2 ** (_shares(np.array(likely) - doublings**2 / 2) @ doublings))
+    return Weights(prior, trunk)
+
+
+def _shares(likely: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logarithms of how likely each is, as shares of 1."""
+    share = np.exp(np.array(likely) - np.max(likely))
+    found: NDArray[np.float64] = share / share.sum()
+    return found
 
 
 def folds(patients: Sequence[object], count: int) -> NDArray[np.int64]:
@@ -113,6 +153,7 @@ def out_of_fold(
     parts: Sequence[int],
     patients: Sequence[object],
     priors: Sequence[float],
+    trunk: float = FULL,
 ) -> NDArray[np.float64] | None:
     """Scores ``(P, n, K)`` of each image by cross-modal evidence that was fitted on the others.
 
@@ -123,6 +164,7 @@ def out_of_fold(
         parts: sizes of the parts of the evidence.
         patients: id of each image's patient; empty where unknown.
         priors: weights of the signs' score, P of them.
+        trunk: weight of the evidence's last part.
 
     Returns:
         None if all images are of one patient.
@@ -136,6 +178,7 @@ def out_of_fold(
     for number in range(fold.max() + 1):
         judged = torch.from_numpy(fold == number)
         known = features.rows(~judged)
-        for p, fitted in enumerate(head.with_priors(known, labels[fold != number], parts, priors)):
+        told = labels[fold != number]
+        for p, fitted in enumerate(head.with_priors(known, told, parts, priors, trunk)):
             scores[p, fold == number] = fitted(features.rows(judged)).scores
     return scores

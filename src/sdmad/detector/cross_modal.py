@@ -9,7 +9,8 @@ start from, so that what few images cannot tell is left to the words. For catego
 over n images whose label is known and S sentences; ``l`` is the logistic loss, ``z`` the category's
 standardised sign score. The embeddings of images and of sentences are centred each on their own
 mean: what parts the two modalities goes. What the image tower knows beyond the shared space is
-zero for sentences; each of its parts has the mean length of the images' embeddings.
+zero for sentences; each of its parts has the mean length of the images' embeddings, but that of a
+trunk trained on photographs has a weight of its own beside them.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class CrossModalSettings:
     Attributes:
         text: omega, of all sentences together beside the images.
         penalty: lambda, of the squared weights.
+        trunk: length of the evidence's last part beside that of the others.
     """
 
     text: float
     penalty: float
+    trunk: float = 1.0
 
 
 def fit_cross_modal(
@@ -75,7 +78,7 @@ def fit_cross_modal(
         odds is not in them. A category is learnt where images and weighted sentences have both
         signs.
     """
-    images, sentences, centre, gain = _samples(features, texts, parts)
+    images, sentences, centre, gain = _samples(features, texts, parts, settings.trunk)
     claims = _claims(*texts[:2], labels.shape[1])
     if settings.text == 0:
         sentences, claims = sentences[:0], claims[:0]
@@ -111,6 +114,7 @@ def _samples(
     features: tuple[Tensor, Tensor | None],
     texts: tuple[Tensor, Tensor, Tensor],
     parts: Sequence[int],
+    trunk: float,
 ) -> tuple[Matrix, Matrix, Matrix, Matrix]:
     """Images ``(n, D + E)``, sentences ``(S + 1, D + E)``, and the images' centre and gain."""
     embedding, evidence = (None if part is None else _array(part) for part in features)
@@ -126,6 +130,8 @@ def _samples(
         own = _length(centred[:, begin : begin + part])
         gain[begin : begin + part] = length / own if own > 0 else 0.0
         begin += part
+    if trunk != 1 and evidence is not None:
+        gain[-parts[-1] :] *= trunk
     said = np.vstack([_array(texts[0]), _array(texts[2])[None]])
     sentences = np.zeros((len(said), values.shape[1]))
     sentences[:, :size] = size**0.5 * (said - said.mean(axis=0))
@@ -176,20 +182,38 @@ def fit_logistic(
     """
     size, count = samples.shape[1], truth.shape[1]
     sign = np.where(truth, 1.0, -1.0)
+    rate = (often * truth).sum(axis=0) / often.sum(axis=0)
+    axes, unit = _even_axes(samples, rate * (1 - rate) * often.mean(axis=0), penalty)
+    along = samples @ axes
 
     def loss(flat: Matrix) -> tuple[float, Matrix]:
-        point = flat.reshape(size + 1, count)
+        point = flat.reshape(size + 1, count) * unit
         weights = point[:-1]
-        margin = sign * (offset + samples @ weights + point[-1])
+        margin = sign * (offset + along @ weights + point[-1])
         slope = -often * sign * expit(-margin)
         value = (often * np.logaddexp(0, -margin)).sum() + penalty / 2 * (weights**2).sum()
-        down = np.concatenate([samples.T @ slope + penalty * weights, slope.sum(axis=0)[None]])
-        return float(value), down.ravel()
+        down = np.concatenate([along.T @ slope + penalty * weights, slope.sum(axis=0)[None]])
+        return float(value), (down * unit).ravel()
 
-    rate = (often * truth).sum(axis=0) / often.sum(axis=0)
-    first = np.concatenate([np.zeros((size, count)), np.log(rate / (1 - rate))[None]])
+    first = np.concatenate([np.zeros((size, count)), np.log(rate / (1 - rate))[None]]) / unit
     settings: dict[str, Any] = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-13, "gtol": 1e-7}
     settings["maxcor"] = 20
     found = minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=settings).x
-    point = found.reshape(size + 1, count)
-    return point[:-1], point[-1]
+    point = found.reshape(size + 1, count) * unit
+    return axes @ point[:-1], point[-1]
+
+
+def _even_axes(samples: Matrix, curvature: Matrix, penalty: float) -> tuple[Matrix, Matrix]:
+    """Principal axes ``(d, d)`` of samples, and units ``(d + 1, B)`` of B losses along them.
+
+    In these units a loss curves about alike in every direction, the constant's too, which halves
+    the steps that its least takes.
+
+    Args:
+        samples: shape ``(m, d)``.
+        curvature: of each loss by a sample's log odds, ``(B,)``.
+        penalty: of the squared weights, halved.
+    """
+    squares, axes = np.linalg.eigh(samples.T @ samples)
+    curved = penalty + np.maximum(squares, 0)[:, None] * curvature
+    return axes, np.vstack([curved, len(samples) * curvature]) ** -0.5

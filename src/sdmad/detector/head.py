@@ -169,10 +169,11 @@ class SignHead:
         parts: Sequence[int] = (),
         patients: Sequence[object] = (),
         prior: float = 1.0,
+        trunk: float = 1.0,
     ) -> Self:
         """Fit the image evidence that the settings ask for on the support set.
 
-        :func:`sdmad.detector.cross_fitting.fit_head` finds the prior's weight too.
+        :func:`sdmad.detector.cross_fitting.fit_head` finds the weights too.
 
         Args:
             features: of n images, as the head will be given them, with the evidence.
@@ -181,13 +182,14 @@ class SignHead:
                 the embeddings.
             patients: id of each image's patient; empty where unknown.
             prior: weight of the signs' score in cross-modal log odds.
+            trunk: weight of the evidence's last part in cross-modal evidence.
         """
         if self.config.image_evidence == "none":
             return self
         assert features.evidence is not None
         familiar = replace(self, familiarity=Familiarity.fit(features.evidence, patients))
         if self.config.image_evidence == "cross-modal":
-            return familiar.with_priors(features, labels, parts, [prior])[0]
+            return familiar.with_priors(features, labels, parts, [prior], trunk)[0]
         probe = LinearProbe.fit(features.evidence, labels, parts=parts)
         odds = probe(features.evidence)[:, probe.learnt]
         scales = pooled_deviation(self.sign_scores(features)), pooled_deviation(odds)
@@ -199,6 +201,7 @@ class SignHead:
         labels: NDArray[np.float64],
         parts: Sequence[int],
         priors: Sequence[float],
+        trunk: float = 1.0,
     ) -> list[Self]:
         """Heads with cross-modal evidence, one for each weight of the signs' score in it.
 
@@ -207,6 +210,7 @@ class SignHead:
             labels: likewise.
             parts: likewise.
             priors: the weights.
+            trunk: weight of the evidence's last part.
         """
         from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal
 
@@ -218,7 +222,7 @@ class SignHead:
             (self.signs, self.category, self.anchor),
             ((signs - centre) / scale).double().cpu().numpy(),
             priors,
-            CrossModalSettings(config.text_weight, config.penalty),
+            CrossModalSettings(config.text_weight, config.penalty, trunk),
             parts,
         )
         heads = []

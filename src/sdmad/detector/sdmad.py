@@ -137,7 +137,8 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
         known = support.features(FEATURE_BATCH, Wanted(evidence=True, patches=by_patch))
         bare = SignHead.build(text, bank, config, by_patch)
         parts = backbone.image.evidence_parts
-        head, prior = fit_head(bare, known, training.labels, parts, training.patients)
+        trunk = backbone.image.has_trunk
+        head, weights = fit_head(bare, known, training.labels, parts, training.patients, trunk)
         emptied = emptied_categories(text.signs, category) if config.selection == "paper" else []
         self.state_ = FittedState(
             bank,
@@ -150,7 +151,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
             tuple(log),
             (
                 *_notes(bank, training.labels, emptied),
-                *_doubted(prior),
+                *_doubted(weights.prior),
                 *_unfamiliar(backbone, known.evidence),
             ),
             tuple(sorted({content_hash(one) for one in training.images})),

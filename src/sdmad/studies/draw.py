@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.data.images import ImageSource
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.base import BATCH_SIZE, Detector
+from sdmad.detector.config import AS_BEFORE
 from sdmad.detector.scores import ImageScores
 from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores, people_told
 from sdmad.output import json_text
@@ -77,8 +78,16 @@ def variants_of(names: Sequence[str]) -> list[Variant]:
 
 
 def plain_settings(settings: Any) -> Any:
-    """Hyper-parameters as plain values."""
-    return asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else None
+    """Hyper-parameters as plain values.
+
+    One that joined later is left out where it changes nothing: what was found before is as true.
+    """
+    if not is_dataclass(settings) or isinstance(settings, type):
+        return None
+    plain = asdict(settings)
+    has = fields(settings)
+    later = {one.name: one.metadata[AS_BEFORE] for one in has if AS_BEFORE in one.metadata}
+    return {name: v for name, v in plain.items() if name not in later or v != later[name]}
 
 
 @dataclass(frozen=True)
