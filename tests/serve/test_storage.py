@@ -1,11 +1,12 @@
 """The database: tables as the code knows them, private, durable."""
 
 import stat
+from contextlib import ExitStack
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from sdmad.errors import InputError
 from sdmad.serve.storage.engine import Storage, shown
@@ -43,3 +44,15 @@ def test_what_is_no_database_is_refused_in_words(tmp_path):
 
 def test_a_password_is_not_shown():
     assert "secret" not in shown("postgresql://someone:secret@host/base")
+
+
+def test_many_readers_at_once_each_have_a_connection_and_it_is_kept(storage):
+    opened = []
+    event.listen(storage.engine, "connect", lambda *_: opened.append(1))
+    storage.engine.dispose()
+    for _ in range(2):
+        with ExitStack() as end:
+            for _ in range(50):
+                session = end.enter_context(storage.reading())
+                assert session.scalar(text("SELECT 1")) == 1
+    assert len(opened) == 50

@@ -19,6 +19,9 @@ from sdmad.serve.storage.migrating import migrate
 WAIT = 30
 """Seconds that a writer waits for another one."""
 
+CONNECTIONS = 64
+"""To a file that are kept open: many readers at once would else open and close one a request."""
+
 _PRAGMAS = (
     "journal_mode=WAL",  # readers do not wait for a writer
     "synchronous=FULL",  # what was committed outlives a crash of the machine too
@@ -105,7 +108,9 @@ def database_file(url: str) -> Path | None:
 
 def _engine(url: str) -> Engine:
     try:
-        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        local = url.startswith("sqlite")
+        kept = {"pool_size": CONNECTIONS} if database_file(url) is not None else {}
+        engine = create_engine(url, pool_pre_ping=not local, **kept)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise InputError(
             f"--database: no database can be reached by this URL ({error}); "
