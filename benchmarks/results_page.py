@@ -16,6 +16,7 @@ from benchmarks.comparison import LOSSES, NO_WEIGHTS, SETTLED_CAPTION, costs_cap
 from benchmarks.made_with import RECORDS, recorded
 from benchmarks.results import DRAWS, IMAGES
 from benchmarks.results_forest import forest_plot
+from benchmarks.results_glance import glance_plot, last, points
 from benchmarks.results_tables import Kind, Stored, join_means, load
 from sdmad.baselines.registry import SYSTEMS, load_system
 from sdmad.output import write_bytes, write_text
@@ -66,6 +67,9 @@ def write_pages(docs: Path) -> None:
     for modality in STUDIED:
         write_text(folder / f"{modality}.md", modality_page(folder, modality) + made)
     write_text(folder / "means.md", means_page(folder) + made)
+    costs = load(folder, stored.COSTS).values()
+    glance = points(last(load(folder, stored.COMPARED_MEANS)), costs)
+    write_bytes(folder / "glance.png", glance_plot(glance))
     titles = {modality: load_modality(modality).title for modality in STUDIED}
     differences = load(folder, stored.DIFFERENCES)
     shots = most_shots(differences)

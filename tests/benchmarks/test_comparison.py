@@ -56,6 +56,15 @@ def test_whole_draws_are_read_and_written(few, tmp_path):
     assert [o.image_level_only for o in winclip.outcomes] == [False]
 
 
+def test_systems_that_take_minutes_get_fewer_draws():
+    asked = [(job[2], job[0]) for job in study.jobs(5) if job[1] == "oct"]
+    assert [seed for name, seed in asked if name == "mvfa"] == [0, 1, 2]
+    assert [seed for name, seed in asked if name == "lp-plus-plus"] == [0, 1, 2, 3, 4]
+    assert [name for name, seed in asked if seed == 0] == list(SYSTEMS)
+    assert set(study.SLOW) <= set(SYSTEMS)
+    assert study.jobs(2)[-1][0] == 1
+
+
 def test_what_is_trained_elsewhere_is_trained_once(few, monkeypatch, tmp_path):
     built = []
     elsewhere = replace(toy("elsewhere", fitted=built), learns_from="auxiliary set")
