@@ -151,7 +151,7 @@ def judging(parts: Parts, sizes: Sizes) -> str:
         )  # fmt: skip
         rows.append((f"{int(count):,}", *told))
     header = ("Rows of 14 categories", "CPU s", "Seconds", "MiB")
-    return Table("`sdmad evaluate --scores`", header, tuple(rows), "Made-up scores.").markdown()
+    return Table("Evaluating scores", header, tuple(rows), "Made-up scores.").markdown()
 
 
 def bucket(parts: Parts, sizes: Sizes) -> str:

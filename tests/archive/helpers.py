@@ -65,25 +65,6 @@ def open_slow(model):
     return judge
 
 
-class Marking(Slow):
-    """Slow, and leaves a mark of the node that it works on."""
-
-    def told(self, found):
-        import ray
-
-        if len(found) > 1:
-            Path(self.marks, ray.get_runtime_context().get_node_id()).touch()
-        return super().told(found)
-
-
-def open_marking(model, marks):
-    """A slow judge that leaves marks."""
-    judge = open_judge(model)
-    object.__setattr__(judge, "__class__", Marking)
-    object.__setattr__(judge, "marks", marks)
-    return judge
-
-
 def write_images(folder, count, bad=()):
     """Write pictures, some of which cannot be read."""
     folder.mkdir(parents=True)
