@@ -360,8 +360,8 @@ REASONS = {
     "AUROC counts patients, not images, so it is wide where images of one patient differ; and near "
     "1 it is wide where scores are as regular as here.",
     FEW: "Too often: Hanley and McNeil's variance is that of scores less regular than these. Too "
-    "seldom: two or three positives whose scores are spread otherwise than the negatives', at an "
-    "AUROC near .6; so few tell nothing of their spread.",
+    "seldom: two to five positives whose scores are spread otherwise than the negatives', mostly "
+    "at an AUROC near .6; so few tell little of their spread.",
     MEAN: "Too often, for the same reason, the more so the nearer to 1 all categories are.",
     DRAWS: "Reaches that are added as squares may cover a little more than both together must.",
     PAIRED: "Where few patients are misranked, Student's t makes a difference wide.",
@@ -381,7 +381,8 @@ gets {resamples}, which is enough for a variance.
 How the intervals are made: [decisions and numbers](decisions.md). The interval of one draw speaks
 of new patients, not of another support set; only several draws tell of that.
 
-{count} figures: {inside} within, {high_count} too high, {low_count} too low.
+{count} figures: {inside} within, {high_count} too high, {low_count} too low. Without regard to
+chance {plainly} lie within {low:.0f} to {high:.0f}.
 
 """
 
@@ -401,13 +402,15 @@ def page(found: Mapping[tuple[str, str], Mapping[str, Held]]) -> str:
         marked = {one.side for held in rows.values() for one in held.values()} - {0}
         parts += [REASONS[group] + "\n"] if marked else []
     parts.append(rates().markdown())
-    sides = [one.side for held in found.values() for one in held.values() if one.times]
+    told = [one for held in found.values() for one in held.values() if one.times]
+    sides = [one.side for one in told]
     errors = [Held(TIMES // part, LEVEL, 0, 0).error for part in (1, 2)]
     head = HEAD.format(
         times=TIMES, half=TIMES // 2, resamples=RESAMPLES,
         low=100 * LOW, high=100 * HIGH, error=100 * errors[0], half_error=100 * errors[1],
         count=len(sides), inside=sides.count(0),
         high_count=sides.count(1), low_count=sides.count(-1),
+        plainly=sum(LOW <= one.share <= HIGH for one in told),
     )  # fmt: skip
     return head + "\n".join(parts)
 

@@ -90,7 +90,8 @@ def test_the_page_marks_what_lies_outside(monkeypatch):
     monkeypatch.setattr(coverage, "rates", lambda: coverage.Table("Rates", ("",), ()))
     page = coverage.page({(case.group, case.name): held})
     assert "| a world | 95.0 | 80.0 (low) |" in page
-    assert "2 figures: 1 within, 0 too high, 1 too low." in page
+    assert "2 figures: 1 within, 0 too high, 1 too low. Without" in page
+    assert "chance 1 lie within 93 to 97." in page
     assert "DeLong's variance is too small" in page
     assert coverage.REASONS[coverage.FEW] not in page
 
