@@ -102,6 +102,10 @@ def load(url: str, readers: int, ask: Ask, each: int) -> Load:
         for key, _ in ready:
             reader = key.data
             status = reader.receive()
+            if reader.left:
+                wire.unregister(reader.socket)
+                reader.again()
+                wire.register(reader.socket, selectors.EVENT_READ, reader)
             if status is None:
                 continue
             seconds.append(time.perf_counter() - reader.sent)
@@ -116,24 +120,49 @@ def load(url: str, readers: int, ask: Ask, each: int) -> Load:
 
 
 class _Reader:
+    """One connection; as a browser does, a question is asked once again where it was closed.
+
+    Attributes:
+        left: whether the server closed the connection before a byte of an answer came.
+    """
+
     def __init__(self, number: int, host: str, port: int) -> None:
-        self.number, self.asked, self.sent = number, 0, 0.0
-        self.socket = socket.create_connection((host, port), timeout=PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.number, self.asked, self.sent, self.left = number, 0, 0.0, False
+        self._place, self._content, self._tries = (host, port), b"", 0
         self._held, self._whole = bytearray(), 0
+        self.socket = self._connect()
+
+    def _connect(self) -> socket.socket:
+        connected = socket.create_connection(self._place, timeout=PATIENCE)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def send(self, content: bytes) -> None:
         self.asked += 1
-        self._held.clear()
-        self._whole = 0
+        self._content, self._tries = content, 0
         self.sent = time.perf_counter()
-        self.socket.sendall(content)
+        self._send()
+
+    def _send(self) -> None:
+        self._held.clear()
+        self._whole, self.left = 0, False
+        self._tries += 1
+        self.socket.sendall(self._content)
+
+    def again(self) -> None:
+        """Ask once more, over a new connection."""
+        self.socket.close()
+        self.socket = self._connect()
+        self._send()
 
     def receive(self) -> int | None:
         """Take what there is; the status once the answer is whole."""
         piece = self.socket.recv(1 << 18)
         if not piece:
-            raise RuntimeError("the server has closed a connection")
+            if self._held or self._tries > 1:
+                raise RuntimeError("the server has closed a connection")
+            self.left = True
+            return None
         self._held += piece
         if not self._whole:
             end = self._held.find(_END)

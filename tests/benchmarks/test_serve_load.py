@@ -4,6 +4,8 @@ import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from benchmarks.load_client import Load, load, request
 from benchmarks.serve_load import Tower, table
 
@@ -34,6 +36,10 @@ class Answers(BaseHTTPRequestHandler):
         pass
 
     def do_POST(self):
+        if self.path == "/leaves" and self.server.leaves > 0:
+            self.server.leaves -= 1
+            self.close_connection = True
+            return
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.headers["Authorization"], self.path, body))
         self.send_response(404 if self.path == "/nothing" else 200)
@@ -46,7 +52,7 @@ class Answers(BaseHTTPRequestHandler):
 
 def test_each_reader_asks_one_question_after_the_other():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    server.asked = []
+    server.asked, server.leaves = [], 0
     threading.Thread(target=server.serve_forever, daemon=True).start()
     host = f"127.0.0.1:{server.server_port}"
 
@@ -65,3 +71,21 @@ def test_each_reader_asks_one_question_after_the_other():
     for number in range(3):
         own = [body for who, _, body in server.asked if who == f"Bearer token {number}"]
         assert own == [f"{number}, {question}".encode() for question in range(2)]
+
+
+@pytest.mark.parametrize("leaves", [1, 2])
+def test_a_connection_that_is_closed_before_an_answer_is_made_anew_once(leaves):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    server.asked, server.leaves = [], leaves
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{server.server_port}"
+    asked = request("POST", "/leaves", host, "t", b"x", "x")
+    try:
+        if leaves > 1:
+            with pytest.raises(RuntimeError, match="closed a connection"):
+                load(f"http://{host}", 1, lambda *_: asked, 2)
+        else:
+            assert load(f"http://{host}", 1, lambda *_: asked, 2).statuses == {200: 2}
+    finally:
+        server.shutdown()
+        server.server_close()
