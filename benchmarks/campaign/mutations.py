@@ -121,13 +121,13 @@ def _alter(random: Random, at: Any, key: Any) -> None:
     elif action == 1 and isinstance(at, dict):
         at[random.choice((str(key) + "x", str(key).upper(), *map(str, WORDS[:6])))] = at.pop(key)
     elif action == 2 and isinstance(at, list):
-        at.extend([at[key]] * random.choice((1, 2, 1000)))
+        at.extend(copy.deepcopy(at[key]) for _ in range(random.choice((1, 2, 1000))))
     elif action == 3 and type(at[key]) in (int, float) and abs(at[key]) < 1e300:
         at[key] = random.choice(
             (-at[key], at[key] * 1e9, at[key] + 1, float(at[key]), str(at[key]))
         )
     else:
-        at[key] = random.choice(VALUES)
+        at[key] = copy.deepcopy(random.choice(VALUES))
 
 
 def _flip(random: Random, data: bytearray) -> None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from benchmarks.campaign import crew, frame, page, runs
+from benchmarks.campaign import crew, frame, mutations, page, runs
 from benchmarks.campaign.frame import (
     FAULTS,
     LEFT,
@@ -52,6 +52,13 @@ def test_a_killed_run_leaves_nothing_and_loses_nothing(number, tmp_path, monkeyp
     case = frame.run_case("kills", int(number), tmp_path, tmp_path / "place")
     assert case.faults == {}
     assert case.outcome.startswith("phantom, ")
+
+
+def test_damage_to_one_file_does_not_reach_the_next():
+    before = json.dumps(mutations.VALUES)
+    for seed in range(300):
+        damaged_json(random.Random(seed), {"a": [1, {"b": [2, 3]}], "c": {}})
+    assert json.dumps(mutations.VALUES) == before
 
 
 def test_a_model_leaves_images_that_it_can_be_judged_on(tmp_path):

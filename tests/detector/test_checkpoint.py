@@ -264,6 +264,12 @@ def test_values_of_another_type_or_range_are_refused_when_a_model_is_loaded(
         SDMAD.load(copy_of_model)
 
 
+def test_a_size_that_the_given_tower_does_not_take_is_refused(copy_of_model, tiny_backbone):
+    altered(copy_of_model, "preprocessing.json", size=tiny_backbone.image.stride - 1)
+    with pytest.raises(ModelError, match="copy: its files do not fit together"):
+        SDMAD.load(copy_of_model, tiny_backbone)
+
+
 @pytest.fixture(scope="module")
 def whole_model(small_bank, tiny_backbone, pictures, tmp_path_factory):
     """A model that has every kind of tensor."""

@@ -148,6 +148,8 @@ def read_state(
     where = choose_device(device)
     base = placed(base.with_preprocessing(preprocessing), where, choose_precision(precision, where))
     with bounded(f"{folder}: its files do not fit together", ModelError, SDMADError):
+        if isinstance(source, Backbone):
+            _check_size(source, base)
         return _restore(folder, bank, base, stored)
 
 
@@ -165,6 +167,13 @@ def _check_base(folder: Path, base: Backbone, name: str, expected: str, activati
             f"{base.activation!r}. Mend its config.json, or load it with "
             f"activation={activation!r}."
         )
+
+
+def _check_size(given: Backbone, base: Backbone) -> None:
+    """Show a given tower one image of the model's size, where its own is another."""
+    side = base.preprocessing.size
+    if side != given.preprocessing.size:
+        base.encode_image(torch.zeros(1, 3, side, side, device=base.device, dtype=base.dtype))
 
 
 def _load_base(
