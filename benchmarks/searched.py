@@ -96,7 +96,8 @@ the same rule, over more draws and shots ([settings.md](settings.md)).
 What was chosen is what `sdmad compare` uses on the embedded backbone; on any other it uses the
 published settings. SD-MAD + MVFA takes MVFA's. SD-MAD as printed and the linear probe with
 scikit-learn's usual penalty stay as they are, beside rows of their own with searched settings.
-Figures are means over the cells, in percent.
+Figures are means over the cells, in percent. The settings of LP++ and APE-T were written down after
+some of their values had been tried on one draw of these phantoms; those of all others before.
 
 {missing}"""
 
