@@ -297,3 +297,17 @@ def test_an_export_decides_by_the_thresholds_of_its_model(
 def test_an_export_without_log_odds_gives_none(openvino_export):
     with pytest.raises(InputError, match="gives no probabilities"):
         ExportedModel.load(openvino_export).at_prevalence(0.1)
+
+
+def test_a_place_that_is_gone_is_the_systems_refusal(tmp_path):
+    from onnx import TensorProto, helper, numpy_helper
+
+    from sdmad.export.onnx import save
+
+    weights = numpy_helper.from_array(np.zeros(5000, np.float32), "weights")
+    copied = helper.make_node("Identity", ["weights"], ["same"])
+    same = helper.make_tensor_value_info("same", TensorProto.FLOAT, [5000])
+    model = helper.make_model(helper.make_graph([copied], "a graph", [], [same], [weights]))
+    with pytest.raises(OSError, match="cannot be written") as caught:
+        save(model, tmp_path / "gone")
+    assert caught.value.filename == str(tmp_path / "gone" / "model.onnx.data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 from pathlib import Path
 
@@ -168,7 +169,11 @@ def _value(name: str, kind: int, shape: list[str | int | None]) -> onnx.ValueInf
 def save(model: onnx.ModelProto, folder: Path) -> None:
     """Write ``model.onnx`` and, beside it, the weights; a file of protobuf ends at 2 GB."""
     name, weights = GRAPHS["onnx"]
-    onnx.save_model(
-        model, folder / name, save_as_external_data=True, location=weights, size_threshold=SMALL
-    )
+    try:
+        onnx.save_model(
+            model, folder / name, save_as_external_data=True, location=weights, size_threshold=SMALL
+        )
+    except onnx.checker.ValidationError as error:  # its word for a file that cannot be opened
+        told = f"cannot be written ({error})"
+        raise OSError(errno.EIO, told, str(folder / weights)) from error
     (folder / weights).chmod((folder / name).stat().st_mode)  # onnx leaves it to its owner alone
