@@ -45,6 +45,10 @@ class CLAPSettings:
     scale: float = 100.0
 
 
+SEARCHED = CLAPSettings(epochs=50, scale=25.0)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def trust(logits: Tensor, labels: Tensor) -> Tensor:
     """How likely zero-shot CLIP finds each class where it is right, ``(K + 1,)``; the normal last.
 
@@ -114,5 +118,6 @@ RECIPES = {
     "clap": Recipe(
         lambda build, settings: CLAP(build.bank, build.backbone, settings, build.seed),
         CLAPSettings(),
+        SEARCHED,
     )
 }

@@ -51,6 +51,10 @@ class LPPlusPlusSettings:
     blending: float = 250.0
 
 
+SEARCHED = LPPlusPlusSettings(blending=50.0, epochs=50)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """The loss, its slopes, and bounds of its curvature.
@@ -191,5 +195,6 @@ RECIPES = {
     "lp-plus-plus": Recipe(
         lambda build, settings: LPPlusPlus(build.bank, build.backbone, settings),
         LPPlusPlusSettings(),
+        SEARCHED,
     )
 }

@@ -37,6 +37,10 @@ class ProKeRSettings:
     beta: float = 1.5
 
 
+SEARCHED = ProKeRSettings()
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def ridge_weights(kernel: Tensor, base: Tensor, labels: Tensor, penalty: float) -> Tensor:
     """What each support image adds to each category's score, by how near an image is to it.
 
@@ -109,6 +113,8 @@ class ProKeR(AnchoredDetector):
 
 RECIPES = {
     "proker": Recipe(
-        lambda build, settings: ProKeR(build.bank, build.backbone, settings), ProKeRSettings()
+        lambda build, settings: ProKeR(build.bank, build.backbone, settings),
+        ProKeRSettings(),
+        SEARCHED,
     )
 }
