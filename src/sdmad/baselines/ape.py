@@ -48,6 +48,10 @@ class APESettings:
     scale: float = 100.0
 
 
+SEARCHED = APESettings(alpha=100.0, beta=5.5)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def telling_channels(text: Tensor, kept: float, similarity: float) -> Tensor:
     """Numbers of the channels in which classes are unlike each other and vary.
 
@@ -140,5 +144,5 @@ class APE(AnchoredDetector):
 
 
 RECIPES = {
-    "ape": Recipe(lambda build, settings: APE(build.bank, build.backbone, settings), APESettings())
+    "ape": Recipe(lambda build, settings: APE(build.bank, build.backbone, settings), APESettings(), SEARCHED)
 }
