@@ -144,5 +144,7 @@ class APE(AnchoredDetector):
 
 
 RECIPES = {
-    "ape": Recipe(lambda build, settings: APE(build.bank, build.backbone, settings), APESettings(), SEARCHED)
+    "ape": Recipe(
+        lambda build, settings: APE(build.bank, build.backbone, settings), APESettings(), SEARCHED
+    )
 }
