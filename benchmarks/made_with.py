@@ -55,7 +55,6 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
 OLDER: dict[str, str] = {
-    "searched.md": "systems joined since, whose search has not run; those with a table are as then",
     "unfamiliar.md": "the prior's weight was fixed then; what is unfamiliar does not depend on it",
     "results.md": NANO,
     "results/brain.md": NANO,

@@ -47,6 +47,10 @@ class APETSettings(APESettings):
     weight_decay: float = 1e-2
 
 
+SEARCHED = APETSettings(alpha=100.0, epochs=400)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def memberships(labels: Tensor) -> Tensor:
     """Each image's share in the categories and, last, the normal class, ``(n, K + 1)``.
 
@@ -127,5 +131,6 @@ RECIPES = {
     "ape-t": Recipe(
         lambda build, settings: APET(build.bank, build.backbone, settings, build.seed),
         APETSettings(),
+        SEARCHED,
     )
 }
