@@ -34,6 +34,7 @@ def opened(make_app, pacs, monkeypatch, tmp_path):
     """A program's connection to a server with the images of the PACS, once all are fetched."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetching, "PAUSE", 0.05)
+    monkeypatch.setattr(fetching._log, "disabled", False)  # by a library, in another test
     monkeypatch.setattr(application, "PARTS", (worklist.growing,))
 
     @contextmanager
