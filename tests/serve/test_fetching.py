@@ -30,11 +30,11 @@ def pacs():
 
 
 @pytest.fixture
-def opened(make_app, pacs, monkeypatch, tmp_path):
+def opened(make_app, pacs, monkeypatch, tmp_path, caplog):
     """A program's connection to a server with the images of the PACS, once all are fetched."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(fetching, "PAUSE", 0.05)
-    monkeypatch.setattr(fetching._log, "disabled", False)  # by a library, in another test
+    _hear(monkeypatch, caplog)
     monkeypatch.setattr(application, "PARTS", (worklist.growing,))
 
     @contextmanager
@@ -49,6 +49,16 @@ def opened(make_app, pacs, monkeypatch, tmp_path):
             yield client
 
     return open_it
+
+
+def _hear(monkeypatch, caplog):
+    """Have the log heard whatever a library of another test did to loggers."""
+    caplog.set_level(logging.WARNING, fetching._log.name)
+    logger = fetching._log
+    while logger.parent is not None:
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "propagate", True)
+        logger = logger.parent
 
 
 def refuse(handler):
