@@ -143,16 +143,17 @@ coverage: $(VENV)/installed  ## docs/coverage.md again: do the intervals hold? (
 searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared systems (resumable)
 	$(BIN)/python -m benchmarks.searched --out out/searched --docs docs/searched.md
 
-comparison: $(VENV)/installed  ## every system in docs/results.md (hours; resumable)
-	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/results
-	$(BIN)/python -m benchmarks.results_page --docs docs
+comparison: $(VENV)/installed  ## docs/comparison.md again: every system (hours; resumable)
+	$(BIN)/python -m benchmarks.comparison --out out/comparison --docs docs/comparison
+	$(BIN)/python -m benchmarks.comparison_page --docs docs
 
 results: $(VENV)/installed  ## run the study behind docs/results.md again (resumable)
 	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results
 	$(BIN)/python -m benchmarks.results_page --docs docs
 
-results-pages: $(VENV)/installed  ## docs/results.md and its pages again, from docs/results/*.csv
+results-pages: $(VENV)/installed  ## pages of results and comparison again, from their CSV files
 	$(BIN)/python -m benchmarks.results_page --docs docs
+	$(BIN)/python -m benchmarks.comparison_page --docs docs
 
 realdata: $(VENV)/installed  ## docs/realdata.md again: every system on small real sets (REALDATA=DIR; hours; resumable)
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md

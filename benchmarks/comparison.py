@@ -1,9 +1,9 @@
-"""The full comparison in ``docs/results.md``: every system, three modalities, 1, 4 and 16 shots.
+"""The full comparison in ``docs/comparison.md``: every system, three modalities, 1, 4 and 16 shots.
 
 Systems that take minutes a draw get three draws, the others five. The real sets are those of
 ``benchmarks/realdata.py``. Run ``make comparison``: hours on two cores;
-``benchmarks/results_page.py`` makes the pages. Interrupted and started again it goes on; the draws
-come one after the other, so that what is there is whole draws of every system.
+``benchmarks/comparison_page.py`` makes the pages. Interrupted and started again it goes on; the
+draws come one after the other, so that what is there is whole draws of every system.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made_with import RECORDS, record
+from benchmarks.made_with import record
 from benchmarks.results_tables import (
     ADDED_LOSS,
     COMPARED_CATEGORIES,
@@ -315,7 +315,7 @@ def main() -> None:
     """Run the study and write its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/comparison"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/results"))
+    parser.add_argument("--docs", type=Path, default=Path("docs/comparison"))
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--general", default="", help="systems asked only: is it abnormal?")
     parser.add_argument("--systems", default="*", help="run these only")
@@ -328,7 +328,7 @@ def main() -> None:
     logs = loss_logs(found[STUDIED[0], max(SHOTS)])
     write_bytes(options.docs / LOSSES, loss_plot(logs))
     write_tables(options.docs, options.out, found)
-    record(options.docs, RECORDS[1])
+    record(options.docs)
 
 
 if __name__ == "__main__":

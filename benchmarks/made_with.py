@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,14 @@ from sdmad.evaluation.intervals import paired_difference, summarise_draws
 from sdmad.evaluation.labelled_scores import labelled_scores
 from sdmad.evaluation.reliability import reliability
 from sdmad.output import json_text, write_text
-from sdmad.studies.draw import plain_settings
+from sdmad.studies.draw import PAPER_SYSTEMS, plain_settings
 from sdmad.table import Table
 
 DOCS = Path(__file__).parents[1] / "docs"
 DIGITS = 8
 LINE = re.compile(r"^\*Made with sdmad \S+: (.+)\.\*$", re.MULTILINE)
 
+STUDIED = ("settings", "printed settings", "baselines", "weights", "statistics")
 COMPARED = ("settings", "printed settings", "systems", "weights", "statistics")
 PAGES: dict[str, tuple[str, ...]] = {
     "settings.md": ("candidates", "weights"),
@@ -38,11 +39,15 @@ PAGES: dict[str, tuple[str, ...]] = {
     "unfamiliar.md": ("settings", "weights"),
     "certainty.md": ("settings", "weights", "statistics"),
     "shots.md": ("settings", "printed settings", "rivals", "weights", "statistics"),
-    "results.md": COMPARED,
-    "results/brain.md": COMPARED,
-    "results/chest.md": COMPARED,
-    "results/oct.md": COMPARED,
-    "results/means.md": COMPARED,
+    "results.md": STUDIED,
+    "results/brain.md": STUDIED,
+    "results/chest.md": STUDIED,
+    "results/oct.md": STUDIED,
+    "comparison.md": COMPARED,
+    "comparison/brain.md": COMPARED,
+    "comparison/chest.md": COMPARED,
+    "comparison/oct.md": COMPARED,
+    "comparison/means.md": COMPARED,
     "realdata.md": COMPARED,
     "signs-stress.md": ("settings", "printed settings", "weights", "statistics"),
     "maps.md": ("settings", "weights"),
@@ -60,7 +65,11 @@ OLDER: dict[str, str] = {
     "results/brain.md": NANO,
     "results/chest.md": NANO,
     "results/oct.md": NANO,
-    "results/means.md": NANO,
+    "comparison.md": NANO,
+    "comparison/brain.md": NANO,
+    "comparison/chest.md": NANO,
+    "comparison/oct.md": NANO,
+    "comparison/means.md": NANO,
     "realdata.md": NANO,
     "signs-stress.md": NANO,
     "maps.md": NANO,
@@ -137,8 +146,8 @@ def attacks() -> Any:
     return {kind: [module_of(kind).COUNT, *(setting(kind, x) for x in limits)] for kind in KINDS}
 
 
-RECORDS = ("made-with-results.txt", "made-with-comparison.txt")
-"""Beside the CSV files of ``docs/results``."""
+RECORD = "made-with.txt"
+"""Beside the CSV files of a study whose pages are written apart from them."""
 
 INGREDIENTS: dict[str, Callable[[], Any]] = {
     "settings": lambda: plain_settings(SDMADConfig()),
@@ -147,6 +156,7 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
     "searches": searches,
     "systems": systems,
     "rivals": rivals,
+    "baselines": lambda: systems(PAPER_SYSTEMS),
     "weights": weights,
     "statistics": statistics,
     "simulation": simulation,
@@ -195,20 +205,19 @@ def write_page(path: Path, text: str) -> None:
     write_text(path, text.rstrip("\n") + "\n" + last)
 
 
-def record(folder: Path, name: str) -> None:
-    """Beside figures whose page is written apart from them: what they were made with."""
-    write_text(folder / name, line("results.md") + "\n")
-
-
-def recorded(files: Sequence[Path]) -> str:
-    """The last line of a page of several commands' figures: theirs, where it is one and the same.
+def record(folder: Path) -> None:
+    """Beside the figures of a study: what they were made with.
 
     Args:
-        files: what :func:`record` wrote, one a command.
+        folder: of its CSV files, by the name of its page.
     """
-    lines = {file.read_text("utf-8") if file.exists() else "" for file in files}
-    told = lines.pop()
-    return "" if lines or not told else f"\n{told}"
+    write_text(folder / RECORD, line(f"{folder.name}.md") + "\n")
+
+
+def recorded(folder: Path) -> str:
+    """The last line of a study's pages: what its figures were made with, where that is known."""
+    file = folder / RECORD
+    return f"\n{file.read_text('utf-8')}" if file.exists() else ""
 
 
 HEAD = """# What the measured pages were made with

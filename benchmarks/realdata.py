@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.comparison import spread_table
 from benchmarks.made_with import write_page
-from benchmarks.results_page import spelled_out
+from benchmarks.study_pages import spelled_out
 from sdmad.backbones import load_backbone
 from sdmad.baselines.registry import SYSTEMS, load_system
 from sdmad.data.sets.table_data import TableData

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.draw_tables import differences, summary
-from benchmarks.made_with import RECORDS, record
+from benchmarks.made_with import record
 from benchmarks.results_tables import (
     CATEGORIES,
     DIFFERENCES,
@@ -159,7 +159,7 @@ def main() -> None:
     found = run(options.out, options.modality or STUDIED)
     if not options.modality:
         write_tables(options.docs, found)
-        record(options.docs, RECORDS[0])
+        record(options.docs)
 
 
 if __name__ == "__main__":

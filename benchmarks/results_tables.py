@@ -1,4 +1,4 @@
-"""The tables behind ``docs/results.md`` as CSV files: one a kind of table, keys in front.
+"""The tables behind ``docs/results.md`` and ``docs/comparison.md`` as CSV files, keys in front.
 
 A cell "71.3 ± 1.7 [68.8, 73.7]" takes four columns. What is stored is read back as it was: the
 pages and the remarks' test know no other figures.
@@ -45,14 +45,14 @@ CATEGORIES = Kind("categories", ("modality", "bank", "shots"))
 DIFFERENCES = Kind("differences", ("modality", "bank", "shots"), signed=True)
 MEANS = Kind("means", ("bank", "shots"))
 PRETRAINING = Kind("pretraining")
-RANKING = Kind("compared-ranking", ("modality", "shots"))
-DECISIONS = Kind("compared-decisions", ("modality", "shots"))
-COMPARED_CATEGORIES = Kind("compared-categories", ("modality", "shots"), turned=True)
-PEERS = Kind("compared-peers", ("modality", "shots"), signed=True)
-ADDED_LOSS = Kind("compared-added-loss", ("modality", "shots"), signed=True)
-COMPARED_MEANS = Kind("compared-means", ("shots",))
-COSTS = Kind("compared-costs", ("modality", "shots"), thousands=True)
-SETTLED = Kind("compared-settled")
+RANKING = Kind("ranking", ("modality", "shots"))
+DECISIONS = Kind("decisions", ("modality", "shots"))
+COMPARED_CATEGORIES = Kind("categories", ("modality", "shots"), turned=True)
+PEERS = Kind("peers", ("modality", "shots"), signed=True)
+ADDED_LOSS = Kind("added-loss", ("modality", "shots"), signed=True)
+COMPARED_MEANS = Kind("means", ("shots",))
+COSTS = Kind("costs", ("modality", "shots"), thousands=True)
+SETTLED = Kind("settled")
 
 Keys = tuple[str, ...]
 Stored = dict[Keys, Table]

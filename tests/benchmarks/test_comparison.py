@@ -45,7 +45,7 @@ def test_whole_draws_are_read_and_written(few, tmp_path):
     assert "Macro F1" in decisions.header
     by_category = stored[tables.COMPARED_CATEGORIES]["oct", "2"]
     assert len(by_category.rows) == 3  # positives, and the two that were asked
-    assert not (tmp_path / "tables" / "compared-peers.csv").exists()  # SD-MAD is not among them
+    assert not (tmp_path / "tables" / "peers.csv").exists()  # SD-MAD is not among them
     assert study.run_job(tmp_path, study.jobs(2)[-1], ("winclip",)) == ""
     assert [len(c.outcomes) for c in study.read(tmp_path, 2)["oct", 1]] == [2, 2, 2]
     # An answer to the one question does not count as answers to all.
