@@ -328,7 +328,10 @@ def test_a_repository_without_safetensors(folder_of, monkeypatch, tmp_path):
     files = shutil.copytree(folder_of["biomedclip"], tmp_path / "files")
     (files / WEIGHTS).rename(files / "open_clip_pytorch_model.bin")
     in_the_cache(monkeypatch, tmp_path / "cache", "owner/name", files)
-    with pytest.raises(WeightsMissingError, match=r"has no .* Pickled weights \(.bin, .pt\), Bi"):
+    with pytest.raises(
+        WeightsMissingError,
+        match=r"has no open_clip_model\.safetensors\. .* backbone fetch open_clip:hf-hub",
+    ):
         load_backbone("open_clip:hf-hub:owner/name")
 
 

@@ -1,8 +1,10 @@
 """``sdmad backbone``: fetch, convert and list."""
 
 import pytest
+import torch
 
 from tests.backbones.fetching.published import as_pickle, parts, pickled
+from tests.hub_server import Repository
 
 
 def test_fetch_convert_and_list(sdmad, hub, tiny_clip, tmp_path):
@@ -22,6 +24,17 @@ def test_fetch_convert_and_list(sdmad, hub, tiny_clip, tmp_path):
     (row,) = (line for line in done.out.splitlines() if "owner/clip" in line)
     assert "fetched" in row
     assert "428" in done.out
+
+
+def test_fetch_says_what_a_network_is_for(sdmad, hub, tmp_path):
+    files = {
+        "config.json": b'{"model_type": "dinov2"}',
+        "pytorch_model.bin": pickled({"weight": torch.ones(2)}),
+    }
+    hub.repositories["owner/dino"] = Repository(files)
+    done = sdmad("backbone", "fetch", "owner/dino", "--out", tmp_path / "dino")
+    assert done.status == 0, done.err
+    assert done.out.strip().endswith("dino: dinov2, for the compared systems that take it")
 
 
 def test_fetch_says_what_is_missing(sdmad, hub):

@@ -78,4 +78,6 @@ def list_known() -> None:
 
 def _tell(made: Made) -> None:
     notes(made.lacks)
-    put(f"{made.folder}: give --backbone {made.backbone}" if made.backbone else str(made.folder))
+    told = f"{made.network}, for the compared systems that take it" if made.network else ""
+    told = f"give --backbone {made.backbone}" if made.backbone else told
+    put(f"{made.folder}: {told}" if told else str(made.folder))

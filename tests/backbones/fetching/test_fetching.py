@@ -5,6 +5,7 @@ import json
 import shutil
 
 import pytest
+import safetensors.torch
 import torch
 from huggingface_hub import constants
 
@@ -12,6 +13,7 @@ from sdmad import load_backbone
 from sdmad.backbones.fetching import folder as fetching
 from sdmad.backbones.fetching.folder import fetch_backbone
 from sdmad.backbones.files import INDEX
+from sdmad.backbones.hub import resolve
 from sdmad.errors import InputError, ModelError, WeightsMissingError
 from tests.backbones.fetching.published import as_pickle, parts, pickled
 from tests.hub_server import COMMIT, Repository
@@ -254,6 +256,31 @@ def test_another_models_repository_is_refused_before_its_weights(hub, tmp_path):
     with pytest.raises(ModelError, match="model_type 'llama', which is no backbone here; clip, "):
         fetch("owner/llama", tmp_path / "out")
     assert not any("pytorch_model" in path for path in hub.asked)
+
+
+def test_a_network_of_a_compared_system_is_found_by_its_name(hub, tmp_path):
+    weights = {"conv1.weight": torch.arange(12.0).reshape(3, 4)}
+    files = {
+        "config.json": b'{"architecture": "resnet18", "num_classes": 1000}',
+        "pytorch_model.bin": pickled(weights),
+    }
+    hub.repositories["timm/resnet18.tv_in1k"] = Repository(files)
+    made = fetch("timm/resnet18.tv_in1k")
+    assert (made.backbone, made.lacks, made.network) == ("", (), "timm's resnet18")
+    assert made.folder == resolve("timm/resnet18.tv_in1k")
+    held = safetensors.torch.load_file(made.folder / "model.safetensors")
+    assert torch.equal(held["conv1.weight"], weights["conv1.weight"])
+    sam = {
+        "config.json": b'{"model_type": "sam"}',
+        "model.safetensors": safetensors.torch.save(held),
+    }
+    hub.repositories["facebook/sam-vit-huge"] = Repository(sam)
+    made = fetch("facebook/sam-vit-huge", tmp_path / "sam")
+    assert (made.backbone, made.lacks, made.network) == ("", (), "sam")
+    hub.repositories["owner/dino"] = Repository(
+        {**sam, "config.json": b'{"model_type": "grounding-dino"}'}
+    )
+    assert "there is no tokenizer" in fetch("owner/dino", tmp_path / "dino").lacks[0]
 
 
 @pytest.mark.parametrize("token", [None, "hf_secret"])

@@ -9,6 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer
 
+from sdmad.backbones.fetching.layouts import NETWORKS
 from sdmad.baselines.univad import models
 from sdmad.baselines.univad.features import ClipReader, TransformerPatches
 from sdmad.baselines.univad.masks import BOXES, GroundedMasks
@@ -291,6 +292,10 @@ def test_clip_is_read_on_two_paths(tiny_backbone, pictures):
     torch.testing.assert_close(tokens.local, projected, atol=1e-5, rtol=0)
     torch.testing.assert_close(tokens.embedding, tower(pixels), atol=1e-5, rtol=0)
     torch.testing.assert_close(tokens.mean, tokens.levels[:, 1].mean(dim=1))
+
+
+def test_every_kind_can_be_fetched():
+    assert {*DETECTORS, *SEGMENTERS, *DENSE, *CONTEXT} == set(NETWORKS)
 
 
 def test_a_tower_whose_blocks_are_closed_is_refused(tiny_backbone):

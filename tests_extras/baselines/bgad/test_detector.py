@@ -54,7 +54,8 @@ def squares(count, seed=0):
 
 @pytest.fixture(scope="module")
 def fitted(make):
-    return make().fit(*squares(8))
+    images, labels, masks = squares(8)
+    return make().fit(images, labels, masks=masks)
 
 
 def general(detector, images, labels, masks):
@@ -214,6 +215,8 @@ def test_the_published_size(make):
 def test_mistakes_are_refused(make):
     images, labels, masks = squares(8)
     with pytest.raises(InputError, match="at least one normal image"):
-        make().fit(images[1::2], labels[1::2], masks[1::2])
-    with pytest.raises(WeightsMissingError, match=r"hf download timm/tf_efficientnet_b6\.aa_in1k"):
+        make().fit(images[1::2], labels[1::2], masks=masks[1::2])
+    with pytest.raises(
+        WeightsMissingError, match=r"backbone fetch timm/tf_efficientnet_b6\.aa_in1k"
+    ):
         make(BGADSettings())

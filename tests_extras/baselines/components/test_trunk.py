@@ -102,7 +102,7 @@ def test_pretrained_weights_come_from_the_hubs_cache(monkeypatch, file):
 def test_missing_weights_say_what_to_get_and_where_to_put_it(monkeypatch, tmp_path):
     with pytest.raises(
         WeightsMissingError,
-        match=r"timm/resnet18.tv_in1k: .*not in the cache.*hf download timm/resnet18.tv_in1k"
+        match=r"timm/resnet18.tv_in1k: .*not in the cache.*backbone fetch timm/resnet18"
         r".*weights=PATH/model.safetensors",
     ):
         load_trunk("resnet18.tv_in1k", "pretrained", (-1,))

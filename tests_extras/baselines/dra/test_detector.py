@@ -60,5 +60,5 @@ def test_the_published_size(build):
 
 
 def test_without_weights_it_says_what_to_get(build):
-    with pytest.raises(WeightsMissingError, match=r"hf download timm/resnet18\.tv_in1k"):
+    with pytest.raises(WeightsMissingError, match=r"backbone fetch timm/resnet18\.tv_in1k"):
         build_dra(build)

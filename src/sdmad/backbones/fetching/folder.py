@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from safetensors import safe_open
 from sdmad._version import __version__
 from sdmad.backbones.fetching import layouts
 from sdmad.backbones.fetching.layouts import Layout
-from sdmad.backbones.fetching.missing import lacking
+from sdmad.backbones.fetching.missing import lacking, network_in
 from sdmad.backbones.fetching.pickles import convert_weights
 from sdmad.backbones.fetching.remote import Repository, look_up
 from sdmad.backbones.files import INDEX, MAX_JSON, PICKLES, model_type, read_json
@@ -47,13 +47,15 @@ class Made:
 
     Attributes:
         folder: where it is.
-        backbone: what to give as the backbone's name; "" where weights alone make none.
+        backbone: what to give as the backbone's name; "" where it is none.
         lacks: what is still missing, one sentence each.
+        network: what it is, where it is no backbone but a network that compared systems take.
     """
 
     folder: Path
     backbone: str
     lacks: tuple[str, ...]
+    network: str = ""
 
 
 @dataclass
@@ -185,12 +187,13 @@ def _check_kind(layout: Layout, small: Mapping[str, Path]) -> None:
 
     if layout.kind != "transformers":
         return
-    path = small[layouts.CONFIG]
-    kind = read_json(path).get("model_type")
-    if kind not in MODEL_TYPES:
+    config = read_json(small[layouts.CONFIG])
+    kind = config.get("model_type")
+    if kind not in MODEL_TYPES and not layouts.network_of(config):
         raise ModelError(
             f"its config.json says model_type {kind!r}, which is no backbone here; "
-            f"{', '.join(sorted(MODEL_TYPES))} are"
+            f"{', '.join(sorted(MODEL_TYPES))} are; compared systems take timm's networks and "
+            f"{', '.join(layouts.NETWORKS)}"
         )
 
 
@@ -224,14 +227,16 @@ def _make(layout: Layout, origin: _Origin, target: Path, force: bool, tell: Tell
                 "converted": origin.converted,
             },
         )
+    network = network_in(target) if kind == "transformers" else ""
     prefix = "open_clip:" if kind == "open_clip" else ""
-    return Made(target, "" if kind == "bare" else f"{prefix}{target}", lacking(target, kind))
+    name = "" if kind == "bare" or network else f"{prefix}{target}"
+    return Made(target, name, lacking(target, kind), network)
 
 
 def _in_cache(made: Made, name: str) -> Made:
     """The same, by the name under which it is found there."""
     prefix = OPEN_CLIP if made.backbone.startswith("open_clip:") else ""
-    return Made(made.folder, f"{prefix}{name}" if made.backbone else "", made.lacks)
+    return replace(made, backbone=f"{prefix}{name}" if made.backbone else "")
 
 
 def _convert(layout: Layout, origin: _Origin, work: Path, tell: Tell) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,6 +25,9 @@ BESIDE = (
     *("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "NOTICE"),
 )
 """What belongs to a checkpoint beside its weights."""
+
+NETWORKS = ("dinov2", "grounding-dino", "sam", "sam_hq", "vit")
+"""Types of model, no backbones, that compared systems take: UniVAD's. They take timm's too."""
 
 _SHARD = re.compile(r"(?:pytorch_)?model-\d{5}-of-\d{5}\.(?:safetensors|bin)")
 
@@ -127,6 +130,22 @@ def kind_of_tensors(names: Iterable[str]) -> Kind:
     if "visual" in starts and starts & {"transformer", "text", "token_embedding"}:
         return "open_clip"
     return "bare"
+
+
+def network_of(config: Mapping[str, object]) -> str:
+    """The network that a compared system takes, by its ``config.json``; "" where it is none.
+
+    >>> network_of({"model_type": "dinov2"})
+    'dinov2'
+    >>> network_of({"architecture": "resnet18", "num_classes": 1000})
+    "timm's resnet18"
+    >>> network_of({"model_type": "clip"})
+    ''
+    """
+    kind, architecture = config.get("model_type"), config.get("architecture")
+    if kind is None and isinstance(architecture, str):
+        return f"timm's {architecture[:80]}"
+    return str(kind) if kind in NETWORKS else ""
 
 
 def check_shards(index: dict[str, object], there: Collection[str], where: str) -> dict[str, str]:

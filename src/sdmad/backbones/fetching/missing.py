@@ -14,8 +14,9 @@ from sdmad.backbones.fetching.layouts import (
     SAFETENSORS,
     TOKENIZERS,
     Kind,
+    network_of,
 )
-from sdmad.backbones.files import model_type
+from sdmad.backbones.files import model_type, read_json
 from sdmad.backbones.tokenizer_files import SENTENCEPIECE, needs_sentencepiece
 
 MEDCLIP = "vision_model.projection_head.weight"
@@ -39,6 +40,12 @@ def lacking(folder: Path, kind: Kind) -> tuple[str, ...]:
     return tuple(_of_transformers(folder))
 
 
+def network_in(folder: Path) -> str:
+    """The network of a compared system that a folder holds; "" where it holds none."""
+    path = folder / CONFIG
+    return network_of(read_json(path)) if path.is_file() else ""
+
+
 def _of_open_clip(folder: Path) -> list[str]:
     lacks = []
     if find_spec("open_clip") is None:
@@ -57,6 +64,9 @@ def _of_transformers(folder: Path) -> list[str]:
             return []
         return ["these are MedCLIP's weights: put vocab.txt of emilyalsentzer/Bio_ClinicalBERT in"]
     lacks = []
+    network = network_in(folder)
+    if network and network != "grounding-dino":
+        return []  # it reads no text
     if model_type(folder) is None:
         lacks.append(f"{CONFIG} is not there: put that of the same model into the folder")
     found = [name for name in TOKENIZERS if (folder / name).is_file()]
