@@ -61,10 +61,6 @@ PAGES: dict[str, tuple[str, ...]] = {
 NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
 OLDER: dict[str, str] = {
     "unfamiliar.md": "the prior's weight was fixed then; what is unfamiliar does not depend on it",
-    "results.md": NANO,
-    "results/brain.md": NANO,
-    "results/chest.md": NANO,
-    "results/oct.md": NANO,
     "comparison.md": NANO,
     "comparison/brain.md": NANO,
     "comparison/chest.md": NANO,
