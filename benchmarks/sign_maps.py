@@ -43,7 +43,8 @@ SHOTS, DRAWS = 4, 2
 IMAGES = {"validation": 150, "test": 300}
 SEEDS = {"validation": 5000, "test": 6000}
 STATES = ("zero-shot", f"{SHOTS} shots")
-DEFAULT, OUTSIDE = "own value alone in the last block", "last block left out (no candidate)"
+IN_USE, OWN = "as trained", "own value alone in the last block"
+OUTSIDE = "last block left out (no candidate)"
 FLOOR, CHANCE, GOOD = 0.5, 0.6, 0.7
 
 Reading = Callable[[AdaptedTower, Tensor], Tensor]
@@ -104,8 +105,8 @@ def without_last(image: AdaptedTower, pixels: Tensor) -> Tensor:
 
 
 READINGS: Mapping[str, Reading] = {
-    "as trained": lambda image, pixels: patch_features(image, pixels, values=False),
-    DEFAULT: patch_features,
+    IN_USE: lambda image, pixels: patch_features(image, pixels, values=False),
+    OWN: lambda image, pixels: patch_features(image, pixels, values=True),
     "v-v attention in the last block": value_value(1),
     "v-v attention in the last two blocks": value_value(2),
     "v-v attention beside the last half": side_path,
@@ -294,7 +295,7 @@ def choice_table(cells: Mapping[str, Mapping[str, float]]) -> Table:
     for name in READINGS:
         for less in ("cosine", "less anchor"):
             values = [cells[m][f"{name}/{less}/{state}"] for state in STATES for m in cells]
-            mark = "in use" if (name, less) == (DEFAULT, "cosine") else ""
+            mark = "in use" if (name, less) == (IN_USE, "cosine") else ""
             told = [f"{100 * value:.1f}" for value in (*values, np.mean(values))]
             rows.append((float(np.mean(values)), (mark, name, less, *told)))
     rows.sort(key=lambda row: -row[0])

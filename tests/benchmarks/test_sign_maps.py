@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from benchmarks.sign_maps import (
-    DEFAULT,
+    IN_USE,
     OUTSIDE,
+    OWN,
     READINGS,
     auroc,
     choice_table,
@@ -13,6 +14,7 @@ from benchmarks.sign_maps import (
     value_value,
     weak,
 )
+from sdmad import load_backbone
 from sdmad.detector.maps import patch_features
 from sdmad.method.adapters import AdaptedTower, ShiftAdapter
 from sdmad.phantoms.cases import STUDIED, load_modality
@@ -36,7 +38,15 @@ def test_readings_are_unit_length_and_differ(tower, tiny_backbone, pictures):
     every = list(found.values())
     assert all((a - b).abs().max() > 0.01 for i, a in enumerate(every) for b in every[:i])
     torch.testing.assert_close(value_value(0)(tower, pixels), found["as trained"])
-    torch.testing.assert_close(found[DEFAULT], patch_features(tower, pixels))
+    torch.testing.assert_close(found[OWN], patch_features(tower, pixels))  # a CLIP's own way
+
+
+def test_the_reading_in_use_is_the_embedded_backbones():
+    backbone = load_backbone("lite")
+    untouched = AdaptedTower(backbone.image, {})
+    pixels = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(READINGS[IN_USE](untouched, pixels), patch_features(untouched, pixels))
 
 
 def test_the_last_block_left_out_does_not_feel_it(tower, tiny_backbone, pictures, monkeypatch):
@@ -83,7 +93,7 @@ def test_tables_mark_what_is_used_and_name_what_fails():
         }
     }
     table = choice_table(cells)
-    assert [row[1] for row in table.rows if row[0]] == [DEFAULT]
+    assert [row[1] for row in table.rows if row[0]] == [IN_USE]
     assert table.rows[0][1] == OUTSIDE  # the highest in these made-up figures
     good = {
         f"{s}/{k}": v for s in states for k, v in (("showing", 0.9), ("all", 0.9), ("place", 0.8))
