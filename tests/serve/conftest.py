@@ -44,6 +44,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def database(folder):
+    """The URL of the server's database."""
+    return f"sqlite:///{folder}.sdmad-serve.sqlite"
+
+
+@pytest.fixture
 def make_app(monkeypatch, folder):
     """Build an application without loading a model; keywords of ServeSettings."""
 
