@@ -9,7 +9,6 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from sdmad.serve import app as application
-from sdmad.serve import worklist
 from sdmad.serve.settings import ServeSettings
 from sdmad.serve.storage import findings
 from sdmad.serve.storage.engine import Storage
@@ -56,7 +55,7 @@ def make_app(monkeypatch, folder):
     def lend(house):
         house.models = FakeModels()
 
-    monkeypatch.setattr(application, "PREPARED", (lend, worklist.fill))
+    monkeypatch.setattr(application, "PREPARED", (lend,))
     monkeypatch.setattr(application, "PARTS", ())
 
     def make(**settings):

@@ -16,11 +16,9 @@ from tests.serve.conftest import make_app as make_app_on_a_file  # noqa: F401
 DEBIAN = Path("/usr/lib/postgresql")
 OWNER, ROLE, PASSWORD = "postgres", "sdmad", "p@ss/word:% of the tests"
 PATIENCE = 60
-# Its own order of letters is not that of their codes, as on most machines.
-CREATE = (
-    "CREATE DATABASE {name} OWNER {role} TEMPLATE template0 ENCODING {encoding} "
-    "LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C'"
-)
+CREATE = "CREATE DATABASE {name} OWNER {role} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+LETTERS = " LOCALE_PROVIDER icu ICU_LOCALE 'en'"
+"""An order of letters that is not that of their codes, as on most machines."""
 
 
 class Cluster:
@@ -73,7 +71,8 @@ class Cluster:
     def database(self, encoding="UTF8"):
         """The URL of an empty database that belongs to an ordinary role."""
         name = f"readings_{next(self.numbers)}"
-        self.ask(CREATE.format(name=name, role=ROLE, encoding=f"'{encoding}'"))
+        made = CREATE.format(name=name, role=ROLE, encoding=encoding)
+        self.ask(made + (LETTERS if encoding == "UTF8" else ""))
         return self.url(name)
 
     def url(self, name, password="p%40ss%2Fword%3A%25%20of%20the%20tests"):

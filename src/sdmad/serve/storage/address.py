@@ -60,7 +60,8 @@ def shown(address: URL) -> str:
     >>> shown(make_url("postgresql://ann:secret@host/name?sslpassword=other"))
     'postgresql://ann:***@host/name'
     """
-    return address.difference_update_query(SECRET).render_as_string(hide_password=True)
+    plain = address.set(drivername=address.get_backend_name()).difference_update_query(SECRET)
+    return plain.render_as_string(hide_password=True)
 
 
 def database_file(url: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.orm import Session
 
-from sdmad.errors import InputError
+from sdmad.errors import InputError, SDMADError
 from sdmad.serve.storage.address import checked_address, database_file, shown
 from sdmad.serve.storage.migrating import migrate
 from sdmad.serve.storage.tables import Base
@@ -46,6 +48,12 @@ _SETTINGS = f"""SELECT
     CASE current_setting('synchronous_commit')
         WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END"""
 
+_log = logging.getLogger(__name__)
+
+
+class AwayError(SDMADError):
+    """A database that does not answer now, or that somebody else is writing to for too long."""
+
 
 class Storage:
     """An open database whose tables are up to date.
@@ -77,8 +85,12 @@ class Storage:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A session that sees one state of the database."""
-        with Session(self._reader) as session:
+        """A session that sees one state of the database.
+
+        Raises:
+            AwayError: if the database does not answer.
+        """
+        with _answering(), Session(self._reader) as session:
             yield session
 
     @contextmanager
@@ -87,8 +99,16 @@ class Storage:
 
         Writers of this process take turns here: the database itself would have them try again and
         again. It holds off those of other processes. A block must not begin another.
+
+        Raises:
+            AwayError: if the database does not answer; the block may not have been kept.
         """
-        with self._turn, Session(self._writer, expire_on_commit=False) as session, session.begin():
+        with (
+            _answering(),
+            self._turn,
+            Session(self._writer, expire_on_commit=False) as session,
+            session.begin(),
+        ):
             yield session
 
     def look_around(self) -> None:
@@ -101,6 +121,18 @@ class Storage:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, NoConnectionError) as error:
+        _log.warning("the database: %s", _in_a_line(error))
+        raise AwayError(
+            "the database does not answer; what was not confirmed may not be kept: ask again in a "
+            "moment"
+        ) from None
 
 
 def _engines(address: URL) -> tuple[Engine, Engine, Engine]:
@@ -186,5 +218,6 @@ def _check_encoding(connection: Connection) -> None:
         )
 
 
-def _in_a_line(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split())
+def _in_a_line(error: DBAPIError | NoConnectionError) -> str:
+    """What the driver says, without the statement."""
+    return " ".join(str(getattr(error, "orig", error)).split())
