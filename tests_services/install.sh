@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the tests of services need, or says what and why not.
 set -eu
-wanted='orthanc orthanc-dicomweb dicom3tools dcmtk chromium'
+wanted='orthanc orthanc-dicomweb dicom3tools dcmtk chromium postgresql'
 command -v npm >/dev/null || wanted="$wanted npm"
 missing=''
 for package in $wanted; do

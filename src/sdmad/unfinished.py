@@ -106,7 +106,7 @@ def _claimed(make: Callable[[], Path]) -> Iterator[Path]:
     """What was made, under a lock while it is written."""
     work, lock = make(), None
     for _ in range(_TRIES):
-        lock = _lock(work)
+        lock = hold(work)
         if lock is not None or fcntl is None:
             break
         work = make()  # another run has taken the new one for a killed run's
@@ -117,10 +117,21 @@ def _claimed(make: Callable[[], Path]) -> Iterator[Path]:
             os.close(lock)
 
 
-def _lock(path: Path) -> int | None:
+def is_held(path: Path) -> bool:
+    """Whether somebody works on a file or folder, under a `hold`; never told without locks."""
+    if fcntl is None:
+        return False
+    handle = hold(path)
+    if handle is not None:
+        os.close(handle)
+    return handle is None
+
+
+def hold(path: Path) -> int | None:
     """Lock a file or folder; None where another has, or it is gone.
 
-    Where the file system has no locks, the descriptor comes without one.
+    Where the file system has no locks, the descriptor comes without one. The lock ends when the
+    descriptor is closed, and with the process.
     """
     if fcntl is None:
         return None

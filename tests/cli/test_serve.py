@@ -4,15 +4,16 @@ import io
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from sdmad.serve import app as application
-from sdmad.serve import worklist
 from sdmad.serve.settings import Remote, ServeSettings
 from tests.serve.conftest import FakeModels
 
@@ -28,7 +29,7 @@ def test_fit_reads_the_labels_of_a_server(sdmad, data, fit_arguments, tmp_path, 
     def lend(house):
         house.models = FakeModels()
 
-    monkeypatch.setattr(application, "PREPARED", (lend, worklist.fill))
+    monkeypatch.setattr(application, "PREPARED", (lend,))
     monkeypatch.setattr(application, "PARTS", ())
     app = application.create_app(ServeSettings((), images=data.parent))
     bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
@@ -86,6 +87,10 @@ def test_the_command_prints_its_address_answers_and_ends(model_folder, data):
     assert token not in err
 
 
+def files(place):
+    return sorted(place.parent.rglob("*"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
@@ -99,22 +104,69 @@ def test_the_command_prints_its_address_answers_and_ends(model_folder, data):
         (["--dicomweb", "ftp://localhost", *EVERYTHING], "must be an http(s) address"),
         (["--dicomweb", NOWHERE, *EVERYTHING], f"{NOWHERE}: no server answers there"),
         (["--images", ".", "--host", "0.0.0.0"], "serve-account add NAME"),
+        (["--images", ".", "--support-images", "nowhere.csv"], "nowhere.csv"),
         (["--images", ".", "--database", "nonsense"], "no database can be reached"),
+        (["--images", ".", "--database", "mysql://host/base"], "no database that readings"),
     ],
 )
-def test_what_cannot_be_served_is_one_line(sdmad, model_folder, data, monkeypatch, arguments, why):
+def test_what_cannot_be_served_is_one_line_and_leaves_no_file(
+    sdmad, model_folder, data, monkeypatch, arguments, why
+):
     monkeypatch.chdir(data.parent)
+    before = files(data.parent)
     done = sdmad("serve", model_folder, "--port", 0, *arguments)
     assert done.status == 2
     assert why in done.err.splitlines()[-1]
+    assert files(data.parent) == before
 
 
-def test_a_port_that_is_taken_is_told(sdmad, model_folder, data):
+def test_a_model_that_is_missing_leaves_no_file(sdmad, data, tmp_path):
+    before = files(data.parent)
+    done = sdmad("serve", tmp_path / "nothing", "--images", data.parent, "--port", 0)
+    assert (done.status, str(tmp_path / "nothing") in done.err) == (2, True)
+    assert files(data.parent) == before
+
+
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(
+    sdmad, model_folder, data, free_port
+):
+    before = files(data.parent)
+    url = f"postgresql://ann:four-words@127.0.0.1:{free_port}/readings"
+    done = sdmad(*("serve", model_folder, "--images", data.parent, "--port", 0, "--database", url))
+    assert done.status == 2
+    assert f"postgresql://ann:***@127.0.0.1:{free_port}/readings: this database" in done.err
+    assert "four-words" not in done.err
+    assert files(data.parent) == before
+
+
+def test_a_refused_start_leaves_an_earlier_database_as_it_was(sdmad, model_folder, data, account):
+    assert account("add", "ann", typed=PASSWORD + "\n").status == 0
+    assert account("remove", "ann").status == 0
+    database = data.parent.with_name(f"{data.parent.name}.sdmad-serve.sqlite")
+    before, written = files(data.parent), database.read_bytes()
+    assert database in before
+    words = ("--images", data.parent, "--port", 0, "--host", "0.0.0.0")
+    assert sdmad("serve", model_folder, *words).status == 2
+    assert sdmad("serve", model_folder / "nothing", *words).status == 2
+    assert files(data.parent) == before
+    assert database.read_bytes() == written
+
+
+def test_a_port_that_is_taken_is_told_and_leaves_no_file(sdmad, model_folder, data):
+    before = files(data.parent)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = sdmad("serve", model_folder, "--images", data.parent, "--port", port)
     assert done.status == 2
     assert f"127.0.0.1, port {port}: cannot listen there" in done.err
+    assert files(data.parent) == before
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    return port
 
 
 @pytest.fixture
@@ -139,6 +191,22 @@ def test_accounts_are_added_listed_changed_and_removed(account):
     assert account("remove", "ann").status == 0
     assert "no such account" in account("token", "ann").err
     assert "ann" not in account("list").out
+
+
+def test_readers_do_not_wait_while_a_password_is_typed(account, data, monkeypatch):
+    place = data.parent.with_name(f"{data.parent.name}.sdmad-serve.sqlite")
+    locks = []
+
+    def typed():
+        with closing(sqlite3.connect(place, timeout=0, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            locks.append("free")
+        return PASSWORD
+
+    monkeypatch.setattr("sdmad.cli.serve_account._password", typed)
+    assert account("add", "ann").status == 0
+    assert account("password", "ann").status == 0
+    assert locks == ["free", "free"]
 
 
 def test_accounts_of_a_dicomweb_server_are_those_that_its_readers_have(

@@ -9,7 +9,6 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from sdmad.serve import app as application
-from sdmad.serve import worklist
 from sdmad.serve.settings import ServeSettings
 from sdmad.serve.storage import findings
 from sdmad.serve.storage.engine import Storage
@@ -44,13 +43,19 @@ def folder(tmp_path):
 
 
 @pytest.fixture
+def database(folder):
+    """The URL of the server's database."""
+    return f"sqlite:///{folder}.sdmad-serve.sqlite"
+
+
+@pytest.fixture
 def make_app(monkeypatch, folder):
     """Build an application without loading a model; keywords of ServeSettings."""
 
     def lend(house):
         house.models = FakeModels()
 
-    monkeypatch.setattr(application, "PREPARED", (lend, worklist.fill))
+    monkeypatch.setattr(application, "PREPARED", (lend,))
     monkeypatch.setattr(application, "PARTS", ())
 
     def make(**settings):

@@ -18,8 +18,8 @@ from tests.serve.conftest import FakeModels
 def lend(house):
     house.models = FakeModels()
 
-application.PREPARED, application.PARTS = (lend, worklist.fill), ()
-settings = ServeSettings((), images=Path(sys.argv[1]), port=0)
+application.PREPARED, application.PARTS = (lend,), ()
+settings = ServeSettings((), images=Path(sys.argv[1]), port=0, database=sys.argv[2] or None)
 app = application.create_app(settings)
 with listening(settings) as listener:
     print(address(app.state.house, listener.getsockname()[1]), flush=True)
@@ -30,9 +30,9 @@ with listening(settings) as listener:
 COMMAND = "from sdmad.cli.start import run; run()"
 
 
-def running(folder, log):
+def running(folder, log, database=""):
     """A server on a folder, with a model that is made up; as `started`."""
-    return started(PROGRAM, [folder], log)
+    return started(PROGRAM, [folder, database], log)
 
 
 def commanded(log, *words):

@@ -279,10 +279,10 @@ def test_only_an_admin_undoes_for_others_and_reads_the_log(browser, house):
     assert log[:3] == [("eve", "reading undone"), ("eve", "sign-in"), ("bob", "sign-in")]
 
 
-def test_off_this_machine_accounts_are_needed_and_the_token_opens_nothing(make_app, tmp_path):
+def test_off_this_machine_accounts_are_needed_and_the_token_opens_nothing(make_app, database):
     with pytest.raises(InputError, match=r"serve-account add NAME"):
         make_app(host="0.0.0.0")
-    with accounts_of(tmp_path) as session:
+    with accounts_of(database) as session:
         accounts.add(session, "ann", PASSWORD, "reader")
     app = make_app(host="0.0.0.0")
     token = app.state.house.token.text
@@ -294,10 +294,10 @@ def test_off_this_machine_accounts_are_needed_and_the_token_opens_nothing(make_a
         assert browser.get(f"{API}/me").json()["reader"] == "ann"
 
 
-def accounts_of(tmp_path):
+def accounts_of(database):
     from sdmad.serve.storage.engine import Storage
 
-    return Storage(f"sqlite:///{tmp_path / 'images.sdmad-serve.sqlite'}").writing()
+    return Storage(database).writing()
 
 
 @pytest.mark.parametrize(

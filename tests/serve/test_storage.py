@@ -1,15 +1,18 @@
 """The database: tables as the code knows them, private, durable."""
 
 import stat
+import sys
 from contextlib import ExitStack
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event, text
+from sqlalchemy.engine import make_url
 
 from sdmad.errors import InputError
-from sdmad.serve.storage.engine import Storage, shown
+from sdmad.serve.storage.address import checked_address, shown
+from sdmad.serve.storage.engine import Storage
 from sdmad.serve.storage.tables import Base
 
 
@@ -42,8 +45,32 @@ def test_what_is_no_database_is_refused_in_words(tmp_path):
         Storage("nonsense")
 
 
-def test_a_password_is_not_shown():
-    assert "secret" not in shown("postgresql://someone:secret@host/base")
+def test_passwords_are_not_shown():
+    url = "postgresql://someone:secret@host/base?sslpassword=hidden&application_name=told"
+    assert shown(make_url(url)) == "postgresql://someone:***@host/base?application_name=told"
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("postgresql://someone:se@cret@host/base", "more than one @"),
+        ("postgresql://someone:se@cr/et@host/base", "more than one @"),
+        ("postgresql://someone:secret@host:cret/base", "no database can be reached by this URL"),
+        ("someone:secret@host/base", "no database can be reached by this URL"),
+        ("mysql://someone:secret@host/base", "mysql is no database that readings can be kept in"),
+        ("postgresql+asyncpg://someone:secret@host/base", "asyncpg is no database"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url, why):
+    with pytest.raises(InputError, match=why) as refused:
+        checked_address(url)
+    assert "cret" not in str(refused.value)
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r"pip install 'sdmad\[postgres\]'"):
+        checked_address("postgresql://host/base")
 
 
 def test_many_readers_at_once_each_have_a_connection_and_it_is_kept(storage):

@@ -73,9 +73,9 @@ def command(
     settings = ServeSettings(
         tuple(models), images, table, remote, database, host, port, support, show_names, stated
     )
-    with readable_warnings():
-        app = create_app(settings)
     with listening(settings) as listener:
+        with readable_warnings():
+            app = create_app(settings)  # last, so that a start that is refused leaves no file
         put(address(app.state.house, listener.getsockname()[1]))
         try:
             with warnings.catch_warnings():

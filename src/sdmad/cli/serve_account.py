@@ -16,7 +16,7 @@ from sdmad.cli.hints import Command
 from sdmad.cli.serve import SERVER, Database, DicomWeb, Folder, Table
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import Session
+    from sdmad.serve.storage.engine import Storage
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,11 +41,13 @@ def add(
 
     Example: `sdmad serve-account add ann --images new-images`
     """
-    with _writing(images, table, dicomweb, database) as session:
+    with _opened(images, table, dicomweb, database) as storage:
         from sdmad.serve.storage import accounts, events
 
-        accounts.add(session, name, _password(), role)
-        events.log(session, "", "account added", name)
+        typed = _password()  # before readers have to wait
+        with storage.writing() as session:
+            accounts.add(session, name, typed, role)
+            events.log(session, "", "account added", name)
     say(f"{name}: account added")
 
 
@@ -61,11 +63,13 @@ def password(
 
     Example: `sdmad serve-account password ann --images new-images`
     """
-    with _writing(images, table, dicomweb, database) as session:
+    with _opened(images, table, dicomweb, database) as storage:
         from sdmad.serve.storage import accounts, events
 
-        accounts.change_password(session, name, _password())
-        events.log(session, "", "password changed", name)
+        typed = _password()
+        with storage.writing() as session:
+            accounts.change_password(session, name, typed)
+            events.log(session, "", "password changed", name)
     say(f"{name}: password changed")
 
 
@@ -81,7 +85,7 @@ def token(
 
     Example: `sdmad serve-account token ann --images new-images`
     """
-    with _writing(images, table, dicomweb, database) as session:
+    with _opened(images, table, dicomweb, database) as storage, storage.writing() as session:
         from sdmad.serve.storage import accounts, events
 
         secret = accounts.new_token(session, name)
@@ -101,7 +105,7 @@ def remove(
 
     Example: `sdmad serve-account remove ann --images new-images`
     """
-    with _writing(images, table, dicomweb, database) as session:
+    with _opened(images, table, dicomweb, database) as storage, storage.writing() as session:
         from sdmad.serve.storage import accounts, events
 
         accounts.remove(session, name)
@@ -117,7 +121,7 @@ def list_all(
 
     Example: `sdmad serve-account list --images new-images`
     """
-    with _writing(images, table, dicomweb, database) as session:
+    with _opened(images, table, dicomweb, database) as storage, storage.reading() as session:
         from sdmad.serve.storage import accounts
 
         for account in accounts.all_of_them(session):
@@ -125,9 +129,9 @@ def list_all(
 
 
 @contextmanager
-def _writing(
+def _opened(
     images: Path | None, table: Path | None, dicomweb: str | None, database: str | None
-) -> Iterator[Session]:
+) -> Iterator[Storage]:
     from sdmad.errors import InputError
     from sdmad.export.runtime import require
 
@@ -143,8 +147,7 @@ def _writing(
     remote = None if dicomweb is None else Remote(checked_url(dicomweb))
     storage = Storage(ServeSettings((), images, table, remote, database).database_url)
     try:
-        with storage.writing() as session:
-            yield session
+        yield storage
     finally:
         storage.close()
 

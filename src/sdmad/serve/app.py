@@ -33,6 +33,7 @@ from sdmad.serve.security.gate import Gate
 from sdmad.serve.security.headers import SecureHeaders
 from sdmad.serve.settings import ServeSettings
 from sdmad.serve.storage import accounts
+from sdmad.serve.storage.address import database_file
 from sdmad.serve.storage.engine import Storage
 
 API = "/api/v1"
@@ -59,8 +60,8 @@ ROUTERS: tuple[APIRouter, ...] = (
 PAGES: tuple[Callable[[FastAPI], None], ...] = (add_pages,)
 """What adds pages and files to the application."""
 
-PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare, worklist.fill)
-"""What must be there before the server listens, in this order; a mistake ends the command."""
+PREPARED: tuple[Callable[[House], None], ...] = (computing.prepare,)
+"""What must be good before anything is written; a mistake ends the command, and leaves no file."""
 
 PARTS: tuple[Callable[[House], AbstractContextManager[None]], ...] = (
     computing.running,
@@ -76,10 +77,15 @@ def create_app(settings: ServeSettings) -> FastAPI:
         InputError: if the database or the images cannot be read, or the address is another
             machine's to reach and there is no account.
     """
-    house = House(settings, Storage(settings.database_url))
-    _check_host(house)
+    house = House(settings)
     for prepare in PREPARED:
         prepare(house)
+    listed = worklist.find(house)
+    house.storage = _opened(settings)
+    with ExitStack() as refused:
+        refused.callback(house.storage.close)
+        worklist.fill(house, listed)
+        refused.pop_all()
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:
@@ -112,12 +118,21 @@ def create_app(settings: ServeSettings) -> FastAPI:
     return app
 
 
-def _check_host(house: House) -> None:
-    if house.settings.local:
-        return
-    with house.storage.reading() as session:
-        if not accounts.any_is_there(session):
-            raise InputError(
-                f"--host {house.settings.host}: other machines can reach this address, so readers "
-                "need accounts: add one with sdmad serve-account add NAME, or leave out --host"
-            )
+def _opened(settings: ServeSettings) -> Storage:
+    """The database; a file that is not there yet is not made where accounts are needed."""
+    file = database_file(settings.database_url)
+    if not settings.local and file is not None and not file.exists():
+        raise _without_accounts(settings)
+    storage = Storage(settings.database_url)
+    with storage.reading() as session:
+        if settings.local or accounts.any_is_there(session):
+            return storage
+    storage.close()
+    raise _without_accounts(settings)
+
+
+def _without_accounts(settings: ServeSettings) -> InputError:
+    return InputError(
+        f"--host {settings.host}: other machines can reach this address, so readers "
+        "need accounts: add one with sdmad serve-account add NAME, or leave out --host"
+    )

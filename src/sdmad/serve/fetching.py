@@ -37,10 +37,10 @@ class Fetching:
 
     Args:
         remote: where the studies are, and which.
-        folder: where images are kept; made if it is not there.
+        folder: where images are kept.
 
     Raises:
-        SDMADError: if the server cannot be reached, or the folder cannot be made.
+        SDMADError: if the server cannot be reached.
     """
 
     def __init__(self, remote: Remote, folder: Path) -> None:
@@ -49,7 +49,6 @@ class Fetching:
         if not self._studies:
             asked = " ".join(f"--query {word}={value}" for word, value in remote.query.items())
             warnings.warn(f"{remote.url}: no study there fits {asked}", stacklevel=2)
-        private_folder(folder)
         self._kept = {place.stem for place in self.kept()}
         self._waiting = list(self._studies)
         self._said: set[str] = set()
@@ -65,8 +64,16 @@ class Fetching:
         inside = (path for study in self._studies for path in self._place(study).glob("*.dcm"))
         return sorted(path for path in inside if is_uid(path.stem))
 
+    def make_folder(self) -> None:
+        """Make the folder in which images are kept, if it is not there.
+
+        Raises:
+            SDMADError: if it cannot be made.
+        """
+        private_folder(self._folder)
+
     def start(self, told: Callable[[list[Path]], None]) -> None:
-        """Fetch what is not here yet, in a thread.
+        """Fetch what is not here yet, in a thread; the folder must have been made.
 
         Args:
             told: of images that are here now.

@@ -24,7 +24,7 @@ class House:
 
     Attributes:
         settings: what it was started with.
-        storage: the database.
+        storage: the database; not there before everything else was found good.
         token: that the printed address carries.
         pictures: reads the images.
         requests: how often somebody may ask.
@@ -39,7 +39,7 @@ class House:
     """
 
     settings: ServeSettings
-    storage: Storage
+    storage: Storage = field(init=False)
     token: StartToken = field(default_factory=StartToken)
     models: Any = None
     scorer: Any = None

@@ -12,7 +12,7 @@ from sdmad.detector.calibration import Prevalence
 from sdmad.dicom_out.access import Credentials
 from sdmad.errors import InputError
 from sdmad.reporting.map_files import safe_name
-from sdmad.serve.storage.engine import database_file
+from sdmad.serve.storage.address import checked_address, database_file
 
 LOOPBACK = "127.0.0.1"
 ENDING = ".sdmad-serve.sqlite"
@@ -70,7 +70,7 @@ class ServeSettings:
         images: folder whose images are read; None for none.
         table: label table whose images are read, in place of a folder.
         dicomweb: server whose images are read, in place of both.
-        database: URL of SQLAlchemy; a file beside the images where None.
+        database: URL of SQLite or PostgreSQL; a file beside the images where None.
         host: address to listen at.
         port: to listen at; 0 takes a free one.
         support: label table of the support images, for the most alike of them.
@@ -79,7 +79,8 @@ class ServeSettings:
         limits: of what a client may ask.
 
     Raises:
-        InputError: if more than one of folder, table and DICOMweb server is given.
+        InputError: if more than one of folder, table and DICOMweb server is given, or no database
+            can be reached by the URL.
     """
 
     models: tuple[Path, ...]
@@ -97,6 +98,7 @@ class ServeSettings:
     def __post_init__(self) -> None:
         if [self.images, self.table, self.dicomweb].count(None) < 2:
             raise InputError("--images, --table and --dicomweb: give one of them")
+        checked_address(self.database_url)
 
     def beside(self, ending: str) -> Path:
         """A file or folder of the server's own, by its ending.

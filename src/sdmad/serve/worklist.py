@@ -24,25 +24,35 @@ from sdmad.text import readable, without_surrogates
 LONGEST = 255
 
 
-def fill(house: House) -> None:
-    """Take over the images that there are, and the support images.
+def find(house: House) -> list[Listed]:
+    """The images that there are; nothing is written.
 
     Raises:
-        SDMADError: if they cannot be read, or the server that has them cannot be reached.
+        SDMADError: if they or the support images cannot be read, or the server that has them cannot
+            be reached.
     """
     settings = house.settings
-    if settings.table is not None:
-        table = read_label_table(settings.table, house.categories or None)
-        listed = of_table(table, settings.show_names)
-    elif settings.images is not None:
-        listed = of_folder(settings.images, settings.show_names)
-    elif settings.dicomweb is not None:
-        house.fetching = Fetching(settings.dicomweb, settings.beside(IMAGES))
-        listed = of_studies(house.fetching.kept(), settings.show_names)
-    else:
-        listed = []
     if settings.support is not None:
         house.support = Support(read_label_table(settings.support, house.categories or None))
+    if settings.table is not None:
+        table = read_label_table(settings.table, house.categories or None)
+        return of_table(table, settings.show_names)
+    if settings.images is not None:
+        return of_folder(settings.images, settings.show_names)
+    if settings.dicomweb is not None:
+        house.fetching = Fetching(settings.dicomweb, settings.beside(IMAGES))
+        return of_studies(house.fetching.kept(), settings.show_names)
+    return []
+
+
+def fill(house: House, listed: Sequence[Listed]) -> None:
+    """Take over the images that there are.
+
+    Raises:
+        SDMADError: if the folder for those of a DICOMweb server cannot be made.
+    """
+    if house.fetching is not None:
+        house.fetching.make_folder()
     with house.storage.writing() as session:
         images.register(session, listed)
         images.expect(session, house.model)

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -160,7 +161,7 @@ def test_after_a_server_that_was_killed_the_next_start_says_what_happened(
     refits, _ = house
     # What a killed server leaves: a folder that was asked for, and how far it was.
     left = refits._folder / "000007"
-    left.mkdir()
+    left.mkdir(parents=True)
     (left / "request.json").write_text("{}", encoding="utf-8")
     (left / "progress.json").write_text(json.dumps({"step": 2}), encoding="utf-8")
     fresh = Refits(refits._folder, models, lambda _: None)
@@ -171,6 +172,26 @@ def test_after_a_server_that_was_killed_the_next_start_says_what_happened(
         assert fresh.start(labels, 1, 0).id == 8
     finally:
         fresh.close()
+
+
+def test_servers_with_one_folder_leave_each_others_refits_alone(house, labels, models, monkeypatch):
+    waits = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    monkeypatch.setattr("sdmad.serve.compute.refits.program", lambda _: waits)
+    refits, _ = house
+    first, second = refits.start(labels, 1, 0).id, refits.start(labels, 1, 0).id
+    while refits.get(first).state == "waiting":
+        time.sleep(0.01)
+    other = Refits(refits._folder, models, lambda _: None)
+    try:
+        assert [one.state for one in other.all()] == ["waiting", "waiting"]
+        assert other.start(labels, 1, 0).id == 3
+    finally:
+        other.close()
+    assert [refits.get(number).state for number in (first, second)] == ["running", "waiting"]
+    refits.close()
+    again = Refits(refits._folder, models, lambda _: None)
+    again.close()
+    assert {one.state for one in again.all()} == {"failed"}
 
 
 def test_a_process_ends_with_its_server(house, labels):
@@ -197,7 +218,9 @@ def test_what_is_not_there_and_what_cannot_learn(house, openvino_export, labels,
         export.close()
 
 
-def test_the_folder_is_private(house):
+def test_the_folder_is_made_with_the_first_refit_and_is_private(house, labels):
     refits, _ = house
+    assert not refits._folder.exists()
+    refits.start(labels, 4, 0)
     assert refits._folder.stat().st_mode & 0o077 == 0
     assert np.all([one.stat().st_mode & 0o077 == 0 for one in refits._folder.iterdir()])

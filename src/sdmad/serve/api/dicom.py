@@ -17,7 +17,7 @@ from sdmad.serve.house import House, TheHouse
 from sdmad.serve.told import by_name
 from sdmad.serve.visitors import TheVisitor
 
-router = APIRouter(tags=["maps"], responses=refusals(404, 503, 504))
+router = APIRouter(tags=["maps"], responses=refusals(404, 504))
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The date of a member of an archive, always the same: the objects have dates of their own."""

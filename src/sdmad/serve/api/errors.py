@@ -14,12 +14,14 @@ from sdmad.serve.compute.refits import NotNowError, UnknownRefitError
 from sdmad.serve.compute.scorer import NoMapsError
 from sdmad.serve.pictures import TooBusyError
 from sdmad.serve.security.answers import refuse
+from sdmad.serve.storage.engine import AwayError
 from sdmad.serve.storage.readings import UndoneError
 from sdmad.serve.storage.studies import OutOfTurnError, UnknownStudyError
 
 STATUS: list[tuple[type[SDMADError], int]] = [
     (TooBusyError, 503),
     (BusyError, 503),
+    (AwayError, 503),
     (OverdueError, 504),
     (UnknownModelError, 404),
     (UnknownRefitError, 404),

@@ -23,8 +23,8 @@ from sdmad.serve.visitors import TheVisitor
 
 router = APIRouter(tags=["images"], responses=refusals(404))
 
-PIXELS = {**refusals(404, 503), **content("application/octet-stream")}
-PNG = {**refusals(404, 503), **content("image/png")}
+PIXELS = {**refusals(404), **content("application/octet-stream")}
+PNG = {**refusals(404), **content("image/png")}
 
 Sort = Annotated[Order, Query(description="abnormal and unsure: the most first")]
 Category = Annotated[Name | None, Query(description="that the active model finds")]
@@ -56,7 +56,7 @@ def listed(
     )
 
 
-@router.get("/images/{image_id}", responses=refusals(404, 503))
+@router.get("/images/{image_id}", responses=refusals(404))
 def detail(
     house: TheHouse,
     visitor: TheVisitor,

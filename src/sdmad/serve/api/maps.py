@@ -19,7 +19,7 @@ from sdmad.serve.compute.scorer import as_overlay
 from sdmad.serve.house import TheHouse
 from sdmad.serve.told import by_name
 
-router = APIRouter(tags=["maps"], responses=refusals(404, 503, 504))
+router = APIRouter(tags=["maps"], responses=refusals(404, 504))
 
 PNG, NIFTI = "image/png", "application/gzip"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -57,7 +57,7 @@ def of_image(
     response_class=Response,
     openapi_extra=body("file", file=FILE, model=MODEL, slice=SLICE),
     responses={
-        **refusals(404, 503, 504),
+        **refusals(404, 504),
         **_content(
             "16-bit grey PNG, black -2 and white 2, or NIfTI of the values in the place of the "
             "file's slice; cosines, as large as the image.",

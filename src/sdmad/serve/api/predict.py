@@ -26,7 +26,7 @@ from sdmad.serve.compute.models import ServedModel
 from sdmad.serve.compute.scorer import Finding, Scored, Stated
 from sdmad.serve.house import House, TheHouse
 
-router = APIRouter(tags=["predict"], responses=refusals(404, 503, 504))
+router = APIRouter(tags=["predict"], responses=refusals(404, 504))
 
 Shape = TypeVar("Shape", bound=shapes.Finding)
 

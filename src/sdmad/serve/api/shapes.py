@@ -42,7 +42,7 @@ def content(kind: str) -> Answers:
 
 def refusals(*statuses: int) -> Answers:
     """The answers of a route that are refusals, beside those that every route has."""
-    every = (400, 401, 403, 413, 421, 422, 429, 500, *statuses)
+    every = {400, 401, 403, 413, 421, 422, 429, 500, 503, *statuses}
     return {status: {"model": Error, "description": "Refused."} for status in sorted(every)}
 
 
@@ -178,7 +178,7 @@ class Alike(BaseModel):
 class SignIn(BaseModel):
     """Who signs in."""
 
-    name: Annotated[str, StringConstraints(max_length=64)]
+    name: Annotated[str, StringConstraints(max_length=64, pattern=r"^[^\x00]*$")]
     password: Annotated[str, StringConstraints(max_length=1024)]
 
 

@@ -1,7 +1,8 @@
 """Refits of a server: waiting, running, ended; each a folder, so that a crash loses none.
 
 The folder holds what was asked, the labels, how far it is, the new model and the outcome, which is
-written last. A folder without an outcome that no process works on was interrupted.
+written last. The server that was asked holds a lock on it, for others may have the same folder; one
+without an outcome that nobody holds was interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sdmad.detector.manifest import read_json
-from sdmad.errors import InputError
+from sdmad.errors import InputError, SDMADError
 from sdmad.output import private_folder, write_json, write_text
 from sdmad.serve.compute.models import Models, ServedModel
 from sdmad.serve.compute.refitting import (
@@ -28,6 +29,7 @@ from sdmad.serve.compute.refitting import (
     STEPS,
     program,
 )
+from sdmad.unfinished import hold, is_held
 
 ACTIVE = "active.json"
 FAULTS = "faults.txt"
@@ -75,12 +77,9 @@ class Refits:
     """The refits of a server.
 
     Args:
-        folder: where they are kept; made if it is not there.
+        folder: where they are kept; made with the first of them.
         models: of the server.
         switched: told of the model that answers from now on.
-
-    Raises:
-        SDMADError: if the folder cannot be written.
     """
 
     def __init__(
@@ -89,12 +88,13 @@ class Refits:
         self._folder, self._models, self._switched = folder, models, switched
         self._lock = threading.Lock()
         self._loaded: dict[int, str] = {}
+        self._held: dict[int, int | None] = {}
         self._running: subprocess.Popen[bytes] | None = None
         self._now: int | None = None
         self._closed = False
-        private_folder(folder)
         for number in self._numbers():
-            self._end_interrupted(number)
+            if not is_held(self._place(number)):
+                self._end_interrupted(number)
         self._waiting: queue.Queue[int | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
@@ -121,6 +121,7 @@ class Refits:
 
         Raises:
             NotNowError: if the active model is an export, or too many refits wait.
+            SDMADError: if the folder cannot be written.
         """
         model = self._models.active
         if model.kind == "export":
@@ -128,9 +129,8 @@ class Refits:
         with self._lock:
             if self._waiting.qsize() >= MOST_WAITING:
                 raise NotNowError(f"{MOST_WAITING} refits wait already; let one end first")
-            number = max(self._numbers(), default=0) + 1
+            number = self._new()
             place = self._place(number)
-            private_folder(place)
             write_text(place / LABELS, labels)
             request = {
                 "model": model.folder,
@@ -164,7 +164,8 @@ class Refits:
             return Refit(
                 number, state, share, STEPS, step, told["message"], told["comparison"], model
             )
-        state = "running" if self._now == number else "waiting"
+        began = self._now == number or (place / PROGRESS).is_file()
+        state = "running" if began else "waiting"
         now = STEPS[step] if state == "running" else "waits for its turn"
         return Refit(number, state, step / len(STEPS), STEPS, step, now, None)
 
@@ -191,6 +192,8 @@ class Refits:
                 self._running.kill()
         self._waiting.put(None)
         self._thread.join()
+        for number in list(self._held):
+            self._release(number)
 
     def _activate(self, number: int) -> ServedModel:
         known = self._loaded.get(number)
@@ -207,6 +210,28 @@ class Refits:
             if not self._closed:
                 self._end_interrupted(number, "its process ended")
             self._now = None
+            self._release(number)
+
+    def _new(self) -> int:
+        """A number that no server has, and its folder, held by this one."""
+        private_folder(self._folder)
+        number = max(self._numbers(), default=0) + 1
+        while True:
+            place = self._place(number)
+            try:
+                place.mkdir(mode=0o700)
+            except FileExistsError:  # another server was asked at the same time
+                number += 1
+                continue
+            except OSError as error:
+                raise SDMADError(f"{place}: cannot be made ({error.strerror})") from error
+            self._held[number] = hold(place)
+            return number
+
+    def _release(self, number: int) -> None:
+        handle = self._held.pop(number, None)
+        if handle is not None:
+            os.close(handle)
 
     def _run(self, place: Path) -> None:
         try:
@@ -243,7 +268,7 @@ class Refits:
         return self._folder / f"{number:06d}"
 
     def _numbers(self) -> list[int]:
-        return [int(one.name) for one in self._folder.iterdir() if one.name.isdecimal()]
+        return [int(one.name) for one in self._folder.glob("*") if one.name.isdecimal()]
 
 
 def _environment() -> dict[str, str]:

@@ -25,6 +25,7 @@ from sdmad.serve.secret import StartToken, digest
 from sdmad.serve.security.answers import refuse
 from sdmad.serve.settings import is_loopback
 from sdmad.serve.storage import accounts, events
+from sdmad.serve.storage.engine import AwayError
 from sdmad.serve.visitors import Visitor
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http":
-            refusal = await self._refusal(scope)
+            try:
+                refusal = await self._refusal(scope)
+            except AwayError as error:
+                refusal = refuse(scope, 503, str(error), 2)
             if refusal is not None:
                 await refusal(scope, receive, send)
                 return

@@ -193,7 +193,7 @@ def _filters(wanted: Wanted, state: bool = True) -> list[ColumnElement[bool]]:
     if state and wanted.state is not None:
         found.append(ImageRow.state == wanted.state)
     if wanted.text:
-        found.append(ImageRow.name.icontains(wanted.text, autoescape=True))
+        found.append(ImageRow.name.ilike(f"%{_escaped(wanted.text)}%", escape="/"))
     if wanted.category is not None:
         seen = select(FindingRow.image_id).where(
             FindingRow.model == wanted.model,
@@ -208,6 +208,11 @@ def _filters(wanted: Wanted, state: bool = True) -> list[ColumnElement[bool]]:
         )
         found.append(read.exists())
     return found
+
+
+def _escaped(text: str) -> str:
+    """A text that stands for itself in a pattern."""
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _order(sort: Order, back: bool = False) -> list[UnaryExpression[Any]]:
