@@ -1,8 +1,10 @@
 import os
+import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -48,6 +50,8 @@ def image(path, **arguments):
     if path.name == "hang.png":
         while True:
             pass
+    if path.name == "sleep.png":
+        time.sleep(60)
     if path.name == "native.png":
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         time.sleep(60)
@@ -88,15 +92,13 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     ("name", "message"),
     [
         ("crash.png", "its decoder crashed on it; export the file again"),
-        ("hang.png", "not read within 2 s, so its decoder was ended; SDMAD_READ_SECONDS sets"),
-        ("native.png", "not read within 2 s, so its decoder was ended"),
         ("memory.png", r"takes more memory .* reduce it \(of 1 GiB; SDMAD_READ_MEMORY sets"),
         ("panic.png", "damaged or cut short; copy or export it again$"),
         ("noise.png", "damaged or cut short; copy or export it again$"),
     ],
 )
 def test_mischief_costs_one_image(mischief, picture, name, message, capfd):
-    with reading_limits(memory=1, seconds=2):
+    with reading_limits(memory=1):
         before = np.asarray(read_image(picture))
         with pytest.raises(ImageError, match=rf"{name}: {message}") as error:
             read_image(mischief(name))
@@ -104,6 +106,77 @@ def test_mischief_costs_one_image(mischief, picture, name, message, capfd):
         np.testing.assert_array_equal(np.asarray(read_image(picture)), before)
     assert "Secret" not in str(error.value)
     assert capfd.readouterr() == ("", "")
+
+
+BY_CLOCK = r"not read within 1\.8 s by the clock \(6 times SDMAD_READ_SECONDS\), so its decoder was"
+BY_PROCESSOR = (
+    r"not read within 0\.3 s of processor time, so its decoder was ended; SDMAD_READ_SECONDS"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "clock", "message"),
+    [("hang.png", 600, BY_PROCESSOR), ("sleep.png", 6, BY_CLOCK), ("native.png", 6, BY_CLOCK)],
+)
+def test_what_takes_too_long_costs_one_image(mischief, picture, monkeypatch, name, clock, message):
+    """A busy one its processor time, however long that takes; one that waits the clock's bound."""
+    read_image(picture)
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", clock)
+    with (
+        reading_limits(seconds=0.3),
+        pytest.raises(ImageError, match=f"{name}: {message}") as error,
+    ):
+        read_image(mischief(name))
+    assert error.value.path == mischief(name)
+    np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
+
+
+def test_time_in_which_a_decoder_does_not_run_is_not_the_files(mischief, picture, monkeypatch):
+    """Stopped for longer than it may work; so is one on a machine with too much to do."""
+    read_image(picture)
+    (decoder,) = decoders._Idle.waiting
+    decoder.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(0.8, decoder.send_signal, [signal.SIGCONT])
+    timer.start()
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", 200)
+    with reading_limits(seconds=0.3):
+        np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
+    timer.join()
+    assert decoders._Idle.waiting == [decoder]
+
+
+def test_a_signal_that_the_asking_process_ignores_ends_a_decoder(mischief, monkeypatch):
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", 600)
+    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    try:
+        with reading_limits(seconds=0.3), pytest.raises(ImageError, match="of processor time"):
+            read_image(mischief("hang.png"))
+    finally:
+        signal.signal(signal.SIGPROF, before)
+
+
+def test_time_in_which_this_process_was_stopped_counts_for_little(monkeypatch):
+    """By hand: of 3 s, a wait of 0.5 s and two of which the clock says an hour leave 0.5 s."""
+    now = iter([0.0, 0.5, 10.0, 3610.0, 4000.0, 7600.0])
+    monkeypatch.setattr("sdmad.data.decoders.time.monotonic", lambda: next(now))
+    watch, answers, waited = decoders._Watch(3.0), iter([True, False, True]), []
+
+    def ready(milliseconds):
+        waited.append(milliseconds)
+        return next(answers)
+
+    watch.wait(ready)
+    assert watch.left == 2.5
+    watch.wait(ready)
+    assert (watch.left, waited) == (0.5, [1000.0, 1000.0, 1000.0])
+
+
+def test_nothing_is_waited_for_when_no_time_is_left():
+    watch = decoders._Watch(0.02)
+    with pytest.raises(decoders._OverrunError):
+        watch.wait(lambda milliseconds: time.sleep(milliseconds / 1000))
+    with pytest.raises(decoders._OverrunError):
+        watch.wait(lambda milliseconds: True)
 
 
 def test_what_other_files_left_in_memory_is_not_laid_on_the_next(mischief, picture):

@@ -25,9 +25,6 @@ from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
 from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.processes import bound
 
-GRACE = 5.0
-"""Seconds beyond the limit after which the process ends itself, should nobody end it."""
-
 
 def serve(memory: int) -> None:
     """Answer requests until there are no more.
@@ -36,6 +33,7 @@ def serve(memory: int) -> None:
         memory: bytes of address space that this process may have.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it is over
+    _end_at_alarms()
     bound(memory)  # and no core with a patient's picture is left behind
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what libraries print
@@ -44,19 +42,26 @@ def serve(memory: int) -> None:
         request = json.loads(line)
         with contextlib.suppress(OSError):  # then a path that is not absolute is not found
             os.chdir(request.pop("folder"))
-        with _alarm(request.pop("seconds") + GRACE):
+        with _alarm(request.pop("seconds")):
             _write(answers, *_answer(**request))
+
+
+def _end_at_alarms() -> None:
+    """Let SIGPROF end this process, whatever the process that started it does with it."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
 
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Any:
-    """End the process, in native code too, when the time is over."""
+    """End the process, in native code too, when it has used so much processor time."""
     if not hasattr(signal, "setitimer"):
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _answer(
