@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.data import decoders, intensity
+from sdmad.data import decoders, intensity, shared
 from sdmad.data.headers import read_header
 from sdmad.data.images import ImageError, read_image, volume_slices
 from sdmad.data.limits import Limits, limits, reading_limits
@@ -79,7 +79,9 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "tests_mischief.py").write_text(MISCHIEF)
     monkeypatch.syspath_prepend(str(tmp_path / "module"))
-    monkeypatch.setattr(decoders, "PROGRAM", "import tests_mischief as m; m.serve({memory})")
+    monkeypatch.setattr(
+        decoders, "PROGRAM", "import tests_mischief as m; m.serve({memory}, {shared})"
+    )
 
     def named(name):
         (tmp_path / name).write_bytes(picture.read_bytes())
@@ -328,6 +330,85 @@ def test_decoders_end_with_their_process(picture):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stderr == b""
     assert not Path(f"/proc/{int(done.stdout)}").exists()
+
+
+# ---- answers
+
+
+LIAR = """
+import pathlib, sys
+print("{{}}", flush=True)
+for line in sys.stdin:
+    print(pathlib.Path({file!r}).read_text(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"type": "|u1", "shape": [33554432], "shared": true}',
+        '{"type": "|u1", "shape": [2, 1073741824], "shared": false}',
+        '{"type": "|u1", "shape": [-2, -3], "shared": true}',
+        '{"type": "|u1", "shape": [2.5], "shared": true}',
+        '{"type": "|u1", "shape": 4, "shared": true}',
+        '{"type": "|O", "shape": [4], "shared": true}',
+        '{"type": "<f8", "shape": [4], "shared": true}',
+        '{"type": "|u1", "shape": [4]}',
+        "[" * 100_000,
+        "no JSON",
+        "7",
+        '"',
+        "{}",
+        "x" * (decoders.MOST_SAID + 9),
+    ],
+)
+def test_an_answer_that_no_decoder_gives_is_none(tmp_path, picture, fresh, monkeypatch, answer):
+    (tmp_path / "answer").write_text(answer)
+    program = LIAR.replace("{file!r}", repr(str(tmp_path / "answer")))
+    monkeypatch.setattr(decoders, "PROGRAM", program)
+    with pytest.raises(ImageError, match="crashed"):
+        read_image(picture)
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_pixels_are_the_same_by_shared_memory_and_by_the_pipe(
+    tmp_path, monkeypatch, fresh, lacking
+):
+    """More than is shared goes by the pipe; all does where the system shares no memory."""
+    if lacking:
+        monkeypatch.delattr(os, "memfd_create")
+    wide = np.arange((shared.LENGTH // 4096 + 1) * 4096, dtype=np.uint32).astype(np.uint8)
+    for name, values in (("wide", wide.reshape(-1, 4096)), ("small", GREY), ("wide", None)):
+        if values is not None:
+            Image.fromarray(values).save(tmp_path / f"{name}.png", compress_level=1)
+        expected = GREY if name == "small" else wide.reshape(-1, 4096)
+        np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"{name}.png")), expected)
+
+
+def test_an_answer_is_not_changed_by_the_next(tmp_path, picture, fresh):
+    first = read_image(picture)
+    Image.fromarray(255 - GREY).save(tmp_path / "other.png")
+    read_image(tmp_path / "other.png")
+    np.testing.assert_array_equal(np.asarray(first), GREY)
+
+
+def test_shared_memory_keeps_its_length():
+    """A shorter one would end the process that reads beyond its end."""
+    memory = shared.Shared()
+    (file,) = memory.handed
+    for length in (0, shared.LENGTH + 1):
+        with pytest.raises(PermissionError):
+            os.ftruncate(file, length)
+    memory.hand_over()
+    memory.close()
+    assert memory.taken(1) is None
+
+
+def test_a_decoder_leaves_no_descriptor(picture, fresh):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    read_image(picture)
+    decoders._end_all()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # ---- bombs: small files that ask for much

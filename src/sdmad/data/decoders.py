@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 from sdmad.data.intensity import PartWarning, pass_on
 from sdmad.data.limits import CLOCK, MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError
+from sdmad.data.shared import Shared
 from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.errors import InputError
 from sdmad.processes import environment
 
-PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
+PROGRAM = "from sdmad.data.serving import serve; serve({memory}, {shared})"
 
 MOST_IDLE = 8
 """Decoders that wait for later files at most."""
@@ -49,6 +50,9 @@ SLICE = 1.0
 
 MOST_ANSWERED = 1 << 30
 """Bytes of an array that is taken for an answer: more than any picture has."""
+
+MOST_SAID = 1 << 22
+"""Bytes of an answer without its array."""
 
 _PIPE, _HEAD = 1 << 20, 1 << 12
 _log = logging.getLogger(__name__)
@@ -66,11 +70,12 @@ def ask(task: str, path: Path, **arguments: Any) -> Answer:
         ImageError: if it cannot be read within the limits.
         InputError: if no process can be started.
     """
-    if limits().trusted:
+    held = limits()
+    if held.trusted:
         return TASKS[task](path, **arguments)
     lane = Lane()
     try:
-        return lane.ask(task, path, **arguments)
+        return lane.ask_within(held, task, path, arguments)
     finally:
         lane.leave()
 
@@ -106,7 +111,10 @@ class Lane:
 
     def ask(self, task: str, path: Path, **arguments: Any) -> Answer:
         """Ask something of a file, as `sdmad.data.decoders.ask` does, always in a process."""
-        held = limits()
+        return self.ask_within(limits(), task, path, arguments)
+
+    def ask_within(self, held: Limits, task: str, path: Path, arguments: dict[str, Any]) -> Answer:
+        """Ask something of a file within limits that are known."""
         head, found = self._ask(held, task, path, arguments)
         if head.get("memory") and self._had_others:
             self._end()  # what other files left may fill it: one more try, alone
@@ -243,7 +251,9 @@ class _Decoder(subprocess.Popen[bytes]):
 
     def __init__(self, memory: float) -> None:
         self.memory, self.asked, self._started, self._read = memory, 0, False, b""
-        program = PROGRAM.format(memory=int(memory * (1 << 30)))
+        self._shared = Shared()
+        shared = next(iter(self._shared.handed), -1)
+        program = PROGRAM.format(memory=int(memory * (1 << 30)), shared=shared)
         try:
             super().__init__(
                 # Without the current folder: a module in it must not take the place of a library.
@@ -253,15 +263,22 @@ class _Decoder(subprocess.Popen[bytes]):
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 env=environment(),
+                pass_fds=self._shared.handed,
             )
         except OSError as error:
+            self._shared.close()
             raise InputError(
                 f"no process can be started to read images in ({error.strerror}); close other "
                 "programs, or free memory"
             ) from error
+        finally:
+            self._shared.hand_over()
         assert self.stdin is not None
         assert self.stdout is not None
         self._asks, self._answers = self.stdin, self.stdout
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(self._answers.fileno(), select.POLLIN)
         _widen(self._answers.fileno())
         _started.add(self)
 
@@ -301,14 +318,14 @@ class _Decoder(subprocess.Popen[bytes]):
             self._asks.write(json.dumps(request).encode() + b"\n")
         except OSError as error:
             raise _EndedError from error
-        head = json.loads(self._line(watch))
-        if "type" not in head:
-            return head, head.get("value", "")
-        if head["type"] not in ("|u1", "|b1") or math.prod(head["shape"]) > MOST_ANSWERED:
-            raise _EndedError
-        array = np.empty(head["shape"], np.dtype(head["type"]))
-        self._fill(array.data.cast("B"), watch)
-        return head, Described(array, head["about"]) if "about" in head else array
+        try:
+            head = json.loads(self._line(watch))
+            if "type" not in head:
+                return head, head["value"]
+            array = self._array(head, watch)
+            return head, Described(array, head["about"]) if "about" in head else array
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise _EndedError from error  # no answer that a decoder gives
 
     def end(self) -> None:
         """End the process and close its pipes."""
@@ -317,13 +334,29 @@ class _Decoder(subprocess.Popen[bytes]):
             with contextlib.suppress(OSError):
                 pipe.close()
         self.wait()
+        self._shared.close()
         _started.discard(self)
 
     def _line(self, watch: _Watch) -> bytes:
         while b"\n" not in self._read:
             self._read += self._some(watch, _HEAD)
+            if len(self._read) > MOST_SAID:
+                raise _EndedError
         line, _, self._read = self._read.partition(b"\n")
         return line
+
+    def _array(self, head: dict[str, Any], watch: _Watch) -> NDArray[Any]:
+        """The array that an answer's head describes."""
+        length = math.prod(head["shape"])
+        negative = any(side < 0 for side in head["shape"])
+        if head["type"] not in ("|u1", "|b1") or negative or length > MOST_ANSWERED:
+            raise _EndedError
+        found = self._shared.taken(length) if head["shared"] else np.empty(length, np.uint8)
+        if found is None:
+            raise _EndedError
+        if not head["shared"]:
+            self._fill(found.data, watch)
+        return found.view(head["type"]).reshape(head["shape"])
 
     def _fill(self, place: memoryview, watch: _Watch) -> None:
         """Fill memory with the bytes that follow."""
@@ -347,9 +380,7 @@ class _Decoder(subprocess.Popen[bytes]):
         """Wait until there is something to read."""
         if not hasattr(select, "poll"):  # a system without: no deadline
             return
-        poll = select.poll()
-        poll.register(self._answers.fileno(), select.POLLIN)
-        watch.wait(poll.poll)
+        watch.wait(self._poll.poll)
 
 
 class _Idle:
@@ -398,7 +429,7 @@ def _end_all() -> None:
 def _current_folder() -> str:
     """That of this process now, where a path that is not absolute begins."""
     try:
-        return str(Path.cwd())
+        return os.getcwd()  # noqa: PTH109
     except OSError:  # it was removed meanwhile
         return os.sep
 
