@@ -385,6 +385,25 @@ def test_pixels_are_the_same_by_shared_memory_and_by_the_pipe(
         np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"{name}.png")), expected)
 
 
+def faults(process):
+    """Page faults of a process that needed no disk, so far."""
+    text = Path(f"/proc/{process.pid}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[7])
+
+
+def test_memory_is_kept_for_the_next_picture(tmp_path, fresh):
+    """One of 256 KiB has 64 pages; with what is made of it, all of them came anew each time."""
+    values = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    Image.fromarray(values).save(tmp_path / "large.png")
+    for _ in range(3):
+        read_image(tmp_path / "large.png")
+    (decoder,) = decoders._Idle.waiting
+    before = faults(decoder)
+    for _ in range(10):
+        read_image(tmp_path / "large.png")
+    assert faults(decoder) - before < 10 * 64
+
+
 def test_an_answer_is_not_changed_by_the_next(tmp_path, picture, fresh):
     first = read_image(picture)
     Image.fromarray(255 - GREY).save(tmp_path / "other.png")
