@@ -1,6 +1,6 @@
 """Is reading no slower than at another commit? 1,000 PNG and 1,000 DICOM files, by turns.
 
-    python -m benchmarks.reading_speed --before OTHER/src
+    python -m benchmarks.reading_speed --before OTHER/src [--kind png] [--way "pictures in turn"]
 
 Two ways: as `predict` reads, squares decoded ahead, and full pictures one after the other. Each
 turn is a process of its own, first of the other commit, then of this one. Told are seconds by the
@@ -61,7 +61,8 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="src/ of the other commit")
     parser.add_argument("--turns", type=int, default=TURNS)
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--kind", choices=KINDS, help="of the files; both when not given")
+    parser.add_argument("--way", choices=WAYS, help="how they are read; both when not given")
     given = parser.parse_args()
     if given.read:
         read(given.read, given.way)
@@ -70,10 +71,12 @@ def main() -> None:
 
     sources = (given.before.resolve(), Path(__file__).parents[1] / "src")
     with tempfile.TemporaryDirectory() as name:
-        for kind in KINDS:
+        kinds = (given.kind,) if given.kind else KINDS
+        ways = (given.way,) if given.way else WAYS
+        for kind in kinds:
             (Path(name) / kind).mkdir()
             write_pictures(Path(name) / kind, FILES, kind)
-        for kind, way in itertools.product(KINDS, WAYS):
+        for kind, way in itertools.product(kinds, ways):
             turns = [
                 [timed(source, Path(name) / kind, way) for source in sources]
                 for _ in range(given.turns)

@@ -11,6 +11,13 @@ from pathlib import Path
 from typing import Any
 
 _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",  # each thread maps memory of its own
+    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 << 20),
+}
+"""For glibc: keep some of the memory that is freed. A picture's went back to the system, and came
+back cleared for the next one, page by page."""
 _NO_NETWORK, _OWN_USERS = 0x40000000, 0x10000000  # CLONE_NEWNET and CLONE_NEWUSER of Linux
 _PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux
 _REFUSED = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "pty.")
@@ -29,8 +36,8 @@ def environment() -> dict[str, str]:
     }
     folders = [str(Path(__file__).parents[1]), *filter(None, sys.path)]
     threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    one = dict.fromkeys((*threads, "MALLOC_ARENA_MAX"), "1")  # each thread maps memory of its own
-    return {**kept, **one, "PYTHONPATH": os.pathsep.join(folders)}
+    one = dict.fromkeys(threads, "1")
+    return {**kept, **one, **_MALLOC, "PYTHONPATH": os.pathsep.join(folders)}
 
 
 def bound(memory: int | None = None, seconds: int | None = None, output: int | None = None) -> None:

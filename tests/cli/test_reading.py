@@ -34,7 +34,9 @@ def mischief(tmp_path, monkeypatch):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "tests_cli_mischief.py").write_text(MISCHIEF)
     monkeypatch.syspath_prepend(str(tmp_path / "module"))
-    monkeypatch.setattr(decoders, "PROGRAM", "import tests_cli_mischief as m; m.serve({memory})")
+    monkeypatch.setattr(
+        decoders, "PROGRAM", "import tests_cli_mischief as m; m.serve({memory}, {shared})"
+    )
     monkeypatch.setenv("SDMAD_READ_SECONDS", "3")
     decoders._end_all()
     yield

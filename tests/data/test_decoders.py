@@ -1,8 +1,10 @@
 import os
+import signal
 import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.data import decoders, intensity
+from sdmad.data import decoders, intensity, shared
 from sdmad.data.headers import read_header
 from sdmad.data.images import ImageError, read_image, volume_slices
 from sdmad.data.limits import Limits, limits, reading_limits
@@ -48,6 +50,8 @@ def image(path, **arguments):
     if path.name == "hang.png":
         while True:
             pass
+    if path.name == "sleep.png":
+        time.sleep(60)
     if path.name == "native.png":
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         time.sleep(60)
@@ -75,7 +79,9 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     (tmp_path / "module").mkdir()
     (tmp_path / "module" / "tests_mischief.py").write_text(MISCHIEF)
     monkeypatch.syspath_prepend(str(tmp_path / "module"))
-    monkeypatch.setattr(decoders, "PROGRAM", "import tests_mischief as m; m.serve({memory})")
+    monkeypatch.setattr(
+        decoders, "PROGRAM", "import tests_mischief as m; m.serve({memory}, {shared})"
+    )
 
     def named(name):
         (tmp_path / name).write_bytes(picture.read_bytes())
@@ -88,15 +94,13 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     ("name", "message"),
     [
         ("crash.png", "its decoder crashed on it; export the file again"),
-        ("hang.png", "not read within 2 s, so its decoder was ended; SDMAD_READ_SECONDS sets"),
-        ("native.png", "not read within 2 s, so its decoder was ended"),
         ("memory.png", r"takes more memory .* reduce it \(of 1 GiB; SDMAD_READ_MEMORY sets"),
         ("panic.png", "damaged or cut short; copy or export it again$"),
         ("noise.png", "damaged or cut short; copy or export it again$"),
     ],
 )
 def test_mischief_costs_one_image(mischief, picture, name, message, capfd):
-    with reading_limits(memory=1, seconds=2):
+    with reading_limits(memory=1):
         before = np.asarray(read_image(picture))
         with pytest.raises(ImageError, match=rf"{name}: {message}") as error:
             read_image(mischief(name))
@@ -104,6 +108,77 @@ def test_mischief_costs_one_image(mischief, picture, name, message, capfd):
         np.testing.assert_array_equal(np.asarray(read_image(picture)), before)
     assert "Secret" not in str(error.value)
     assert capfd.readouterr() == ("", "")
+
+
+BY_CLOCK = r"not read within 1\.8 s by the clock \(6 times SDMAD_READ_SECONDS\), so its decoder was"
+BY_PROCESSOR = (
+    r"not read within 0\.3 s of processor time, so its decoder was ended; SDMAD_READ_SECONDS"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "clock", "message"),
+    [("hang.png", 600, BY_PROCESSOR), ("sleep.png", 6, BY_CLOCK), ("native.png", 6, BY_CLOCK)],
+)
+def test_what_takes_too_long_costs_one_image(mischief, picture, monkeypatch, name, clock, message):
+    """A busy one its processor time, however long that takes; one that waits the clock's bound."""
+    read_image(picture)
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", clock)
+    with (
+        reading_limits(seconds=0.3),
+        pytest.raises(ImageError, match=f"{name}: {message}") as error,
+    ):
+        read_image(mischief(name))
+    assert error.value.path == mischief(name)
+    np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
+
+
+def test_time_in_which_a_decoder_does_not_run_is_not_the_files(mischief, picture, monkeypatch):
+    """Stopped for longer than it may work; so is one on a machine with too much to do."""
+    read_image(picture)
+    (decoder,) = decoders._Idle.waiting
+    decoder.send_signal(signal.SIGSTOP)
+    timer = threading.Timer(0.8, decoder.send_signal, [signal.SIGCONT])
+    timer.start()
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", 200)
+    with reading_limits(seconds=0.3):
+        np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
+    timer.join()
+    assert decoders._Idle.waiting == [decoder]
+
+
+def test_a_signal_that_the_asking_process_ignores_ends_a_decoder(mischief, monkeypatch):
+    monkeypatch.setattr("sdmad.data.limits.CLOCK", 600)
+    before = signal.signal(signal.SIGPROF, signal.SIG_IGN)
+    try:
+        with reading_limits(seconds=0.3), pytest.raises(ImageError, match="of processor time"):
+            read_image(mischief("hang.png"))
+    finally:
+        signal.signal(signal.SIGPROF, before)
+
+
+def test_time_in_which_this_process_was_stopped_counts_for_little(monkeypatch):
+    """By hand: of 3 s, a wait of 0.5 s and two of which the clock says an hour leave 0.5 s."""
+    now = iter([0.0, 0.5, 10.0, 3610.0, 4000.0, 7600.0])
+    monkeypatch.setattr("sdmad.data.decoders.time.monotonic", lambda: next(now))
+    watch, answers, waited = decoders._Watch(3.0), iter([True, False, True]), []
+
+    def ready(milliseconds):
+        waited.append(milliseconds)
+        return next(answers)
+
+    watch.wait(ready)
+    assert watch.left == 2.5
+    watch.wait(ready)
+    assert (watch.left, waited) == (0.5, [1000.0, 1000.0, 1000.0])
+
+
+def test_nothing_is_waited_for_when_no_time_is_left():
+    watch = decoders._Watch(0.02)
+    with pytest.raises(decoders._OverrunError):
+        watch.wait(lambda milliseconds: time.sleep(milliseconds / 1000))
+    with pytest.raises(decoders._OverrunError):
+        watch.wait(lambda milliseconds: True)
 
 
 def test_what_other_files_left_in_memory_is_not_laid_on_the_next(mischief, picture):
@@ -255,6 +330,104 @@ def test_decoders_end_with_their_process(picture):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stderr == b""
     assert not Path(f"/proc/{int(done.stdout)}").exists()
+
+
+# ---- answers
+
+
+LIAR = """
+import pathlib, sys
+print("{{}}", flush=True)
+for line in sys.stdin:
+    print(pathlib.Path({file!r}).read_text(), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"type": "|u1", "shape": [33554432], "shared": true}',
+        '{"type": "|u1", "shape": [2, 1073741824], "shared": false}',
+        '{"type": "|u1", "shape": [-2, -3], "shared": true}',
+        '{"type": "|u1", "shape": [2.5], "shared": true}',
+        '{"type": "|u1", "shape": 4, "shared": true}',
+        '{"type": "|O", "shape": [4], "shared": true}',
+        '{"type": "<f8", "shape": [4], "shared": true}',
+        '{"type": "|u1", "shape": [4]}',
+        "[" * 100_000,
+        "no JSON",
+        "7",
+        '"',
+        "{}",
+        "x" * (decoders.MOST_SAID + 9),
+    ],
+)
+def test_an_answer_that_no_decoder_gives_is_none(tmp_path, picture, fresh, monkeypatch, answer):
+    (tmp_path / "answer").write_text(answer)
+    program = LIAR.replace("{file!r}", repr(str(tmp_path / "answer")))
+    monkeypatch.setattr(decoders, "PROGRAM", program)
+    with pytest.raises(ImageError, match="crashed"):
+        read_image(picture)
+
+
+@pytest.mark.parametrize("lacking", [False, True])
+def test_pixels_are_the_same_by_shared_memory_and_by_the_pipe(
+    tmp_path, monkeypatch, fresh, lacking
+):
+    """More than is shared goes by the pipe; all does where the system shares no memory."""
+    if lacking:
+        monkeypatch.delattr(os, "memfd_create")
+    wide = np.arange((shared.LENGTH // 4096 + 1) * 4096, dtype=np.uint32).astype(np.uint8)
+    for name, values in (("wide", wide.reshape(-1, 4096)), ("small", GREY), ("wide", None)):
+        if values is not None:
+            Image.fromarray(values).save(tmp_path / f"{name}.png", compress_level=1)
+        expected = GREY if name == "small" else wide.reshape(-1, 4096)
+        np.testing.assert_array_equal(np.asarray(read_image(tmp_path / f"{name}.png")), expected)
+
+
+def faults(process):
+    """Page faults of a process that needed no disk, so far."""
+    text = Path(f"/proc/{process.pid}/stat").read_text()
+    return int(text.rpartition(")")[2].split()[7])
+
+
+def test_memory_is_kept_for_the_next_picture(tmp_path, fresh):
+    """One of 256 KiB has 64 pages; with what is made of it, all of them came anew each time."""
+    values = np.random.default_rng(0).integers(0, 256, (512, 512), np.uint8)
+    Image.fromarray(values).save(tmp_path / "large.png")
+    for _ in range(3):
+        read_image(tmp_path / "large.png")
+    (decoder,) = decoders._Idle.waiting
+    before = faults(decoder)
+    for _ in range(10):
+        read_image(tmp_path / "large.png")
+    assert faults(decoder) - before < 10 * 64
+
+
+def test_an_answer_is_not_changed_by_the_next(tmp_path, picture, fresh):
+    first = read_image(picture)
+    Image.fromarray(255 - GREY).save(tmp_path / "other.png")
+    read_image(tmp_path / "other.png")
+    np.testing.assert_array_equal(np.asarray(first), GREY)
+
+
+def test_shared_memory_keeps_its_length():
+    """A shorter one would end the process that reads beyond its end."""
+    memory = shared.Shared()
+    (file,) = memory.handed
+    for length in (0, shared.LENGTH + 1):
+        with pytest.raises(PermissionError):
+            os.ftruncate(file, length)
+    memory.hand_over()
+    memory.close()
+    assert memory.taken(1) is None
+
+
+def test_a_decoder_leaves_no_descriptor(picture, fresh):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    read_image(picture)
+    decoders._end_all()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 # ---- bombs: small files that ask for much

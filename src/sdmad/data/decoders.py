@@ -2,7 +2,8 @@
 
 A decoder answers one request after the other (`sdmad.data.serving`). A file that ends it (a crash
 inside a library), overruns its time or its memory is one unreadable image: its decoder is ended,
-and another one reads the next file. Decoders are kept for later files, and end with this process.
+and another one reads the next file. Processor time the decoder's own timer ends; what waits too
+long by the clock is ended here. Decoders are kept for later files, and end with this process.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import logging
 import math
 import os
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +30,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.data.intensity import PartWarning, pass_on
-from sdmad.data.limits import MEMORY, SECONDS, Limits, limits
+from sdmad.data.limits import CLOCK, MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError
+from sdmad.data.shared import Shared
 from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.errors import InputError
 from sdmad.processes import environment
 
-PROGRAM = "from sdmad.data.serving import serve; serve({memory})"
+PROGRAM = "from sdmad.data.serving import serve; serve({memory}, {shared})"
 
 MOST_IDLE = 8
 """Decoders that wait for later files at most."""
@@ -41,8 +45,14 @@ MOST_IDLE = 8
 START, STARTS = 60.0, 3
 """Seconds that a process may take to start, and how often it is tried."""
 
+SLICE = 1.0
+"""Seconds that are waited at once; a wait that took longer, while stopped, counts as so many."""
+
 MOST_ANSWERED = 1 << 30
 """Bytes of an array that is taken for an answer: more than any picture has."""
+
+MOST_SAID = 1 << 22
+"""Bytes of an answer without its array."""
 
 _PIPE, _HEAD = 1 << 20, 1 << 12
 _log = logging.getLogger(__name__)
@@ -60,11 +70,12 @@ def ask(task: str, path: Path, **arguments: Any) -> Answer:
         ImageError: if it cannot be read within the limits.
         InputError: if no process can be started.
     """
-    if limits().trusted:
+    held = limits()
+    if held.trusted:
         return TASKS[task](path, **arguments)
     lane = Lane()
     try:
-        return lane.ask(task, path, **arguments)
+        return lane.ask_within(held, task, path, arguments)
     finally:
         lane.leave()
 
@@ -100,7 +111,10 @@ class Lane:
 
     def ask(self, task: str, path: Path, **arguments: Any) -> Answer:
         """Ask something of a file, as `sdmad.data.decoders.ask` does, always in a process."""
-        held = limits()
+        return self.ask_within(limits(), task, path, arguments)
+
+    def ask_within(self, held: Limits, task: str, path: Path, arguments: dict[str, Any]) -> Answer:
+        """Ask something of a file within limits that are known."""
         head, found = self._ask(held, task, path, arguments)
         if head.get("memory") and self._had_others:
             self._end()  # what other files left may fill it: one more try, alone
@@ -136,16 +150,15 @@ class Lane:
     ) -> tuple[dict[str, Any], Answer]:
         decoder = self._ready(held)
         try:
-            return decoder.ask(task, path, arguments, held.seconds)
+            return decoder.ask(task, path, arguments, held)
         except _OverrunError:
             self._end()
-            raise ImageError(
-                f"{path}: not read within {held.seconds:g} s, so its decoder was ended; {SECONDS} "
-                "sets another limit",
-                path,
-            ) from None
+            within = f"{held.clock:g} s by the clock ({CLOCK} times {SECONDS})"
+            raise _overrun(path, within) from None
         except _EndedError:
             self._end()
+            if decoder.returncode == -getattr(signal, "SIGPROF", 0):
+                raise _overrun(path, f"{held.seconds:g} s of processor time") from None
             raise ImageError(
                 f"{path}: its decoder crashed on it; export the file again", path
             ) from None
@@ -186,12 +199,46 @@ class Lane:
             decoder.end()
 
 
+def _overrun(path: Path, within: str) -> ImageError:
+    return ImageError(
+        f"{path}: not read within {within}, so its decoder was ended; {SECONDS} sets another limit",
+        path,
+    )
+
+
 class _EndedError(Exception):
     """The process has ended instead of answering."""
 
 
 class _OverrunError(Exception):
     """The process has not answered in time."""
+
+
+class _Watch:
+    """Seconds left by the clock; those count for little in which this process did not run either.
+
+    It may have been stopped and gone on, with its decoders, or the whole machine may be starved.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.left = seconds
+
+    def wait(self, ready: Callable[[float], object]) -> None:
+        """Wait until something is ready.
+
+        Args:
+            ready: waits for at most so many milliseconds, and says whether it is.
+
+        Raises:
+            _OverrunError: if no time is left before.
+        """
+        while self.left > 0:
+            start, most = time.monotonic(), min(self.left, SLICE)
+            found = ready(most * 1000)
+            self.left -= min(most, time.monotonic() - start)
+            if found:
+                return
+        raise _OverrunError
 
 
 class _Decoder(subprocess.Popen[bytes]):
@@ -204,7 +251,9 @@ class _Decoder(subprocess.Popen[bytes]):
 
     def __init__(self, memory: float) -> None:
         self.memory, self.asked, self._started, self._read = memory, 0, False, b""
-        program = PROGRAM.format(memory=int(memory * (1 << 30)))
+        self._shared = Shared()
+        shared = next(iter(self._shared.handed), -1)
+        program = PROGRAM.format(memory=int(memory * (1 << 30)), shared=shared)
         try:
             super().__init__(
                 # Without the current folder: a module in it must not take the place of a library.
@@ -214,15 +263,22 @@ class _Decoder(subprocess.Popen[bytes]):
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
                 env=environment(),
+                pass_fds=self._shared.handed,
             )
         except OSError as error:
+            self._shared.close()
             raise InputError(
                 f"no process can be started to read images in ({error.strerror}); close other "
                 "programs, or free memory"
             ) from error
+        finally:
+            self._shared.hand_over()
         assert self.stdin is not None
         assert self.stdout is not None
         self._asks, self._answers = self.stdin, self.stdout
+        if hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(self._answers.fileno(), select.POLLIN)
         _widen(self._answers.fileno())
         _started.add(self)
 
@@ -235,7 +291,7 @@ class _Decoder(subprocess.Popen[bytes]):
         if self._started:
             return
         try:
-            self._line(time.monotonic() + START)
+            self._line(_Watch(START))
         except (_EndedError, _OverrunError):
             self.end()
             raise InputError(
@@ -245,7 +301,7 @@ class _Decoder(subprocess.Popen[bytes]):
         self._started = True
 
     def ask(
-        self, task: str, path: Path, arguments: dict[str, Any], seconds: float
+        self, task: str, path: Path, arguments: dict[str, Any], held: Limits
     ) -> tuple[dict[str, Any], Answer]:
         """Send a request and read the answer: its head and what was found."""
         self.asked += 1
@@ -254,22 +310,22 @@ class _Decoder(subprocess.Popen[bytes]):
             "path": os.fspath(path),
             "folder": _current_folder(),
             "arguments": arguments,
-            "seconds": seconds,
+            "seconds": held.seconds,
             "debug": _log.isEnabledFor(logging.DEBUG),
         }
-        until = time.monotonic() + seconds
+        watch = _Watch(held.clock)
         try:
             self._asks.write(json.dumps(request).encode() + b"\n")
         except OSError as error:
             raise _EndedError from error
-        head = json.loads(self._line(until))
-        if "type" not in head:
-            return head, head.get("value", "")
-        if head["type"] not in ("|u1", "|b1") or math.prod(head["shape"]) > MOST_ANSWERED:
-            raise _EndedError
-        array = np.empty(head["shape"], np.dtype(head["type"]))
-        self._fill(array.data.cast("B"), until)
-        return head, Described(array, head["about"]) if "about" in head else array
+        try:
+            head = json.loads(self._line(watch))
+            if "type" not in head:
+                return head, head["value"]
+            array = self._array(head, watch)
+            return head, Described(array, head["about"]) if "about" in head else array
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
+            raise _EndedError from error  # no answer that a decoder gives
 
     def end(self) -> None:
         """End the process and close its pipes."""
@@ -278,41 +334,53 @@ class _Decoder(subprocess.Popen[bytes]):
             with contextlib.suppress(OSError):
                 pipe.close()
         self.wait()
+        self._shared.close()
         _started.discard(self)
 
-    def _line(self, until: float) -> bytes:
+    def _line(self, watch: _Watch) -> bytes:
         while b"\n" not in self._read:
-            self._read += self._some(until, _HEAD)
+            self._read += self._some(watch, _HEAD)
+            if len(self._read) > MOST_SAID:
+                raise _EndedError
         line, _, self._read = self._read.partition(b"\n")
         return line
 
-    def _fill(self, place: memoryview, until: float) -> None:
+    def _array(self, head: dict[str, Any], watch: _Watch) -> NDArray[Any]:
+        """The array that an answer's head describes."""
+        length = math.prod(head["shape"])
+        negative = any(side < 0 for side in head["shape"])
+        if head["type"] not in ("|u1", "|b1") or negative or length > MOST_ANSWERED:
+            raise _EndedError
+        found = self._shared.taken(length) if head["shared"] else np.empty(length, np.uint8)
+        if found is None:
+            raise _EndedError
+        if not head["shared"]:
+            self._fill(found.data, watch)
+        return found.view(head["type"]).reshape(head["shape"])
+
+    def _fill(self, place: memoryview, watch: _Watch) -> None:
         """Fill memory with the bytes that follow."""
         done = min(len(self._read), len(place))
         place[:done], self._read = self._read[:done], self._read[done:]
         while done < len(place):
-            self._await(until)
+            self._await(watch)
             count = self._answers.readinto(place[done:])  # type: ignore[attr-defined]
             if not count:
                 raise _EndedError
             done += count
 
-    def _some(self, until: float, most: int) -> bytes:
-        self._await(until)
+    def _some(self, watch: _Watch, most: int) -> bytes:
+        self._await(watch)
         found = os.read(self._answers.fileno(), most)
         if not found:
             raise _EndedError
         return found
 
-    def _await(self, until: float) -> None:
+    def _await(self, watch: _Watch) -> None:
         """Wait until there is something to read."""
         if not hasattr(select, "poll"):  # a system without: no deadline
             return
-        poll = select.poll()
-        poll.register(self._answers.fileno(), select.POLLIN)
-        left = until - time.monotonic()
-        if left <= 0 or not poll.poll(left * 1000):
-            raise _OverrunError
+        watch.wait(self._poll.poll)
 
 
 class _Idle:
@@ -361,7 +429,7 @@ def _end_all() -> None:
 def _current_folder() -> str:
     """That of this process now, where a path that is not absolute begins."""
     try:
-        return str(Path.cwd())
+        return os.getcwd()  # noqa: PTH109
     except OSError:  # it was removed meanwhile
         return os.sep
 

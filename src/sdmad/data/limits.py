@@ -6,7 +6,10 @@ A file that a stranger made can ask for any amount of both. So files are read in
 | setting | environment variable | default |
 | --- | --- | --- |
 | memory of a process, in GiB | ``SDMAD_READ_MEMORY`` | 2 |
-| seconds a file | ``SDMAD_READ_SECONDS`` | 20 |
+| seconds of processor time a file | ``SDMAD_READ_SECONDS`` | 20 |
+
+Processor time, so that a good file is read on a busy machine too. What waits uses none, so a file
+may take `CLOCK` times as long by the clock, and no longer.
 """
 
 from __future__ import annotations
@@ -21,6 +24,9 @@ from sdmad.errors import InputError
 
 MEMORY, SECONDS = "SDMAD_READ_MEMORY", "SDMAD_READ_SECONDS"
 
+CLOCK = 6
+"""How many times the seconds of processor time a file may take by the clock."""
+
 LEAST_MEMORY = 0.5
 """GiB that a process needs at least: the libraries alone map nearly 0.3."""
 
@@ -31,7 +37,7 @@ class Limits:
 
     Attributes:
         memory: address space of a decoder process, in GiB; held where the system can (Linux).
-        seconds: that one file may take, by the clock.
+        seconds: of processor time that one file may take.
         trusted: whether files are read in this process, without limits.
 
     Raises:
@@ -49,6 +55,11 @@ class Limits:
             )
         if not (math.isfinite(self.seconds) and self.seconds > 0):
             raise InputError(f"{SECONDS}: must be more than 0 seconds, got {self.seconds:g}")
+
+    @property
+    def clock(self) -> float:
+        """Seconds that one file may take by the clock."""
+        return CLOCK * self.seconds
 
 
 _set: Limits | None = None
@@ -77,7 +88,7 @@ def reading_limits(
 
     Args:
         memory: GiB of a decoder process; what holds now when None.
-        seconds: a file; what holds now when None.
+        seconds: of processor time a file; what holds now when None.
         trusted: whether files are read in this process. Only for files that you made yourself: a
             damaged or hostile one can take all memory, take for ever or end the process.
 

@@ -9,6 +9,7 @@ line with the file's name.
 from __future__ import annotations
 
 import logging
+import stat
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,6 @@ def check_file(path: Path) -> int:
         ImageError: says which it is.
     """
     try:
-        if path.is_dir():
-            raise ImageError(f"{path}: a folder, not an image file", path)
         status = path.stat()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file", path) from None
@@ -50,7 +49,9 @@ def check_file(path: Path) -> int:
         name, why = repr(str(path)), getattr(error, "strerror", None) or str(error)
         short = name if len(name) <= SHOWN_NAME else f"{name[:SHOWN_NAME]}..."
         raise ImageError(f"{short}: cannot be read ({why})", path) from error
-    if not path.is_file():
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path}: a folder, not an image file", path)
+    if not stat.S_ISREG(status.st_mode):
         raise ImageError(f"{path}: not a regular file (a device, a pipe or a socket)", path)
     if status.st_size == 0:
         raise ImageError(f"{path}: empty file (0 bytes); copy or export it again", path)

@@ -1,8 +1,9 @@
 """What a decoder process does: tasks of `sdmad.data.tasks`, one after the other, within limits.
 
-A request is a line of JSON on the standard input, an answer such a line on the standard output and
-the bytes of an array; the first answer says that the process has started. Nothing else is ever
-imported or run by what a request or a file says.
+A request is a line of JSON on the standard input, an answer such a line on the standard output. The
+bytes of an array go into shared memory (`sdmad.data.shared`), or behind the line. The first answer
+says that the process has started. Nothing else is ever imported or run by what a request or a file
+says.
 """
 
 from __future__ import annotations
@@ -18,45 +19,54 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdmad.data import intensity
 from sdmad.data.plane import ImageError
 from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
+from sdmad.data.shared import inherited
 from sdmad.data.tasks import TASKS, Answer, Described
 from sdmad.processes import bound
 
-GRACE = 5.0
-"""Seconds beyond the limit after which the process ends itself, should nobody end it."""
 
-
-def serve(memory: int) -> None:
+def serve(memory: int, shared: int = -1) -> None:
     """Answer requests until there are no more.
 
     Args:
         memory: bytes of address space that this process may have.
+        shared: descriptor of the memory that arrays are put into; -1 if there is none.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it is over
+    _end_at_alarms()
     bound(memory)  # and no core with a patient's picture is left behind
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what libraries print
-    _write(answers, {}, "")
+    place = inherited(shared)
+    _write(answers, place, {}, "")
     for line in sys.stdin.buffer:
         request = json.loads(line)
         with contextlib.suppress(OSError):  # then a path that is not absolute is not found
             os.chdir(request.pop("folder"))
-        with _alarm(request.pop("seconds") + GRACE):
-            _write(answers, *_answer(**request))
+        with _alarm(request.pop("seconds")):
+            _write(answers, place, *_answer(**request))
+
+
+def _end_at_alarms() -> None:
+    """Let SIGPROF end this process, whatever the process that started it does with it."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
 
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Any:
-    """End the process, in native code too, when the time is over."""
+    """End the process, in native code too, when it has used so much processor time."""
     if not hasattr(signal, "setitimer"):
         yield
         return
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     yield
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _answer(
@@ -100,14 +110,20 @@ def _logged(wanted: bool) -> Any:
         logger.removeHandler(handler)
 
 
-def _write(answers: IO[bytes], head: dict[str, Any], found: Answer) -> None:
+def _write(
+    answers: IO[bytes], place: NDArray[np.uint8], head: dict[str, Any], found: Answer
+) -> None:
     if isinstance(found, Described):
         head, found = {**head, "about": found.about}, found.array
     if isinstance(found, np.ndarray):
         array = np.ascontiguousarray(found)
-        head |= {"type": array.dtype.str, "shape": array.shape}
+        shared = array.nbytes <= place.size
+        head |= {"type": array.dtype.str, "shape": array.shape, "shared": shared}
+        if shared:
+            place[: array.nbytes] = array.reshape(-1).view(np.uint8)
         answers.write(json.dumps(head).encode() + b"\n")
-        answers.write(array.data)
+        if not shared:
+            answers.write(array.data)
     else:
         answers.write(json.dumps({**head, "value": found}).encode() + b"\n")
     answers.flush()

@@ -163,7 +163,7 @@ class Scorer:
         """
         told = _Telling(model, stated)
         with model.batcher.places(len(files)):
-            patience = PATIENCE + limits().seconds * len(files)
+            patience = PATIENCE + limits().clock * len(files)
             return told(files, *self._scores(model, files, time.monotonic() + patience, False))
 
     def prediction(self, model: ServedModel, file: Path, stated: Stated) -> Prediction:
@@ -175,7 +175,7 @@ class Scorer:
         """
         told = _Telling(model, stated)
         with model.batcher.places(1):
-            due = time.monotonic() + PATIENCE + limits().seconds
+            due = time.monotonic() + PATIENCE + limits().clock
             scores, errors = self._scores(model, [file], due, False)
         if errors:
             raise errors[0]
