@@ -52,8 +52,9 @@ def test_two_towers_say_to_the_bit_what_the_plain_engine_says(images, model_fold
 
 
 def test_a_killed_tower_costs_no_row(images, model_folder, tmp_path):
-    marker = tmp_path / "killed"
-    out = tmp_path / "out"
+    marker, out = tmp_path / "killed", tmp_path / "out"
+    out.mkdir()
+    (out / ".run.json.abcdefgh.part").touch()  # of a command killed before it had begun
     run(images, out, model_folder, partial(open_killed, str(model_folder), marker))
     assert marker.exists()
     check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
@@ -96,12 +97,15 @@ def test_a_killed_driver_is_taken_up_where_it_was(images, model_folder, tmp_path
             assert time.monotonic() < until
             time.sleep(0.05)
         driver.send_signal(signal.SIGKILL)
+    half = out / "scores" / ".shard-000003.parquet.abcdefgh.part"
+    half.write_bytes(b"PAR1")  # as where it is killed while it writes
     finished = {path: path.stat().st_mtime_ns for path in out.glob("scores/*.parquet")}
     assert 2 <= len(finished) < 7
     done = run(images, out, model_folder)
     assert done.resumed == len(finished)
     assert done.listed_before
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not half.exists()
     check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
 
 
