@@ -14,5 +14,7 @@ def cluster() -> Iterator[str]:
     """Its address; a Ray that the environment names is taken in its place."""
     import ray
 
-    with connected(Resources(object_store=OBJECT_STORE)):
-        yield ray.get_runtime_context().gcs_address
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_debug_dump_period_milliseconds", "1000")
+        with connected(Resources(object_store=OBJECT_STORE)):
+            yield ray.get_runtime_context().gcs_address

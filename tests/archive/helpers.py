@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from sdmad.archive import watching
 from sdmad.archive.engine import Resources
 from sdmad.archive.listing import write_listing
 from sdmad.archive.maps import write_maps
@@ -22,7 +23,11 @@ from sdmad.archive.predicting import score_archive
 from sdmad.archive.shards import Gathering, write_shard
 from sdmad.archive.stages import Judge, Squares, judged
 from sdmad.detector.sign_detector import SignDetector
+from sdmad.errors import SDMADError
 from tests.conftest import draw_pictures
+
+GO_ON = "go-on"
+"""Among the marks: towers that wait need wait no more."""
 
 
 def open_judge(model, maps=False):
@@ -62,6 +67,56 @@ def open_slow(model):
     """A slow judge."""
     judge = open_judge(model)
     object.__setattr__(judge, "__class__", Slow)
+    return judge
+
+
+class Filling(Judge):
+    """Puts 24 MiB into the object store at each chunk, keeps them, and looks at the first again."""
+
+    def told(self, found):
+        import ray
+
+        if len(found) > 1:
+            self.kept.append(ray.put(np.random.default_rng(len(self.kept)).bytes(24 << 20)))
+            assert ray.get(self.kept[0]) == np.random.default_rng(0).bytes(24 << 20)
+        return super().told(found)
+
+
+def open_filling(model):
+    """A judge that fills the object store."""
+    judge = open_judge(model)
+    object.__setattr__(judge, "__class__", Filling)
+    object.__setattr__(judge, "kept", [])
+    return judge
+
+
+class Waiting(Judge):
+    """Marks its node at its second chunk, and waits there until the test lets all go on."""
+
+    def told(self, found):
+        if len(found) > 1:
+            self.chunks.append(len(found))
+        if len(self.chunks) == 2:
+            wait_in_the_middle(Path(self.marks))
+        return super().told(found)
+
+
+def wait_in_the_middle(marks):
+    """Mark this node, and wait."""
+    import ray
+
+    (marks / ray.get_runtime_context().get_node_id()).touch()
+    until = time.monotonic() + 120
+    while not (marks / GO_ON).exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
+def open_waiting(model, marks):
+    """A judge that waits in the middle."""
+    judge = open_judge(model)
+    object.__setattr__(judge, "__class__", Waiting)
+    object.__setattr__(judge, "marks", str(marks))
+    object.__setattr__(judge, "chunks", [])
     return judge
 
 
@@ -133,6 +188,14 @@ def check_equal(rows, detector, files, bad=()):
         assert decided == scored.decisions[i].tolist()
 
 
-if __name__ == "__main__":  # a driver that a test kills
-    images, results, fitted = sys.argv[1:]
-    run(images, results, fitted, partial(open_slow, fitted))
+if __name__ == "__main__":  # a driver of its own
+    images, results, fitted, *others = sys.argv[1:]
+    opened, given = partial(open_slow, fitted), {}
+    if others:
+        marks, gpus = others
+        opened, given = partial(open_waiting, fitted, marks), {"gpus": float(gpus)}
+        watching.PATIENCE = 3.0
+    try:
+        run(images, results, fitted, opened, **given)
+    except SDMADError as error:
+        sys.exit(str(error))

@@ -11,10 +11,11 @@ from sdmad.errors import InputError, SDMADError
 def cluster_of(monkeypatch):
     import ray
 
-    def make(cores, gpus=0, nodes=1):
-        held = {"CPU": cores, "GPU": gpus}
-        monkeypatch.setattr(ray, "cluster_resources", lambda: held)
-        monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True}] * nodes + [{"Alive": False}])
+    def make(*nodes):
+        held = [{"CPU": cores, "GPU": gpus} for cores, gpus in nodes]
+        told = [{"Alive": True, "Resources": one} for one in held]
+        lost = {"Alive": False, "Resources": {}}
+        monkeypatch.setattr(ray, "nodes", lambda: [*told, lost])
 
     return make
 
@@ -22,28 +23,34 @@ def cluster_of(monkeypatch):
 @pytest.mark.parametrize(
     ("held", "asked", "wanted"),
     [
-        ((2,), Resources(), Plan(2, 1, 2, 0.5)),
-        ((2,), Resources(workers=2), Plan(2, 2, 1, 0.25)),
-        ((2,), Resources(workers=8), Plan(2, 8, 1, 0.0625)),
-        ((2, 0, 2), Resources(), Plan(2, 2, 1, 0.25)),
-        ((64, 0, 4), Resources(), Plan(64, 4, 16, 0.5)),
-        ((32, 4), Resources(gpus=1), Plan(32, 4, 8, 0.5)),
-        ((32, 4), Resources(gpus=0.5), Plan(32, 8, 4, 0.5)),
-        ((32, 4), Resources(gpus=1, workers=2), Plan(32, 2, 16, 0.5)),
+        ([(2, 0)], Resources(), Plan(2, 1, 2, 0.5)),
+        ([(2, 0)], Resources(workers=2), Plan(2, 2, 1, 0.25)),
+        ([(2, 0)], Resources(workers=8), Plan(2, 8, 1, 0.0625)),
+        ([(1, 0), (1, 0)], Resources(), Plan(2, 2, 1, 0.25)),
+        ([(0, 0), (1, 0), (1, 0)], Resources(), Plan(2, 2, 1, 0.25)),  # a head without cores
+        ([(16, 0)] * 4, Resources(), Plan(64, 4, 16, 0.5)),
+        ([(32, 4)], Resources(gpus=1), Plan(32, 4, 8, 0.5)),
+        ([(32, 4)], Resources(gpus=0.5), Plan(32, 8, 4, 0.5)),
+        ([(32, 4)], Resources(gpus=1, workers=2), Plan(32, 2, 16, 0.5)),
+        ([(16, 3), (16, 1)], Resources(gpus=2), Plan(32, 1, 32, 0.5)),  # not two halves of two
     ],
 )
 def test_towers_and_decoders_fit_the_cluster(cluster_of, held, asked, wanted):
     cluster_of(*held)
+    cores = sum(one for one, _ in held)
     found = plan(asked)
     assert found == wanted
-    assert found.towers * found.claim + found.decoders * engine.SHARE <= held[0]
-    assert found.towers * found.claim + engine.SHARE <= max(1, held[0] / 2)  # one of two is lost
+    assert found.towers * found.claim + found.decoders * engine.SHARE <= cores
+    assert found.towers * found.claim + engine.SHARE <= max(1, cores / 2)  # one of two is lost
 
 
 def test_a_cluster_without_gpus_is_told(cluster_of):
-    cluster_of(8)
-    with pytest.raises(SDMADError, match="--num-gpus 1: the cluster has 0 GPUs"):
+    cluster_of((8, 0))
+    with pytest.raises(SDMADError, match=r"--num-gpus 1: no node has as many GPUs \(0 at most\)"):
         plan(Resources(gpus=1))
+    cluster_of((8, 1), (8, 1))
+    with pytest.raises(SDMADError, match=r"--num-gpus 2: no node has as many GPUs \(1 at most\)"):
+        plan(Resources(gpus=2))
 
 
 def test_what_a_stage_raised_is_told_in_its_own_words():

@@ -4,6 +4,7 @@ import pytest
 
 from sdmad.archive.places import Place, place_of
 from sdmad.errors import InputError, SDMADError
+from sdmad.unfinished import unfinished_file
 
 
 def test_paths_are_absolute_and_addresses_kept(tmp_path, monkeypatch):
@@ -54,3 +55,13 @@ def test_what_a_place_refuses_is_one_line(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(SDMADError, match="cannot be"):
         (place_of(tmp_path / "file") / "below").write(b"")
+
+
+def test_what_killed_runs_left_is_swept_and_what_is_written_is_not(tmp_path):
+    with unfinished_file(tmp_path / "b.bin") as written:
+        (tmp_path / ".a.bin.abcdefgh.part").write_bytes(b"half")
+        (tmp_path / "a.bin").write_bytes(b"whole")
+        place_of(tmp_path).sweep()
+        assert place_of(tmp_path).names() == sorted([written.name, "a.bin"])
+    place_of(tmp_path / "none").sweep()
+    place_of("memory://none").sweep()

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,13 +12,19 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sdmad.archive.engine import Resources, connected
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError, SDMADError
-from tests.archive.helpers import check_equal, open_killed, read_rows, run, write_images
+from tests.archive.helpers import (
+    check_equal,
+    open_filling,
+    open_killed,
+    read_rows,
+    run,
+    write_images,
+)
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -45,21 +52,37 @@ def test_two_towers_say_to_the_bit_what_the_plain_engine_says(images, model_fold
 
 
 def test_a_killed_tower_costs_no_row(images, model_folder, tmp_path):
-    marker = tmp_path / "killed"
-    out = tmp_path / "out"
+    marker, out = tmp_path / "killed", tmp_path / "out"
+    out.mkdir()
+    (out / ".run.json.abcdefgh.part").touch()  # of a command killed before it had begun
     run(images, out, model_folder, partial(open_killed, str(model_folder), marker))
     assert marker.exists()
     check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
 
 
-def test_spilled_objects_cost_no_row(images, model_folder, tmp_path):
+def spilled():
+    """How often Ray wrote objects to disk, and read them again, by its own count."""
     import ray
 
-    rng = np.random.default_rng(0)
-    held = [ray.put(rng.integers(0, 256, 12 << 20, np.uint8)) for _ in range(12)]
-    run(images, tmp_path, model_folder)
+    told = Path(ray._private.worker.global_worker.node.get_logs_dir_path(), "debug_state.txt")
+    asked, until = time.time(), time.monotonic() + 60
+    while True:
+        assert time.monotonic() < until
+        time.sleep(0.2)
+        if told.is_file() and told.stat().st_mtime > asked:
+            found = re.findall(r"cumulative (?:spill|restore) requests: (\d+)\n", told.read_text())
+            if len(found) == 2:  # it may be half-written
+                return [int(one) for one in found]
+
+
+def test_spilled_objects_cost_no_row(images, model_folder, tmp_path):
+    """168 MiB come into an object store of 80 in the middle of a run."""
+    before = spilled()
+    run(images, tmp_path, model_folder, partial(open_filling, str(model_folder)), workers=1)
+    after = spilled()
+    assert after[0] > before[0]
+    assert after[1] > before[1]
     check_equal(read_rows(tmp_path), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
-    assert [len(ray.get(one)) for one in held] == [12 << 20] * 12
 
 
 def test_a_killed_driver_is_taken_up_where_it_was(images, model_folder, tmp_path, cluster):
@@ -74,12 +97,15 @@ def test_a_killed_driver_is_taken_up_where_it_was(images, model_folder, tmp_path
             assert time.monotonic() < until
             time.sleep(0.05)
         driver.send_signal(signal.SIGKILL)
+    half = out / "scores" / ".shard-000003.parquet.abcdefgh.part"
+    half.write_bytes(b"PAR1")  # as where it is killed while it writes
     finished = {path: path.stat().st_mtime_ns for path in out.glob("scores/*.parquet")}
     assert 2 <= len(finished) < 7
     done = run(images, out, model_folder)
     assert done.resumed == len(finished)
     assert done.listed_before
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not half.exists()
     check_equal(read_rows(out), SignDetector.load(model_folder), sorted(images.iterdir()), BAD)
 
 
@@ -98,6 +124,7 @@ def test_the_command_writes_what_it_writes_as_csv(images, model_folder, tmp_path
     assert done.returncode == 3, done.stderr
     assert f"scores: {out}" in done.stdout
     assert "2 of 200 images could not be read" in done.stderr
+    assert "RAY_" not in done.stderr  # of its own start, which Ray tells from C++
     plain = sdmad("predict", model_folder, images)
     rows = {row["file"]: row for row in csv.DictReader(io.StringIO(plain.stdout))}
     found = [row for row in read_rows(out) if row["error"] is None]

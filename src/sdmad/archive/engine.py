@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdmad.archive.stages import CHUNK_BYTES, Tower
+from sdmad.archive.watching import Need, Waiting, cores_of, living, room
 from sdmad.errors import SDMADError
 from sdmad.export.runtime import require
 
@@ -27,6 +29,8 @@ QUIET = {
     "RAY_TQDM_PATCH_PRINT": "0",
 }
 """No usage statistics, no hints meant for programmers, and Python's own print left as it is."""
+
+STDERR = 2
 
 STARTS = 3
 """How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""
@@ -70,11 +74,41 @@ def connected(resources: Resources) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _start(resources)
+    with _logged():
+        _start(resources)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """What Ray says of work that it does again goes to the log: it prints it among the output."""
+    from ray._private import worker
+
+    printing = getattr(worker, "print_to_stdstream", None)
+    log = logging.getLogger("sdmad")
+    worker.print_to_stdstream = lambda said, **_: log.debug("Ray: %s", said.get("lines"))
     try:
         yield
     finally:
-        ray.shutdown()
+        worker.print_to_stdstream = printing
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Ray tells of its own start there, from C++; what fails it raises as well."""
+    with tempfile.TemporaryFile() as aside:
+        before = os.dup(STDERR)
+        os.dup2(aside.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(before, STDERR)
+            os.close(before)
+            aside.seek(0)
+            logging.getLogger("sdmad").debug("Ray: %s", aside.read().decode(errors="replace"))
 
 
 def _start(resources: Resources) -> None:
@@ -88,7 +122,8 @@ def _start(resources: Resources) -> None:
     given = {"address": address} if address else alone
     for number in range(STARTS):
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **given)
+            with _without_stderr():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **given)
             return
         except Exception as error:  # Ray has no class of its own for it
             ray.shutdown()
@@ -117,22 +152,20 @@ class Plan:
 
 
 def plan(resources: Resources) -> Plan:
-    """One tower a GPU share, or a node, and a decoder a core.
+    """One tower a GPU share, or a node that has cores, and a decoder a core.
 
     Raises:
-        SDMADError: if the cluster has fewer GPUs than a tower needs.
+        SDMADError: if no node has the GPUs that a tower needs.
     """
-    import ray
-
-    held = ray.cluster_resources()
-    cores = max(1, int(held.get("CPU", 1)))
-    nodes = sum(node["Alive"] for node in ray.nodes())
-    towers = resources.workers or nodes
+    nodes = living()
+    cores = max(1, int(cores_of(nodes)))
+    towers = resources.workers or max(1, sum(node.get("CPU", 0) > 0 for node in nodes))
     if resources.gpus:
-        fits = int(held.get("GPU", 0) / resources.gpus)
+        fits = room(nodes, resources.gpus)
         if not fits:
+            most = max(node.get("GPU", 0.0) for node in nodes)
             raise SDMADError(
-                f"--num-gpus {resources.gpus:g}: the cluster has {held.get('GPU', 0):g} GPUs"
+                f"--num-gpus {resources.gpus:g}: no node has as many GPUs ({most:g} at most)"
             )
         towers = min(fits, resources.workers or fits)
     claim = min(SHARE, SHARE * cores / towers / 2)
@@ -162,6 +195,9 @@ def stream(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.target_max_block_size = CHUNK_BYTES
+    towers = found.towers if tower is not None else 0
+    waiting = Waiting(Need(towers * found.claim + SHARE, towers, resources.gpus))
+    context.custom_execution_callback_classes = [waiting.callback()]
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     rows = ray.data.from_items(list(shards), override_num_blocks=len(shards)).map_batches(
         read,
@@ -174,7 +210,7 @@ def stream(
         rows = rows.map_batches(
             Tower,
             fn_constructor_args=(*tower, found.threads),
-            batch_size=None,
+            batch_size=1,  # a chunk; Ray wants a number where there are GPUs
             batch_format="pyarrow",
             zero_copy_batch=True,
             num_cpus=found.claim,
@@ -182,10 +218,11 @@ def stream(
             compute=ray.data.ActorPoolStrategy(size=found.towers),
         )
     try:
-        yield from rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        batches = rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        yield from waiting.tables(iter(batches))
     except SDMADError:
         raise
-    except ray.exceptions.RayError as error:
+    except Exception as error:  # not all of Ray's have a class in common
         raise _told(error) from error
 
 

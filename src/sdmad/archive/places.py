@@ -14,6 +14,7 @@ from typing import Any
 from sdmad.errors import InputError, SDMADError
 from sdmad.export.runtime import require
 from sdmad.output import write_bytes
+from sdmad.unfinished import sweep_folder
 
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"})
 """Protocols where a file is there as soon as all of it is."""
@@ -142,6 +143,11 @@ class Place:
             system, path = self.opened()
             if system.exists(path):
                 system.rm(path, recursive=True)
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written in this folder, if it is on this machine."""
+        if self.is_local:
+            sweep_folder(Path(self.address))
 
 
 def place_of(text: str | os.PathLike[str]) -> Place:

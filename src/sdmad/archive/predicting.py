@@ -86,6 +86,8 @@ def score_archive(
     """
     _check_apart(sources, out)
     judge = open_judge()
+    for folder in (out, out / SCORES, out / MAPS, out / FOLDER):
+        folder.sweep()
     run = _check_run(out, model_hash(model), judge, settings, force)
     earlier = read_listing(out)
     listing = earlier or write_listing(sources, out, shard_size)
