@@ -54,7 +54,7 @@ test-extras: $(EXTRAS)/installed  ## tests of what needs torchvision, in an envi
 
 test-services: $(VENV)/installed  ## a PACS, validators, a browser: Debian's packages, installed as root where missing
 	tests_services/install.sh
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests_services
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests_services
 
 test-sizes: $(VENV)/installed  ## every system on towers of its published size, random weights (minutes, 12 GB)
 	$(BIN)/python -m pytest tests_sizes

@@ -68,7 +68,6 @@ OLDER: dict[str, str] = {
     "comparison/means.md": NANO,
     "realdata.md": NANO,
     "signs-stress.md": NANO,
-    "maps.md": NANO,
     "performance.md": NANO,
 }
 """Pages that describe another program than the one beside them, and why."""
