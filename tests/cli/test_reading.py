@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.data import decoders
+from sdmad.data import decoder, decoders
 
 MISCHIEF = """
 import os, signal
@@ -35,7 +35,7 @@ def mischief(tmp_path, monkeypatch):
     (tmp_path / "module" / "tests_cli_mischief.py").write_text(MISCHIEF)
     monkeypatch.syspath_prepend(str(tmp_path / "module"))
     monkeypatch.setattr(
-        decoders, "PROGRAM", "import tests_cli_mischief as m; m.serve({memory}, {shared})"
+        decoder, "PROGRAM", "import tests_cli_mischief as m; m.serve({memory}, {shared})"
     )
     monkeypatch.setenv("SDMAD_READ_SECONDS", "3")
     decoders._end_all()

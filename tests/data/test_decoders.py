@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdmad.data import decoder as one_decoder
 from sdmad.data import decoders, intensity, shared
+from sdmad.data.decoder import Decoder, OverrunError, Watch
 from sdmad.data.headers import read_header
 from sdmad.data.images import ImageError, read_image, volume_slices
 from sdmad.data.limits import Limits, limits, reading_limits
@@ -80,7 +82,7 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     (tmp_path / "module" / "tests_mischief.py").write_text(MISCHIEF)
     monkeypatch.syspath_prepend(str(tmp_path / "module"))
     monkeypatch.setattr(
-        decoders, "PROGRAM", "import tests_mischief as m; m.serve({memory}, {shared})"
+        one_decoder, "PROGRAM", "import tests_mischief as m; m.serve({memory}, {shared})"
     )
 
     def named(name):
@@ -160,8 +162,8 @@ def test_a_signal_that_the_asking_process_ignores_ends_a_decoder(mischief, monke
 def test_time_in_which_this_process_was_stopped_counts_for_little(monkeypatch):
     """By hand: of 3 s, a wait of 0.5 s and two of which the clock says an hour leave 0.5 s."""
     now = iter([0.0, 0.5, 10.0, 3610.0, 4000.0, 7600.0])
-    monkeypatch.setattr("sdmad.data.decoders.time.monotonic", lambda: next(now))
-    watch, answers, waited = decoders._Watch(3.0), iter([True, False, True]), []
+    monkeypatch.setattr("sdmad.data.decoder.time.monotonic", lambda: next(now))
+    watch, answers, waited = Watch(3.0), iter([True, False, True]), []
 
     def ready(milliseconds):
         waited.append(milliseconds)
@@ -174,10 +176,10 @@ def test_time_in_which_this_process_was_stopped_counts_for_little(monkeypatch):
 
 
 def test_nothing_is_waited_for_when_no_time_is_left():
-    watch = decoders._Watch(0.02)
-    with pytest.raises(decoders._OverrunError):
+    watch = Watch(0.02)
+    with pytest.raises(OverrunError):
         watch.wait(lambda milliseconds: time.sleep(milliseconds / 1000))
-    with pytest.raises(decoders._OverrunError):
+    with pytest.raises(OverrunError):
         watch.wait(lambda milliseconds: True)
 
 
@@ -198,7 +200,7 @@ def test_a_decoder_that_was_ended_meanwhile_is_replaced(picture, fresh):
 
 def test_decoders_that_are_ended_as_they_start_are_replaced(picture, fresh, monkeypatch):
     started = []
-    true_start = decoders._Decoder.start
+    true_start = Decoder.start
 
     def start(decoder):
         started.append(decoder)
@@ -207,7 +209,7 @@ def test_decoders_that_are_ended_as_they_start_are_replaced(picture, fresh, monk
             decoder.wait()
         true_start(decoder)
 
-    monkeypatch.setattr(decoders._Decoder, "start", start)
+    monkeypatch.setattr(Decoder, "start", start)
     np.testing.assert_array_equal(np.asarray(read_image(picture)), GREY)
     assert len(started) == decoders.STARTS
 
@@ -288,7 +290,7 @@ def test_every_question_is_answered_as_in_this_process(tmp_path, picture, fresh)
     decoders._end_all()
     with reading_limits(trusted=True):
         assert answers() == there
-    assert list(decoders._started) == []  # no process was needed
+    assert list(one_decoder.started) == []  # no process was needed
 
 
 def test_warnings_come_with_the_answer_once(tmp_path, monkeypatch):
@@ -343,31 +345,54 @@ for line in sys.stdin:
 """
 
 
+SAID = '"warnings": [], "log": []'
+
+
+@pytest.fixture
+def liar(tmp_path, fresh, monkeypatch):
+    """Let decoders answer whatever is asked for."""
+
+    def lie(answer):
+        (tmp_path / "answer").write_text(answer)
+        program = LIAR.replace("{file!r}", repr(str(tmp_path / "answer")))
+        monkeypatch.setattr(one_decoder, "PROGRAM", program)
+
+    return lie
+
+
 @pytest.mark.parametrize(
     "answer",
     [
-        '{"type": "|u1", "shape": [33554432], "shared": true}',
-        '{"type": "|u1", "shape": [2, 1073741824], "shared": false}',
-        '{"type": "|u1", "shape": [-2, -3], "shared": true}',
-        '{"type": "|u1", "shape": [2.5], "shared": true}',
-        '{"type": "|u1", "shape": 4, "shared": true}',
-        '{"type": "|O", "shape": [4], "shared": true}',
-        '{"type": "<f8", "shape": [4], "shared": true}',
-        '{"type": "|u1", "shape": [4]}',
+        f'{{{SAID}, "type": "|u1", "shape": [33554432], "shared": true}}',
+        f'{{{SAID}, "type": "|u1", "shape": [2, 1073741824], "shared": false}}',
+        f'{{{SAID}, "type": "|u1", "shape": [-2, -3], "shared": true}}',
+        f'{{{SAID}, "type": "|u1", "shape": [2.5], "shared": true}}',
+        f'{{{SAID}, "type": "|u1", "shape": 4, "shared": true}}',
+        f'{{{SAID}, "type": "|O", "shape": [4], "shared": true}}',
+        f'{{{SAID}, "type": "<f8", "shape": [4], "shared": true}}',
+        f'{{{SAID}, "type": "|u1", "shape": [4]}}',
+        f'{{{SAID}, "value": "neither pixels nor what is said of them"}}',
+        f'{{{SAID}, "error": 7, "value": ""}}',
+        '{"warnings": 7, "log": [], "value": ""}',
+        '{"warnings": [["two", "parts"]], "log": [], "value": ""}',
+        '{"warnings": [], "log": 7, "value": ""}',
         "[" * 100_000,
         "no JSON",
         "7",
         '"',
         "{}",
-        "x" * (decoders.MOST_SAID + 9),
+        "x" * (one_decoder.MOST_SAID + 9),
     ],
 )
-def test_an_answer_that_no_decoder_gives_is_none(tmp_path, picture, fresh, monkeypatch, answer):
-    (tmp_path / "answer").write_text(answer)
-    program = LIAR.replace("{file!r}", repr(str(tmp_path / "answer")))
-    monkeypatch.setattr(decoders, "PROGRAM", program)
+def test_an_answer_that_no_decoder_gives_is_none(picture, liar, answer):
+    liar(answer)
     with pytest.raises(ImageError, match="crashed"):
         read_image(picture)
+
+
+def test_what_a_decoder_may_say_is_believed(picture, liar):
+    liar(f'{{{SAID}, "value": "a text"}}')
+    assert decoders.ask("image", picture) == "a text"
 
 
 @pytest.mark.parametrize("lacking", [False, True])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sdmad.data import decoders, decoding, intensity
+from sdmad.data import decoder, decoders, decoding, intensity
 from sdmad.data.decoding import decode_all
 from sdmad.data.intensity import IntensityWarning
 from sdmad.data.plane import ImageError
@@ -110,6 +110,6 @@ def test_many_files_are_read_ahead(files, monkeypatch):
 
 
 def test_no_process_that_can_be_started_is_one_error(files, monkeypatch):
-    monkeypatch.setattr(decoders, "PROGRAM", "raise SystemExit(3)")
+    monkeypatch.setattr(decoder, "PROGRAM", "raise SystemExit(3)")
     with decoders_ended(), pytest.raises(InputError, match=r"ended as it started \(status 3\)"):
         list(decode_all(PLAIN, files, 2))
