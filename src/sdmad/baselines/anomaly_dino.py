@@ -39,6 +39,10 @@ class AnomalyDINOSettings:
     blur: float = 4.0
 
 
+SEARCHED = AnomalyDINOSettings(rotations=1)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 class AnomalyDINO(Remembered):
     """AnomalyDINO on a few normal images.
 
@@ -98,4 +102,4 @@ def build_anomaly_dino(build: Build, settings: AnomalyDINOSettings | None = None
     return OnePerCategory(build.bank.names, build.backbone, lambda _: detector)
 
 
-RECIPES = {"anomaly-dino": Recipe(build_anomaly_dino, AnomalyDINOSettings())}
+RECIPES = {"anomaly-dino": Recipe(build_anomaly_dino, AnomalyDINOSettings(), SEARCHED)}

@@ -68,6 +68,10 @@ class CrossModalProbeSettings:
         return self.learning_rate * (1 + math.cos(math.pi * share)) / 2
 
 
+SEARCHED = CrossModalProbeSettings(learning_rate=1e-4, scale=25.0)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def sentence_labels(bank: SignBank) -> Tensor:
     """Which category each sign, then each normal sentence speaks of, ``(S, K)``.
 
@@ -141,5 +145,6 @@ RECIPES = {
     "cross-modal": Recipe(
         lambda build, settings: CrossModalProbe(build.bank, build.backbone, settings, build.seed),
         CrossModalProbeSettings(),
+        SEARCHED,
     )
 }

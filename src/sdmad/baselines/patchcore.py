@@ -52,6 +52,10 @@ class PatchCoreSettings:
     blur: float = 4.0
 
 
+SEARCHED = PatchCoreSettings(size=336, kept=1.0)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
+
 def joined_places(maps: list[Tensor]) -> Tensor:
     """Places of the finest map, ``(n, h w, C)``: means over 3 by 3, all levels side by side.
 
@@ -168,4 +172,4 @@ def build_patchcore(build: Build, settings: PatchCoreSettings | None = None) -> 
     return OnePerCategory(build.bank.names, build.backbone, lambda _: detector)
 
 
-RECIPES = {"patchcore": Recipe(build_patchcore, PatchCoreSettings())}
+RECIPES = {"patchcore": Recipe(build_patchcore, PatchCoreSettings(), SEARCHED)}

@@ -6,7 +6,7 @@ from sdmad.baselines.registry import Build, Recipe
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.sdmad import SDMAD
 
-SEARCHED = SDMADConfig.paper(learning_rate=3e-4, epochs=20)
+SEARCHED = SDMADConfig.paper(epochs=20)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
