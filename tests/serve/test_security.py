@@ -225,6 +225,26 @@ def test_a_sign_in_that_fails_says_not_why_and_few_can_be_tried(browser, house):
         assert {row.what for row in events.latest(session, 9)} == {"sign-in failed"}
 
 
+@pytest.mark.parametrize("what", ["removed", "another password"])
+def test_an_account_that_changes_in_the_middle_of_a_sign_in(browser, house, monkeypatch, what):
+    add_account(house, "ann")
+    true_check = accounts.checked
+
+    def checked(session, name, password):
+        found = true_check(session, name, password)
+        with house.storage.writing() as other:
+            if what == "removed":
+                accounts.remove(other, "ann")
+            else:
+                accounts.change_password(other, "ann", "another four words")
+        return found
+
+    monkeypatch.setattr(accounts, "checked", checked)
+    answer = sign_in(browser, "ann")
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
 def test_a_session_ends(make_app):
     app = make_app(limits=ServeLimits(session=0))
     add_account(app.state.house, "ann")

@@ -34,6 +34,7 @@ def login(house: TheHouse, request: Request, answer: Response, who: shapes.SignI
     with house.storage.reading() as session:
         account = accounts.checked(session, who.name, who.password)
     with house.storage.writing() as session:
+        account = account and accounts.unchanged(session, account)
         if account is None:
             for key in keys:
                 house.sign_ins.wait(key)

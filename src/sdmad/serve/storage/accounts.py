@@ -83,6 +83,13 @@ def checked(session: Session, name: str, password: str) -> AccountRow | None:
     return account
 
 
+def unchanged(session: Session, account: AccountRow) -> AccountRow | None:
+    """The account as it is now; None where it was removed, or its password changed, meanwhile."""
+    now_there = session.get(AccountRow, account.name)
+    same = now_there is not None and now_there.password == account.password
+    return now_there if same else None
+
+
 def sign_in(session: Session, account: str, seconds: int) -> tuple[str, SessionRow]:
     """Begin a browser's session; the secret is known to nobody else."""
     session.execute(delete(SessionRow).where(SessionRow.expires < now()))
