@@ -212,9 +212,9 @@ def test_export_gives_a_file(opened):
 
 
 def test_a_reading_that_was_not_saved_is_said_and_sent_again(opened):
+    opened.route(READING, lambda route: route.abort())
     image = first_image(opened)
     before = len(told(opened, f"/images/{image}")["readings"])
-    opened.route(READING, lambda route: route.abort())
     opened.keyboard.press("r")
     expect(opened.locator("#unsent")).to_contain_text("Not saved")
     expect(opened.locator("#unsent")).to_contain_text("The server does not answer")
@@ -227,9 +227,23 @@ def test_a_reading_that_was_not_saved_is_said_and_sent_again(opened):
     assert reading["verdict"] == "reject"
 
 
+def test_what_is_being_sent_again_is_kept_until_it_is_saved(opened):
+    opened.route(READING, lambda route: route.abort())
+    first_image(opened)
+    opened.keyboard.press("r")
+    expect(opened.locator("#unsent")).to_contain_text("Not saved")
+    opened.unroute(READING)
+    opened.route(READING, lambda route: None)  # no answer comes
+    with opened.expect_request(READING):
+        opened.get_by_role("button", name="Send again").click()
+    opened.on("dialog", lambda dialog: dialog.accept())
+    opened.reload()
+    expect(opened.locator("#unsent")).to_contain_text("Not saved")
+
+
 def test_a_reading_and_the_next_image_at_once_lose_nothing(opened):
-    image = first_image(opened)
     opened.route(READING, lambda route: (time.sleep(0.5), route.continue_()))
+    image = first_image(opened)
     opened.keyboard.press("r")
     opened.keyboard.press("u")
     opened.keyboard.press("n")
@@ -239,9 +253,9 @@ def test_a_reading_and_the_next_image_at_once_lose_nothing(opened):
 
 
 def test_a_later_word_takes_the_place_of_one_that_was_not_saved(opened):
+    opened.route(READING, lambda route: route.abort())
     image = first_image(opened)
     before = len(told(opened, f"/images/{image}")["readings"])
-    opened.route(READING, lambda route: route.abort())
     opened.keyboard.press("r")
     expect(opened.locator("#unsent")).to_contain_text("Not saved")
     opened.unroute(READING)

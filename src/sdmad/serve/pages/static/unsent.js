@@ -34,11 +34,13 @@ const replaces = (later, earlier) => later.said > earlier.said && later.image ==
 async function saveNow(reading) {
   try {
     const saved = await send(reading);
-    if (list().some((one) => replaces(reading, one))) keep(list().filter((one) => !replaces(reading, one)));
+    const rest = list().filter((one) => one.key !== reading.key && !replaces(reading, one));
+    if (rest.length < list().length) keep(rest);
     say(`Saved: ${sentence(reading)}`);
     return saved;
   } catch (error) {
-    keep([...list(), { ...reading, key: `${reading.said} ${Math.random()}`, why: error.message }]);
+    const key = reading.key ?? `${reading.said} ${Math.random()}`;
+    keep([...list().filter((one) => one.key !== key), { ...reading, key, why: error.message }]);
     return null;
   }
 }
@@ -57,9 +59,10 @@ export function save(reading) {
   return inTurn(() => saveNow(dated));
 }
 
+// It stays kept until the server has it; pressed twice, it is sent once.
 async function again(reading) {
-  keep(list().filter(({ key }) => key !== reading.key));
-  const saved = await save(reading);
+  const kept = () => list().some(({ key }) => key === reading.key);
+  const saved = await inTurn(() => (kept() ? saveNow(reading) : null));
   if (saved) for (const listener of sent) listener(saved);
 }
 
