@@ -112,6 +112,8 @@ def load(url: str, readers: int, ask: Ask, each: int) -> Load:
             statuses[status] += 1
             if reader.asked < each:
                 reader.send(ask(reader.number, reader.asked))
+            else:
+                wire.unregister(reader.socket)  # the server may close it from now on
     end, used = time.perf_counter(), time.process_time()
     for reader in several:
         reader.socket.close()
