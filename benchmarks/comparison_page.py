@@ -6,7 +6,6 @@ runs it.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from benchmarks.study_pages import (
     files,
     links,
     most_shots,
+    run,
     spelled_out,
     template,
     titled,
@@ -170,12 +170,5 @@ def means_page(folder: Path) -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
-    """Write the pages."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--docs", type=Path, default=Path("docs"))
-    write_pages(parser.parse_args().docs)
-
-
 if __name__ == "__main__":
-    main()
+    run(write_pages, __doc__)

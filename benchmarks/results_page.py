@@ -6,7 +6,6 @@ it.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from benchmarks import results_tables as stored
@@ -20,6 +19,7 @@ from benchmarks.study_pages import (
     files,
     links,
     most_shots,
+    run,
     template,
     titled,
     titles,
@@ -87,12 +87,5 @@ def modality_page(folder: Path, modality: str) -> str:
     return "\n".join(parts)
 
 
-def main() -> None:
-    """Write the pages."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--docs", type=Path, default=Path("docs"))
-    write_pages(parser.parse_args().docs)
-
-
 if __name__ == "__main__":
-    main()
+    run(write_pages, __doc__)

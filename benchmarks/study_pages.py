@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import argparse
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,3 +65,15 @@ def bare(table: Table) -> str:
     header, _, *rows = table.markdown().split("\n")[2:]
     figures = " ---: |" * (len(table.header) - 1)
     return "\n".join([header, f"| --- |{figures}", *rows]).rstrip()
+
+
+def run(write_pages: Callable[[Path], None], what: str) -> None:
+    """Write a study's pages from the command line.
+
+    Args:
+        write_pages: writes them into the folder of the documents.
+        what: the help's text.
+    """
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--docs", type=Path, default=Path("docs"))
+    write_pages(parser.parse_args().docs)
