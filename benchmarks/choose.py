@@ -10,46 +10,46 @@ import argparse
 import itertools
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
+from benchmarks import choose_abnormality
 from benchmarks.made_with import write_page
-from sdmad.backbones import Backbone, load_backbone
-from sdmad.backbones.base import Tower
+from benchmarks.validation import (
+    DRAWS,
+    IMAGES,
+    KINDS,
+    NEAR,
+    SHOTS,
+    Figures,
+    Set,
+    choose,
+    embed,
+    ranks,
+    sets,
+    styles,
+)
 from sdmad.data.fewshot import draw_support
-from sdmad.data.table import LabelTable
 from sdmad.detector.config import FITTED, SDMADConfig
 from sdmad.detector.cross_fitting import fit_head
-from sdmad.detector.features import ImageFeatures, Wanted, finish, reads_patches
+from sdmad.detector.features import ImageFeatures, reads_patches
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.sdmad import SDMAD
 from sdmad.evaluation.metrics import macro_f1, mean_auroc, subset_accuracy
-from sdmad.method.adapters import AdaptedTower
 from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
-from sdmad.signs.noise import MIXTURE, add_noise
-from sdmad.studies.material import Material, phantom_data
 from sdmad.table import Table
 
-IMAGES, PHANTOM_SEED, DRAWS, SHOTS = 400, 2000, 10, (1, 2, 4, 8, 16)
 TRAINED_DRAWS, TRAINED_SHOTS = 3, (1, 4)
 EPOCHS = (0, 5, 20)
 TRAININGS = [f"{epochs} epochs" for epochs in EPOCHS]
-KINDS = ("validation", "distant")
-FOREIGN = {"brain": "chest", "chest": "brain", "oct": "breast"}
-FAR = "-foreign-"
-BLIND, BLIND_SEED = "-unschooled-", 0
 METRICS = ("AUROC", "subset", "F1")
-NEAR = 0.2
 
 CROSS_MODAL: dict[str, Any] = {
     "epochs": 0,
@@ -104,98 +104,6 @@ Not run yet (`make settings` without `--frozen-only` does): `SDMADConfig()` is f
 """
 
 
-@dataclass(frozen=True)
-class Set:
-    """Validation phantoms of a modality in one style, embedded once.
-
-    Attributes:
-        modality: of the phantoms.
-        style: of their acquisition.
-        material: images, labels, bank.
-        backbone: what embeds them.
-    """
-
-    modality: str
-    style: str
-    material: Material
-    backbone: Backbone
-
-    @property
-    def table(self) -> LabelTable:
-        """The labels, in the bank's order."""
-        return self.material.table
-
-    @cached_property
-    def features(self) -> ImageFeatures:
-        """Of every image, without adapters."""
-        return embed(self.backbone, AdaptedTower(self.backbone.image, {}), self.table.files)
-
-    @cached_property
-    def unschooled(self) -> Set:
-        """The same images seen by a tower whose transformer was never trained."""
-        blind = load_backbone("lite")
-        unlearn(blind.image, BLIND_SEED)
-        return replace(self, backbone=blind)
-
-    def kinds(self) -> dict[str, tuple[Set, SignBank]]:
-        """What is seen, and said, by kind of cell.
-
-        The clean bank, the noisy one, one whose words say nothing of these images; and the clean
-        one with an unschooled tower.
-        """
-        bank = self.material.bank
-        noisy = add_noise(bank, MIXTURE, 2, seed=0).bank
-        return {
-            "clean": (self, bank),
-            "noisy": (self, noisy),
-            "foreign": (self, foreign(bank, FOREIGN[self.modality])),
-            "unschooled": (self.unschooled, bank),
-        }
-
-
-def unlearn(tower: Tower, seed: int) -> None:
-    """Draw the matrices of all blocks of a tower anew, normal, each as large as it was."""
-    rng = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for block in tower.blocks:
-            for weight in block.parameters():
-                if weight.ndim > 1:
-                    drawn = torch.randn(weight.shape, generator=rng, dtype=weight.dtype)
-                    weight.copy_(drawn * weight.std())
-
-
-def foreign(bank: SignBank, modality: str) -> SignBank:
-    """A bank with the categories of one and, in their order, the signs of another modality's."""
-    signs = itertools.cycle(SignBank.load(modality).categories.values())
-    return SignBank(
-        bank.name, bank.modality, bank.normal, dict(zip(bank.names, signs, strict=False))
-    )
-
-
-@torch.no_grad()
-def embed(backbone: Backbone, tower: AdaptedTower, files: Sequence[Path]) -> ImageFeatures:
-    """All that a head may read of some images."""
-    parts = []
-    for start in range(0, len(files), 32):
-        pixels = backbone.preprocessing(files[start : start + 32]).to(backbone.dtype)
-        hidden, state = backbone.image.embed(pixels)
-        frozen = tower.frozen_part(hidden, state)
-        parts.append(finish(tower, frozen, state, Wanted(evidence=True, patches=True)))
-    return ImageFeatures.join(parts)
-
-
-def sets(folder: Path, modalities: Sequence[str]) -> Iterator[Set]:
-    """The phantoms, drawn unless they are there."""
-    backbone = load_backbone("lite")
-    for modality, style in itertools.product(modalities, KINDS):
-        data = phantom_data(modality, folder, IMAGES, PHANTOM_SEED, style, print)
-        yield Set(modality, style, Material(data, SignBank.load(modality)), backbone)
-
-
-Figures = dict[str, list[float]]
-"""Candidate to AUROC, subset accuracy and macro F1."""
-
-
 def judge(
     one: Set, features: ImageFeatures, text: TextFeatures, bank: SignBank,
     config: SDMADConfig, drawn: NDArray[np.int64], rest: NDArray[np.int64],
@@ -244,39 +152,12 @@ def trained_cell(
     return found
 
 
-def ranks(cells: Mapping[str, Figures]) -> dict[str, float]:
-    """Mean rank of each candidate over cells and metrics; 1 is the best.
-
-    Args:
-        cells: ``modality-style-bank-shots-draw`` to the figures.
-    """
-    names = list(next(iter(cells.values())))
-    groups: dict[str, list[Figures]] = {}
-    for key, figures in cells.items():
-        groups.setdefault(key.rpartition("-")[0], []).append(figures)
-    found = []
-    for draws in groups.values():
-        values = np.array([[one[name] for name in names] for one in draws]).mean(axis=0)
-        found.append(np.apply_along_axis(rankdata, 0, -values.round(9)))
-    means = np.mean(found, axis=(0, 2))
-    return dict(zip(names, means.tolist(), strict=True))
-
-
-def choose(figures: Mapping[str, float]) -> str:
-    """The first of the list within :data:`NEAR` of the least mean rank."""
-    least = min(figures.values())
-    return next(name for name, figure in figures.items() if figure <= least + NEAR)
-
-
 def table_of(cells: Mapping[str, Figures], title: str) -> Table:
     """One row a candidate: its mean rank, and its figures by style, and where words say nothing."""
     placed = ranks(cells)
     chosen = choose(placed)
     rows = []
-    apart = {"foreign words": FAR, "unschooled tower": BLIND}
-    groups = {name: [k for k in cells if mark in k] for name, mark in apart.items()}
-    beside = set(cells).difference(*groups.values())
-    groups = {style: [k for k in beside if f"-{style}-" in k] for style in KINDS} | groups
+    groups = styles(cells)
     for name, rank in placed.items():
         told = [f"{rank:.2f}"]
         for keys in groups.values():
@@ -351,6 +232,7 @@ def main() -> None:
         table_of(frozen, "Candidates").markdown(),
         agreement(frozen),
         told,
+        choose_abnormality.section(choose_abnormality.run(options.out, modalities)),
     ]
     write_page(options.docs, "\n".join(parts))
 

@@ -74,10 +74,10 @@ OLDER: dict[str, str] = {
 
 def candidates() -> Any:
     """What ``SDMADConfig()`` was chosen from."""
-    from benchmarks import choose
+    from benchmarks import choose, choose_abnormality, validation
 
-    rule = (choose.IMAGES, choose.PHANTOM_SEED, choose.DRAWS, choose.SHOTS, choose.NEAR)
-    return [choose.CANDIDATES, rule]
+    cells = (validation.IMAGES, validation.PHANTOM_SEED, validation.DRAWS, validation.SHOTS)
+    return [choose.CANDIDATES, (*cells, validation.NEAR), list(choose_abnormality.WAYS)]
 
 
 def searches() -> Any:

@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.choose import CANDIDATES, KINDS, NEAR, Figures, choose, ranks
+from benchmarks.choose import CANDIDATES
 from benchmarks.made_with import write_page
+from benchmarks.validation import KINDS, NEAR, Figures, choose, ranks
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
 from sdmad.evaluation.metrics import image_auroc, macro_f1, mean_auroc, subset_accuracy

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from benchmarks.choose import embed
 from benchmarks.shots import Group, backbone, groups
+from benchmarks.validation import embed
 from sdmad.data.fewshot import draw_support
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.cross_fitting import fit_head

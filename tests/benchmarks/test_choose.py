@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.choose import CANDIDATES, CROSS_MODAL, agreement, choose, ranks
+from benchmarks.choose import CANDIDATES, CROSS_MODAL, agreement
+from benchmarks.validation import choose, ranks
 from sdmad import SDMADConfig
 
 ROOT = Path(__file__).parents[2]
