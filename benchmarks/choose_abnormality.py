@@ -24,6 +24,7 @@ from torch.nn.functional import softplus
 
 from benchmarks.validation import DRAWS, NEAR, SHOTS, Set, choose, ranks, sets, styles
 from sdmad.data.fewshot import draw_support
+from sdmad.detector.abnormality import any_of
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.cross_fitting import fit_head
 from sdmad.detector.cross_modal import CrossModalSettings, fit_cross_modal
@@ -82,8 +83,7 @@ class Told:
     @property
     def any(self) -> Tensor:
         """Log odds that any category is there, were they independent: ``(n,)``."""
-        none = softplus(self.odds).sum(dim=1)
-        return none + torch.log(-torch.expm1(-none))
+        return any_of(self.odds)
 
 
 WAYS: dict[str, Callable[[Told], Tensor]] = {

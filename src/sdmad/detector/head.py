@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from sdmad.backbones import Backbone
+from sdmad.detector.abnormality import abnormality_beside_signs
 from sdmad.detector.calibration import Calibration
 from sdmad.detector.config import BY_SIGNS, SDMADConfig, parse_decision
 from sdmad.detector.familiarity import Familiarity
@@ -315,7 +315,7 @@ class SignHead:
                 margins = margins / scale + odds
                 abnormal = (scores - anchor.unsqueeze(1) / scale).amax(dim=1)
             else:
-                abnormal = softplus(scores).sum(dim=1)  # of any category, were they independent
+                abnormal = abnormality_beside_signs(scores, abnormal / scale)
         limits = self.limits()
         if limits is None:
             decisions = margins > 0

@@ -16,6 +16,7 @@ from torch.nn.functional import normalize, pad
 
 from sdmad.backbones.base import Tower
 from sdmad.backbones.transformer import ImageTransformer
+from sdmad.detector.abnormality import abnormality_beside_signs
 from sdmad.detector.features import Wanted
 from sdmad.detector.head import SignHead
 from sdmad.detector.sign_detector import SignDetector
@@ -213,7 +214,8 @@ class Scoring(nn.Module):
         pooled = self._gathered(similarity).amax(dim=2) if self.pooling == "max" else means
         scores = pooled / self.sign_scale + odds
         if self.has_probe and not self.mixture:
-            abnormality = nn.functional.softplus(scores).sum(dim=1)
+            signs = (pooled.amax(dim=1) - anchor[:, 0]) / self.sign_scale
+            abnormality = abnormality_beside_signs(scores, signs)
         else:
             abnormality = (scores - anchor / self.sign_scale).amax(dim=1)
         decided = self._gathered(whole).amin(dim=2) if self.lowest else whole_means
