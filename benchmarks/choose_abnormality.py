@@ -36,9 +36,9 @@ from sdmad.phantoms.cases import STUDIED
 from sdmad.signs import SignBank
 from sdmad.table import Table
 
-RULE = f"""Asked since on test phantoms untrained signs told it better than `SDMADConfig()` did
-([results.md](results.md)); three draws of other validation phantoms had then shown that ranks by
-both, added up, are better than either.
+RULE = f"""Asked since on test phantoms untrained signs told it better than `SDMADConfig()` did, by
+1.9 points of image AUROC on brain and 2.7 on chest (by now: [results.md](results.md)). Three draws
+of other validation phantoms had shown that ranks by both, added up, are better than either.
 
 **The rule**, written before the first run. A category's log odds are the probe's and, times the
 prior's fitted weight, the standardised cosine of its signs. Ways to make one figure of them and of
@@ -191,7 +191,7 @@ def section(cells: Mapping[str, dict[str, list[float]]]) -> str:
         shown = ("chosen" if name == chosen else "", f"{rank:.2f}", *(f"{m:.1f}" for m in means))
         rows.append((name, *shown))
     table = Table(
-        "Is the image abnormal at all?",
+        "Ways",
         ("", "", "mean rank", *(f"image AUROC, {group}" for group in groups)),
         tuple(rows),
         "",

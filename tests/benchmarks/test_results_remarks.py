@@ -66,16 +66,23 @@ BULLET_ABNORMAL = "Whether an image is abnormal at all"
 
 
 def test_whether_an_image_is_abnormal():
-    lost = [load(stored.DIFFERENCES)[m, "clean", "4"] for m in MODALITIES]
-    brain, chest, oct_ = (-one(f"minus {SIGNS}", "Image AUROC") for one in lost)
-    clear = [one.interval(f"minus {SIGNS}", "Image AUROC")[1] < 0 for one in lost]
-    assert clear == [True, True, False]
-    assert holds_zero(lost[2].interval(f"minus {SIGNS}", "Image AUROC"))
+    ahead = [load(stored.DIFFERENCES)[m, "clean", "4"] for m in MODALITIES]
+
+    def less(*rivals):
+        return [(one, f"minus {rival}", "Image AUROC") for one in ahead for rival in rivals]
+
+    assert all(holds_zero(one.interval(*row)) for one, *row in less(SIGNS))
+    rivals = less(PROBE), less(PRINTED, NO_SELECTION)
+    assert all(one.interval(*row)[0] > 0 for rival in rivals for one, *row in rival)
+    brain, chest, oct_ = (one(*row) for one, *row in less(SIGNS))
+    probe, printed = ([one(*row) for one, *row in rival] for rival in rivals)
     check(
         SAYS[BULLET_ABNORMAL],
-        "intervals clear of 0",
-        f"is {brain} points higher on brain and {chest} on chest",
-        f"told ({oct_})",
+        "each interval around 0",
+        "intervals above 0",
+        f"by {brain} points of image AUROC on brain, {chest} on chest and {oct_:+} on OCT",
+        f"the linear probe (by {min(probe)} to {max(probe)})",
+        f"printed (by {min(printed)} to {max(printed)}) on each",
     )
 
 
