@@ -4,6 +4,8 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from sdmad.table import Table
+
 DOCS = Path(__file__).parents[2] / "docs"
 NAMED = re.compile(r"Eq\. \d|F1|fastMRI\+|\d px")
 """Numbers in a text that are names, and measure nothing."""
@@ -73,3 +75,17 @@ def holds_zero(interval):
 def falls(values):
     """Whether each value is below the one before."""
     return all(a > b for a, b in pairwise(values))
+
+
+def tables(page):
+    """The tables of a page by the headings above them: ``("brain", "All signs")``."""
+    found, above = {}, {}
+    for line in (DOCS / page).read_text(encoding="utf-8").splitlines():
+        if mark := re.match(r"(##+) (.+)", line):
+            above = {level: name for level, name in above.items() if level < len(mark[1])}
+            above[len(mark[1])] = mark[2]
+        elif above and line.startswith("| "):
+            cells = [cell.strip().replace("\\", "") for cell in line.strip("|").split("|")]
+            if not set(line) <= set("|-: "):
+                found.setdefault(tuple(above.values()), []).append(tuple(cells))
+    return {names: Table(names[-1], rows[0], tuple(rows[1:])) for names, rows in found.items()}
