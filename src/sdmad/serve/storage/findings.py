@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from sdmad.serve.storage.tables import FindingRow, ScoreRow, now
@@ -89,3 +89,14 @@ def of_images(
     for row in session.scalars(query.order_by(FindingRow.score.desc(), FindingRow.category)):
         found.setdefault(row.image_id, []).append(row)
     return found
+
+
+def tops(session: Session, model: str, image_ids: Iterable[int]) -> dict[int, FindingRow]:
+    """The most telling finding of each of some images that have one."""
+    of_image = and_(ScoreRow.image_id == FindingRow.image_id, ScoreRow.model == FindingRow.model)
+    query = (
+        select(FindingRow)
+        .join(ScoreRow, and_(of_image, ScoreRow.top == FindingRow.category))
+        .where(FindingRow.model == model, FindingRow.image_id.in_(list(image_ids)))
+    )
+    return {row.image_id: row for row in session.scalars(query)}
