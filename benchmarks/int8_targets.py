@@ -28,12 +28,12 @@ from sdmad.evaluation.metrics import mean_auroc
 from sdmad.export import openvino as exports
 from sdmad.export.exporting import describe
 from sdmad.export.machine import exact_int8
-from sdmad.export.runtime import BATCH_SIZE, ExportedModel, compiled, graph_inputs
+from sdmad.export.runtime import ExportedModel, compiled, graph_inputs
 from sdmad.export.verify import Difference
 from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
 from sdmad.table import Table
 
-SUPPORT, TEST, ROUNDS = 48, 100, 15
+SUPPORT, TEST, ROUNDS, IMAGES = 48, 100, 15, 8
 Row = dict[str, str]
 CAPTION = (
     f"lite on {SUPPORT} phantoms, judged on {TEST} others. In each cell the mean and the largest "
@@ -103,7 +103,7 @@ def _labels(cases: list[Any], names: tuple[str, ...]) -> NDArray[np.float64]:
 
 def lite_speed(graphs: dict[str, ov.Model]) -> None:
     """Print what a batch takes lite's graphs, by turns: how much of float32's time and work."""
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, 240, 240, 1), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, 240, 240, 1), np.uint8)
     inputs = graph_inputs(pixels, 0, 255)
     runs = {kind: compiled(graph) for kind, graph in graphs.items()}
     spent: dict[str, list[NDArray[np.float64]]] = {kind: [] for kind in runs}
@@ -113,7 +113,7 @@ def lite_speed(graphs: dict[str, ov.Model]) -> None:
             run(inputs)
             spent[kind].append(np.array([time.perf_counter(), time.process_time()]) - start)
     for kind, took in spent.items():
-        each = 1000 * np.median(took, axis=0) / BATCH_SIZE
+        each = 1000 * np.median(took, axis=0) / IMAGES
         wall, work = np.median(np.divide(spent["float32"], took), axis=0)
         print(
             f"lite, {kind}: {each[0]:.1f} ms an image, {each[1]:.1f} ms of the processor; "

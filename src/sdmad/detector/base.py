@@ -96,7 +96,7 @@ class Detector(ABC):
     backbone: Any
     has_maps: bool = False
     log_: Sequence[Any] = ()
-    batch: ClassVar[int] = BATCH_SIZE
+    batch: int = BATCH_SIZE
     set_by_fit: ClassVar[str]
     several_at_once: bool = False
 

@@ -22,6 +22,10 @@ OnError = Callable[[int, ImageError], None]
 Score = Callable[[Sequence[Square]], ImageScores]
 MOST_LANES = 8
 
+LANE_BATCH = 4
+"""Images a batch of a lane on a processor: so few that what passes between the layers of a tower
+stays in its caches, which is worth more than larger products."""
+
 
 @dataclass(frozen=True)
 class Lanes:

@@ -17,7 +17,8 @@ from sdmad.backbones import Backbone
 from sdmad.choices import Precision
 from sdmad.data.images import ImageSource, content_hash
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.base import Detector, TrainingSet, as_image_list, resize_map
+from sdmad.detector.base import BATCH_SIZE, Detector, TrainingSet, as_image_list, resize_map
+from sdmad.detector.batches import LANE_BATCH
 from sdmad.detector.calibration import Likelihood, Prevalence, likelihood, stated
 from sdmad.detector.checkpoint import read_state, write_state
 from sdmad.detector.config import INFERENCE_SETTINGS, SDMADConfig, parse_decision
@@ -246,6 +247,11 @@ class SignDetector(Detector):
     def several_at_once(self) -> bool:  # type: ignore[override]
         """Whether its towers run on this machine's processor."""
         return self._fitted().backbone.device.type == "cpu"
+
+    @property
+    def batch(self) -> int:  # type: ignore[override]
+        """Images that are scored together: few on a processor, whose lanes have one batch each."""
+        return LANE_BATCH if self.several_at_once else BATCH_SIZE
 
     @property
     def preprocessing(self) -> Preprocessing:

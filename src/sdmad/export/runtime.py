@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from sdmad.data.decoding import Square
 from sdmad.data.images import ImageError, ImageSource
 from sdmad.data.preprocessing import Preprocessing
-from sdmad.detector.batches import Lanes, OnError, lanes_on, score_decoded, score_in_batches
+from sdmad.detector.batches import (
+    LANE_BATCH,
+    Lanes,
+    OnError,
+    lanes_on,
+    score_decoded,
+    score_in_batches,
+)
 from sdmad.detector.calibration import Likelihood, Prevalence, likelihood
 from sdmad.detector.findings import Explanation, explanations
 from sdmad.detector.held_out import Answers, answering
@@ -31,7 +38,6 @@ from sdmad.export.guard import check_graph, trial
 from sdmad.inputs import bounded
 from sdmad.signs import SignBank
 
-BATCH_SIZE = 8
 NOTHING = np.zeros(0, np.bool_)
 """What an older export says of images unlike its support set."""
 
@@ -53,7 +59,7 @@ class ExportedModel:
         batch: images that :meth:`score_images` scores together.
     """
 
-    batch: ClassVar[int] = BATCH_SIZE
+    batch: ClassVar[int] = LANE_BATCH
 
     def __init__(self, description: Description, run: Run) -> None:
         self.description = description
