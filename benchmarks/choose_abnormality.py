@@ -62,11 +62,11 @@ least mean rank wins, but the first of the list within {NEAR:g} of it is taken.
 
 
 AFTER = """
-**On real images**, on which nothing is chosen, it costs as much as it gains on phantoms. On the small
-sets of [shots.md](shots.md), 4 shots, what `SDMADConfig()` is ahead of zero-shot signs in image AUROC
-went from +6.1 to +4.5 points on brain tumours and from +11.6 to +10.3 on chest, and stayed at +1.0 on
-OCT: there words tell less than the support set makes believe. The rule stands; the cells of the
-unschooled tower had shown the same.
+**On real images**, on which nothing is chosen, it costs as much as it gains on phantoms. On the
+small sets of [shots.md](shots.md), 4 shots, what `SDMADConfig()` is ahead of zero-shot signs in
+image AUROC went from +6.1 to +4.5 points on brain tumours and from +11.6 to +10.3 on chest, and
+stayed at +1.0 on OCT: there words tell less than the support set makes believe. The rule stands;
+the cells of the unschooled tower had shown the same.
 """
 """What was seen once the choice was made."""
 
