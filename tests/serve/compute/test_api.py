@@ -103,11 +103,20 @@ def test_a_bomb_is_a_row_with_an_error(client):
     assert "bomb.nii.gz" in said.json()["error"]
 
 
-def test_nothing_that_was_sent_is_left(client, files):
-    before = set(Path(tempfile.gettempdir()).glob("sdmad-*"))
+def test_nothing_that_was_sent_is_left(client, files, tmp_path, monkeypatch):
+    made = []
+
+    def make(*args, **named):
+        made.append(Path(mkdtemp(*args, **named)))
+        return str(made[-1])
+
+    mkdtemp = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # others send to the usual one
+    monkeypatch.setattr(tempfile, "mkdtemp", make)
     client.post("/api/v1/predict", files=sent(files[:2]))
     client.post("/api/v1/maps?category=Ring", files=sent(files[:1], "file"))
-    assert set(Path(tempfile.gettempdir()).glob("sdmad-*")) <= before
+    assert [folder.parent for folder in made] == [tmp_path] * 2
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
