@@ -60,7 +60,7 @@ def fit_goals(found: Figures) -> list[Row]:
             if "bfloat16" in one
         ]
         if gaps:
-            what = "Nano fits in bfloat16, points of AUROC, worst modality"
+            what = "Lite fits in bfloat16, points of AUROC, worst modality"
             rows.append(goal(what, f"{min(gaps):+.2f}", "-0.5", min(gaps) >= -0.5))
     return rows
 
@@ -211,8 +211,8 @@ def price_table(auroc: Figures) -> Table:
     return Table(
         "The price: exports of the embedded backbone on phantoms, mean AUROC, mean of two draws",
         ("Export", *auroc, "Mean difference"), tuple(rows),
-        "48 support images, 400 judged, a modality and draw. 128, 112 and 96 px of lite are "
-        "64, 49 and 36 patches; 240, 196 and 168 px of a ViT-L/14 are 289, 196 and 144. Fitted at "
+        "48 support images, 400 judged, a modality and draw. 240, 192 and 144 px of lite are "
+        "100, 64 and 36 tokens; 240, 196 and 168 px of a ViT-L/14 are 289, 196 and 144. Fitted at "
         "the size at which it is used.",
     )  # fmt: skip
 

@@ -16,7 +16,7 @@ from sdmad.export.runtime import ExportedModel, compiled
 from sdmad.phantoms.cases import STUDIED, draw_cases, load_modality
 
 SUPPORT, TEST, TESTS = 48, 400, 2
-NANO_SIZES = (128, 112, 96)  # 8 x 8, 7 x 7 and 6 x 6 patches
+SIZES = (240, 192, 144)  # 10 x 10, 8 x 8 and 6 x 6 tokens
 
 
 def phantom_auroc(modality: str) -> dict[str, list[float]]:
@@ -30,7 +30,7 @@ def phantom_auroc(modality: str) -> dict[str, list[float]]:
             np.array([[float(n in case.categories) for n in words.names] for case in cases])
             for cases in (support, test)
         ]
-        for size in NANO_SIZES:
+        for size in SIZES:
             backbone = load_backbone("lite", size)
             detector = SDMAD(words, backbone, seed=draw)
             detector.fit([case.image for case in support], truth[0])
