@@ -67,7 +67,6 @@ OLDER: dict[str, str] = {
     "comparison/oct.md": NANO,
     "comparison/means.md": NANO,
     "realdata.md": NANO,
-    "performance.md": NANO,
 }
 """Pages that describe another program than the one beside them, and why."""
 
