@@ -71,7 +71,7 @@ def test_every_aim_is_judged(found):
     assert rows["Fit step, float32, times the reference"] == ("2.50", "2.0", "yes")
     assert rows["Fit step, bfloat16, times the reference"] == ("3.33", "3.5", "NO")
     assert rows["Losses and scores against the reference"][2] == "NO"
-    assert rows["Nano fits in bfloat16, points of AUROC, worst modality"] == ("-1.00", "-0.5", "NO")
+    assert rows["Lite fits in bfloat16, points of AUROC, worst modality"] == ("-1.00", "-0.5", "NO")
     over = "Adapters and scoring over the bare tower, PyTorch"
     assert rows[f"{over} float32"] == ("+2.0 %", "3 %", "yes")
     assert rows[f"{over} bfloat16"] == ("+4.0 %", "3 %", "NO")
