@@ -38,3 +38,21 @@ def test_the_card_is_what_its_figures_make(tmp_path):
     write_card(tmp_path)
     made = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert made == (LITE_FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_what_was_aimed_at_and_what_falls_short(tmp_path):
+    for name in ("figures.json", "measured.json"):
+        (tmp_path / name).write_bytes((LITE_FOLDER / name).read_bytes())
+    kept = json.loads((tmp_path / "measured.json").read_text(encoding="utf-8"))
+    for one in kept["found"]:
+        one["linear-probe"]["mean_auroc"][0] = 86.5
+    (tmp_path / "measured.json").write_text(json.dumps(kept), encoding="utf-8")
+    write_card(tmp_path)
+    card = (tmp_path / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert (
+        "| linear probe, brain_mri_tumor4, split ignored, 16 shots | 87 | 86.5 | 0.5 short |"
+        in card
+    )
+    assert "| linear probe, oct2017_val32, 4 shots | 95 | 86.5 | 8.5 short |" in card
+    assert "| linear probe, mean of the three phantoms | 86 | 86.5 |  |" in card
+    assert card.count(" short |") == 5
