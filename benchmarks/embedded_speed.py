@@ -4,7 +4,7 @@ Run ``python -m benchmarks.embedded_speed`` on a machine that does nothing else:
 run, medians of five.
 
 - Towers: the adapted image tower on squares in memory, in PyTorch and as OpenVINO's float32 graph,
-  two threads; the trunk's share of it.
+  two threads; the trunk alone; the share of the rate at which large matrices are multiplied.
 - ``sdmad predict`` of many PNG files of 512 px, start-up included, against the bare tower's rate.
 - One image from the shell, processor time against that of ``python -c "import torch"``.
 """
@@ -26,8 +26,10 @@ from statistics import median
 import numpy as np
 import openvino
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.performance.common import by_turns, embedded_model, machine, write_pictures
+from benchmarks.performance.limits import PRODUCT_OPERATIONS, products
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.export.exporting import export_model
 from sdmad.export.graph import adapted_image
@@ -49,8 +51,19 @@ def towers(detector: SignDetector) -> dict[str, float]:
         "torch": lambda: detector.image_features(pixels),
         "openvino": lambda: request.infer(squares),
         "torch trunk": torch.inference_mode()(lambda: trunk(pixels)),
+        "products": products(torch.float32),
     }
-    return {name: 1000 * t["median"] / BATCH for name, t in by_turns(runs).items()}
+    seconds = {name: t["median"] for name, t in by_turns(runs).items()}
+    rate = PRODUCT_OPERATIONS / seconds.pop("products")
+    print(f"matrix products alone: {rate / 1e9:.0f} x 10^9 operations a second", flush=True)
+    with FlopCounterMode(display=False) as counted:
+        detector.image_features(pixels[:1])
+    operations = counted.get_total_flops()
+    print(f"the tower on an image: {operations / 1e9:.2f} x 10^9 operations", flush=True)
+    for name in ("torch", "openvino"):
+        share = operations * BATCH / seconds[name] / rate
+        print(f"{name}: {100 * share:.0f} % of the limit", flush=True)
+    return {name: 1000 * took / BATCH for name, took in seconds.items()}
 
 
 def processor_time(command: list[str]) -> float:
