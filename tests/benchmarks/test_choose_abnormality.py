@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.choose_abnormality import WAYS, Told, cell, section
+from benchmarks.choose_abnormality import AFTER, WAYS, Told, cell, section
 from benchmarks.validation import Set
 from sdmad import SignBank, load_backbone
 from sdmad.studies.material import Material, phantom_data
+from tests.benchmarks.remarks import tables
 
 
 def test_the_ways_by_hand():
@@ -50,3 +51,17 @@ def test_the_table_names_the_chosen_way():
     page = section(cells)
     assert "| none of them | chosen | 1.00 | 90.0 | 90.0 | 90.0 | 90.0 |" in page
     assert "| signs alone |  | 7.00 | 30.0 |" in page
+
+
+def test_what_is_said_of_real_images_stands_on_the_page_of_shots():
+    found = []
+    for name in ("brain tumours", "chest, 64 px", "OCT"):
+        (table,) = (
+            t for names, t in tables("shots.md").items() if names[-1] == f"Real {name}, 4 shots"
+        )
+        (row,) = (r for r in table.rows if r[0] == "zero-shot CLIP, signs")
+        found.append(row[table.header.index("Image AUROC")].split(" ")[0])
+    brain, chest, oct_ = found
+    said = " ".join(AFTER.split())
+    assert f"to {brain} points on brain tumours" in said
+    assert f"to {chest} on chest, and stayed at {oct_} on OCT" in said

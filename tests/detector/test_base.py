@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from sdmad.detector.base import BATCH_SIZE, as_image_list, resize_map
+from sdmad.detector.batches import LANE_BATCH
 from sdmad.errors import InputError
 from sdmad.evaluation.checks import label_matrix
 
@@ -62,3 +63,11 @@ def test_a_single_image_is_no_list_of_images():
 def test_a_wrong_label_is_told_by_its_place():
     with pytest.raises(InputError, match="got 2 in row 1, column 2"):
         label_matrix([[0, 1, np.nan], [1, 0, 2]], (2, 3))
+
+
+def test_a_processor_scores_few_together_and_each_as_if_alone(fitted, pictures):
+    assert fitted.several_at_once
+    assert fitted.batch == LANE_BATCH < BATCH_SIZE
+    images = pictures[0][: 2 * LANE_BATCH + 1]
+    alone = [fitted.decision_function([image])[0] for image in images]
+    np.testing.assert_allclose(fitted.decision_function(images), alone, atol=1e-5)
