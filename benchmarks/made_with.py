@@ -37,6 +37,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "settings.md": ("candidates", "weights"),
     "searched.md": ("searches", "weights"),
     "unfamiliar.md": ("settings", "weights"),
+    "suggested.md": ("settings", "weights"),
     "certainty.md": ("settings", "weights", "statistics"),
     "shots.md": ("settings", "printed settings", "rivals", "weights", "statistics"),
     "results.md": STUDIED,

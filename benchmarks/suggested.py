@@ -1,14 +1,14 @@
 """``docs/suggested.md``: does it pay to label what ``sdmad suggest`` names, rather than any images?
 
-Run ``make suggested REALDATA=DIR``. Half of the patients are the pool, the other half is judged.
-From a draw of one shot on, eight images of the pool are labelled at a time: those that are
-suggested, or any.
+Run ``make suggested REALDATA=DIR``; it goes on where it was interrupted. Half of the patients are
+the pool, the other half is judged. From a draw of one shot on, eight images of the pool are
+labelled at a time: those that are suggested, or any.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from benchmarks.made_with import line, write_page
 from benchmarks.shots import Group, backbone, groups
 from benchmarks.validation import embed
 from sdmad.data.fewshot import draw_support
@@ -30,12 +31,15 @@ from sdmad.errors import InputError
 from sdmad.evaluation.limits import LEVEL
 from sdmad.evaluation.metrics import mean_auroc
 from sdmad.method.adapters import AdaptedTower
-from sdmad.output import write_bytes, write_text
+from sdmad.output import write_bytes, write_json
 from sdmad.reporting.plots import PALETTE, new_figure, save_figure, style_axes
 from sdmad.table import Table
 
 DRAWS, STEP, ROUNDS = 10, 8, 8
 WAYS = ("suggested", "any")
+
+Curves = dict[str, list[list[float]]]
+"""AUROC after each round, a list a draw, by the way of labelling."""
 
 HEAD = """# Which image to label next?
 Written by `make suggested`; do not edit by hand. The default on the embedded backbone. Half of the
@@ -101,11 +105,34 @@ class Pool:
         return left[spread(doubts, features.evidence, STEP)]
 
 
-def pools(out: Path, data: Path | None) -> Iterator[Pool]:
+def asked(out: Path, data: Path | None) -> Iterator[Group]:
     """Phantoms with clean banks, then the real sets that are large enough."""
     for group in groups(out, data):
         if not group.key.endswith("-noisy") and len(group.material.table) >= 2 * STEP * ROUNDS:
-            yield Pool.of(group)
+            yield group
+
+
+def curves_of(group: Group, out: Path) -> Curves:
+    """A group's curves; those that are kept, of the same settings, are not computed again."""
+    kept = out / "suggested" / f"{group.key}.json"
+    made = line("suggested.md")
+    if kept.exists():
+        there = json.loads(kept.read_text(encoding="utf-8"))
+        if there["made"] == made:
+            return dict(there["curves"])
+    pool, found = Pool.of(group), {way: [] for way in WAYS}
+    for seed in range(DRAWS):
+        try:
+            drawn = {way: pool.curve(way, seed) for way in WAYS}
+        except InputError as error:  # the pool's half lacks a category
+            print(f"{group.title}, draw {seed}: {error}")
+            continue
+        for way, values in drawn.items():
+            found[way].append(values)
+        print(f"{group.title}: draw {seed + 1} of {DRAWS}", flush=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, {"made": made, "curves": found})
+    return found
 
 
 def gap(one: Sequence[float], other: Sequence[float]) -> str:
@@ -123,18 +150,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/shots"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args()
-    curves: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for pool in pools(options.out, options.data):
-        found: dict[str, list[list[float]]] = {way: [] for way in WAYS}
-        for seed, way in itertools.product(range(DRAWS), WAYS):
-            try:
-                found[way].append(pool.curve(way, seed))
-            except InputError as error:  # the pool's half lacks a category
-                print(f"{pool.group.title}, draw {seed}: {error}")
-        curves[pool.group.title] = {way: np.array(rows) for way, rows in found.items()}
-        print(pool.group.title, flush=True)
+    curves = {
+        group.title: {way: np.array(rows) for way, rows in curves_of(group, options.out).items()}
+        for group in asked(options.out, options.data)
+    }
     write_bytes(options.docs / "suggested.png", picture(curves))
-    write_text(options.docs / "suggested.md", page(curves))
+    write_page(options.docs / "suggested.md", page(curves))
 
 
 def page(curves: dict[str, dict[str, NDArray[np.float64]]]) -> str:
