@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from random import Random
 
 from benchmarks.campaign.frame import LOST, TRACEBACK, FoundError
 from benchmarks.campaign.material import write_model
+from benchmarks.campaign.patience import processor_time
 from benchmarks.campaign.runs import (
     COMMANDS,
     ENDED,
@@ -27,7 +29,7 @@ from benchmarks.campaign.runs import (
 COUNT = 200
 SECONDS = 900.0
 EARLY = 0.05
-"""Seconds in which an interpreter, not this package, is interrupted."""
+"""Seconds of processor time in which an interpreter, not this package, is interrupted."""
 
 
 def prepare(folder: Path) -> None:
@@ -55,9 +57,9 @@ def attack(random: Random, material: Path, place: Path) -> str:
         (out / "old.txt").write_text(old, encoding="utf-8")
         given.append("--force")
     process = start(given)
-    time.sleep(EARLY + random.random() * usual)
-    ended = process.poll() is not None
-    if not ended:
+    _begun(process)
+    time.sleep(random.random() * usual)
+    if process.poll() is None:
         os.kill(process.pid, number)
     done = finish(process)
     if done.status not in (0, ENDED[number]):
@@ -71,6 +73,12 @@ def attack(random: Random, material: Path, place: Path) -> str:
         return f"{command}, {number.name}"
     _again(command, given, expected, place)
     return f"{command}, {number.name}, again"
+
+
+def _begun(process: subprocess.Popen[str]) -> None:
+    """Wait until a run has worked for a moment, however busy the machine is."""
+    while process.poll() is None and processor_time(process.pid) < EARLY:
+        time.sleep(EARLY / 10)
 
 
 def _again(command: str, given: list[str], expected: list[str], place: Path) -> None:
