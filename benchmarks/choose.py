@@ -219,14 +219,15 @@ def main() -> None:
     parser.add_argument("--frozen-only", action="store_true", help="leave the second question open")
     options = parser.parse_args()
     modalities = options.modality or STUDIED
-    frozen = run(options.out, modalities)
-    name = choose(ranks(frozen))
-    print(f"chosen: {name}")
+    run(options.out, modalities)
     told = OPEN
     if not options.frozen_only:
+        name = choose(ranks(run(options.out, STUDIED)))
+        print(f"chosen: {name}")
         told = table_of(run(options.out, modalities, CANDIDATES[name]), "Training").markdown()
     if options.modality:
         return
+    frozen = run(options.out, STUDIED)
     parts = [
         HEAD.format(rule=RULE),
         table_of(frozen, "Candidates").markdown(),
