@@ -2,10 +2,10 @@
 
 Run ``python -m benchmarks.int8_targets``; with ``OV_CPU_MAX_ISA=AVX2 ONEDNN_MAX_CPU_ISA=AVX2
 ATEN_CPU_CAPABILITY=avx2`` before it, as on a processor without VNNI (one of them alone is not
-enough, and its first line says which of the two it saw). lite is fitted on 48 phantoms and judges 100 more; its graphs are compared with the
-model itself. *Exact* spells every quantisation out in float32, where no sum is cut off: what a
-processor with VNNI computes. The time of these graphs follows, and that of a bare ViT-L/14 with
-random weights, batch 4.
+enough; its first line says which of the two it saw). lite is fitted on 48 phantoms and judges 100
+more; its graphs are compared with the model itself. *Exact* spells every quantisation out in
+float32, where no sum is cut off: what a processor with VNNI computes. The time of these graphs
+follows, and that of a bare ViT-L/14 with random weights, batch 4.
 """
 
 from __future__ import annotations

@@ -61,7 +61,6 @@ PAGES: dict[str, tuple[str, ...]] = {
 
 NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
 OLDER: dict[str, str] = {
-    "unfamiliar.md": "the prior's weight was fixed then; what is unfamiliar does not depend on it",
     "comparison.md": NANO,
     "comparison/brain.md": NANO,
     "comparison/chest.md": NANO,
