@@ -1,9 +1,13 @@
 """A run that waits in vain is ended; one that only waits is not. No Ray is started."""
 
+import logging
+import socket
+import threading
+
 import pytest
 
 from sdmad.archive import watching
-from sdmad.archive.watching import Need, Waiting, room
+from sdmad.archive.watching import Need, Waiting, head_watched, room
 from sdmad.errors import SDMADError
 
 
@@ -63,3 +67,37 @@ def test_a_run_without_room_is_given_up_and_one_with_room_is_not(clock):
     waiting = Waiting(Need(2.0))
     with pytest.raises(SDMADError, match=r"1 cores where 2 are claimed.*finished shards are kept"):
         list(waiting.tables(hang()))
+
+
+@pytest.fixture
+def head(monkeypatch):
+    """Something that listens, and is looked at all the time."""
+    monkeypatch.setattr(watching, "EVERY", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def test_a_head_that_is_gone_is_told_of_once(head, caplog):
+    address = "{}:{}".format(*head.getsockname())
+    said = threading.Event()
+    listener = logging.Handler()
+    listener.emit = lambda _: said.set()
+    logging.getLogger("sdmad").addHandler(listener)
+    try:
+        with head_watched(address):
+            head.accept()[0].close()  # a look
+            assert not said.is_set()
+            head.close()
+            assert said.wait(30)
+    finally:
+        logging.getLogger("sdmad").removeHandler(listener)
+    (record,) = caplog.records
+    assert record.levelname == "ERROR"
+    assert f"the head of the cluster at {address} does not answer" in record.message
+
+
+def test_a_head_that_answers_is_not_told_of(head, caplog):
+    with head_watched("{}:{}".format(*head.getsockname())):
+        for _ in range(watching.LOOKS + 2):
+            head.accept()[0].close()
+    assert not caplog.records

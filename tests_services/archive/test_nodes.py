@@ -169,6 +169,27 @@ def test_a_node_whose_gpu_is_nowhere_else_ends_the_run_in_one_line(
     check_whole(out, images, SignDetector.load(model_folder))
 
 
+def test_a_lost_head_ends_the_run_with_a_word(
+    cluster_of,
+    driven,
+    images,
+    model_folder,
+    tmp_path,
+):
+    cluster = cluster_of(gpus=0)
+    driver = driven(cluster, gpus=0)
+    until = time.monotonic() + 240
+    while not list((tmp_path / "marks").iterdir()):
+        assert driver.poll() is None, driver.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    store = cluster.head_node.all_processes["gcs_server"][0].process
+    os.kill(store.pid, signal.SIGKILL)
+    _, errors = driver.communicate(timeout=240)
+    assert driver.returncode == 1
+    assert f"the head of the cluster at {cluster.address} does not answer" in errors
+
+
 def test_an_archive_is_checked_on_a_cluster(cluster_of, images):
     report = check_archive([images], Resources(cluster_of(gpus=0).address), 32)
     assert (report.images, report.whole) == (200, False)

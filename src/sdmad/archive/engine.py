@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdmad.archive.stages import CHUNK_BYTES, Tower
-from sdmad.archive.watching import Need, Waiting, cores_of, living, room
+from sdmad.archive.watching import Need, Waiting, cores_of, head_watched, living, room
 from sdmad.errors import SDMADError
 from sdmad.export.runtime import require
 
@@ -77,7 +77,8 @@ def connected(resources: Resources) -> Iterator[None]:
     with _logged():
         _start(resources)
         try:
-            yield
+            with head_watched(ray.get_runtime_context().gcs_address):
+                yield
         finally:
             ray.shutdown()
 

@@ -1,10 +1,16 @@
 """Can a run still go on? Where a tower fits nowhere since its node was lost, Ray waits forever.
 
 What comes is waited for patiently as long as the cluster has room for all that the run claimed.
+Where the cluster's head is lost, Ray ends the process after a minute without a word: it is said
+before.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +26,9 @@ PATIENCE = 300.0
 
 EVERY = 5.0
 """Seconds between two looks at the cluster, once patience is at its end."""
+
+LOOKS = 3
+"""Looks at a head in a row that find none before it is said: one may be too busy to answer."""
 
 Node = Mapping[str, float]
 """What a node has: ``CPU``, ``GPU`` and others by their names at Ray."""
@@ -114,3 +123,41 @@ class Waiting:
         others = ("before_execution_starts", "after_execution_succeeds", "after_execution_fails")
         steps = dict.fromkeys(others, lambda *_: None)
         return type("Watch", (), {**steps, "on_execution_step": lambda *_: self.check()})
+
+
+@contextlib.contextmanager
+def head_watched(address: str) -> Iterator[None]:
+    """Say in the log, once, when a cluster's head no longer answers.
+
+    Args:
+        address: of its store, host and port.
+    """
+    done = threading.Event()
+    thread = threading.Thread(target=_watch, args=(address, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _watch(address: str, done: threading.Event) -> None:
+    host, _, port = address.rpartition(":")
+    misses = 0
+    while misses < LOOKS:
+        if done.wait(EVERY):
+            return
+        misses = 0 if _answers(host, int(port)) else misses + 1
+    logging.getLogger("sdmad").error(
+        f"the head of the cluster at {address} does not answer; Ray ends this command in about a "
+        "minute. Finished shards are kept: start the cluster, then the same command again"
+    )
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=EVERY).close()
+    except OSError:
+        return False
+    return True
