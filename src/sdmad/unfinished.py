@@ -71,12 +71,21 @@ def unfinished_file(target: Path) -> Iterator[Path]:
 def sweep(target: Path) -> None:
     """Remove what killed runs left beside a place; what cannot be removed stays."""
     start = _start(target)
-    _sweep(target.parent, lambda name: name.startswith(start) and _ANY.fullmatch(name) is not None)
+    _sweep(target.parent, lambda name: name.startswith(start) and is_unfinished(name))
 
 
 def sweep_folder(folder: Path) -> None:
     """Remove what killed runs left in a folder of results, of any file."""
-    _sweep(folder, lambda name: _ANY.fullmatch(name) is not None)
+    _sweep(folder, is_unfinished)
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name is one that is being written, or was.
+
+    >>> is_unfinished(".scores.csv.1a2b3c4d.part"), is_unfinished("scores.csv.part")
+    (True, False)
+    """
+    return _ANY.fullmatch(name) is not None
 
 
 def exchange(one: Path, other: Path) -> bool:

@@ -1,8 +1,12 @@
+import os
 import sys
+import time
+from datetime import UTC, datetime
 
+import fsspec
 import pytest
 
-from sdmad.archive.places import Place, place_of
+from sdmad.archive.places import LEFT, Place, place_of
 from sdmad.errors import InputError, SDMADError
 from sdmad.unfinished import unfinished_file
 
@@ -65,3 +69,45 @@ def test_what_killed_runs_left_is_swept_and_what_is_written_is_not(tmp_path):
         assert place_of(tmp_path).names() == sorted([written.name, "a.bin"])
     place_of(tmp_path / "none").sweep()
     place_of("memory://none").sweep()
+
+
+@pytest.fixture
+def over_sftp(monkeypatch, tmp_path):
+    """A folder of this machine in the place of an SFTP server's."""
+    from fsspec.implementations.dirfs import DirFileSystem
+    from fsspec.registry import _registry
+
+    class Server(DirFileSystem):
+        protocol = "sftp"
+
+        def __init__(self, **_):
+            super().__init__(str(tmp_path), fs=fsspec.filesystem("file"))
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return path.removeprefix("sftp://server")
+
+        def ls(self, path, detail=False, **_):
+            found = super().ls(path, detail=detail)
+            if detail:
+                for told in found:
+                    told["mtime"] = datetime.fromtimestamp(told["mtime"], UTC)
+            return found
+
+    monkeypatch.setitem(_registry, "sftp", Server)
+    return place_of("sftp://server/scores"), tmp_path / "scores"
+
+
+def test_over_sftp_a_file_is_whole_and_what_is_old_and_half_written_is_swept(over_sftp):
+    place, folder = over_sftp
+    place.sweep()
+    (place / "a.parquet").write(b"whole")
+    old, new = folder / ".b.parquet.0a1b2c3d.part", folder / ".c.parquet.0a1b2c3d.part"
+    for half in (old, new):
+        half.write_bytes(b"half")
+    long_ago = time.time() - 1.1 * LEFT.total_seconds()
+    for file in (old, folder / "a.parquet"):
+        os.utime(file, (long_ago, long_ago))
+    place.sweep()
+    assert place.names() == [new.name, "a.parquet"]
+    assert (place / "a.parquet").read() == b"whole"

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sdmad.errors import InputError, SDMADError
 from sdmad.export.runtime import require
 from sdmad.output import write_bytes
-from sdmad.unfinished import sweep_folder
+from sdmad.unfinished import is_unfinished, sweep_folder
 
 WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"})
 """Protocols where a file is there as soon as all of it is."""
@@ -24,6 +25,9 @@ PROTOCOLS = WHOLE | {"file", "sftp", "ssh", "http", "https"}
 
 EXTRAS = {"s3": "s3", "s3a": "s3"}
 """Protocols whose package comes with an extra of this one."""
+
+LEFT = timedelta(hours=1)
+"""Age at which what is half-written elsewhere is taken for a killed run's: no lock tells it."""
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*):/{1,2}(?!/)(.*)", re.DOTALL)
 
@@ -121,8 +125,9 @@ class Place:
             if self.protocol in WHOLE:
                 system.pipe_file(path, content)
                 return
-            system.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
-            part = f"{path}.{uuid.uuid4().hex[:8]}.part"
+            folder, _, name = path.rpartition("/")
+            system.makedirs(folder, exist_ok=True)
+            part = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.part"
             system.pipe_file(part, content)
             system.mv(part, path)
 
@@ -145,9 +150,19 @@ class Place:
                 system.rm(path, recursive=True)
 
     def sweep(self) -> None:
-        """Remove what killed runs left half-written in this folder, if it is on this machine."""
+        """Remove what killed runs left half-written in this folder."""
         if self.is_local:
             sweep_folder(Path(self.address))
+            return
+        if self.protocol in WHOLE:
+            return
+        with reaching(self):
+            system, path = self.opened()
+            for told in system.ls(path, detail=True) if system.isdir(path) else []:
+                changed = told.get("mtime") or datetime.now(UTC)
+                name = str(told["name"])
+                if is_unfinished(name.rpartition("/")[2]) and datetime.now(UTC) - changed > LEFT:
+                    system.rm_file(name)
 
 
 def place_of(text: str | os.PathLike[str]) -> Place:
