@@ -13,11 +13,13 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from torch import Tensor
 
 from benchmarks.validation import DRAWS, IMAGES, NEAR, Set, choose, ranks, sets, styles
 from sdmad.backbones import Backbone
@@ -73,15 +75,22 @@ class Choice:
 
     Attributes:
         doubts: of each category, ``(n, K)``, 0 to 1.
-        directions: what lies near is alike, ``(n, E)``, unit length.
+        evidence: what lies near is alike, ``(n, E)``.
         count: how many images to choose.
         seed: of the draw.
     """
 
     doubts: NDArray[np.float64]
-    directions: NDArray[np.float64]
+    evidence: Tensor
     count: int
     seed: int
+
+    @cached_property
+    def directions(self) -> NDArray[np.float64]:
+        """Of the evidence, less its mean, unit length, ``(n, E)``."""
+        known = self.evidence.double().numpy()
+        known = known - known.mean(axis=0)
+        return np.asarray(known / np.linalg.norm(known, axis=1, keepdims=True))
 
     @property
     def most(self) -> NDArray[np.float64]:
@@ -204,10 +213,8 @@ class Pool:
     ) -> list[int]:
         features = self.features.rows(left)
         assert features.evidence is not None
-        known = features.evidence.double().numpy()
-        known = known - known.mean(axis=0)
-        directions = known / np.linalg.norm(known, axis=1, keepdims=True)
-        return way(Choice(doubt(head(features).scores), directions, min(STEP, len(left)), seed))
+        scores, count = head(features).scores, min(STEP, len(left))
+        return way(Choice(doubt(scores), features.evidence, count, seed))
 
 
 def cell(one: Set, bank: SignBank, seed: int) -> dict[str, list[float]]:

@@ -37,7 +37,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     "settings.md": ("candidates", "weights"),
     "searched.md": ("searches", "weights"),
     "unfamiliar.md": ("settings", "weights"),
-    "suggested.md": ("settings", "weights"),
+    "suggested.md": ("settings", "suggestions", "weights"),
     "certainty.md": ("settings", "weights", "statistics"),
     "shots.md": ("settings", "printed settings", "rivals", "weights", "statistics"),
     "results.md": STUDIED,
@@ -77,6 +77,15 @@ def candidates() -> Any:
 
     cells = (validation.IMAGES, validation.PHANTOM_SEED, validation.DRAWS, validation.SHOTS)
     return [choose.CANDIDATES, (*cells, validation.NEAR), list(choose_abnormality.WAYS)]
+
+
+def suggestions() -> Any:
+    """What the way in which images to label are suggested was chosen from."""
+    from benchmarks import choose_suggesting, validation
+
+    cells = (validation.IMAGES, validation.PHANTOM_SEED, validation.DRAWS, validation.NEAR)
+    asked = (choose_suggesting.STEP, choose_suggesting.ROUNDS)
+    return [list(choose_suggesting.WAYS), *asked, *cells]
 
 
 def searches() -> Any:
@@ -146,6 +155,7 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
     "settings": lambda: plain_settings(SDMADConfig()),
     "printed settings": lambda: plain_settings(SDMADConfig.paper()),
     "candidates": candidates,
+    "suggestions": suggestions,
     "searches": searches,
     "systems": systems,
     "rivals": rivals,

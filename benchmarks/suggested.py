@@ -9,34 +9,33 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from benchmarks import choose_suggesting
+from benchmarks.choose_suggesting import STEP, Choice, Pool, any_images
 from benchmarks.made_with import line, write_page
 from benchmarks.shots import Group, backbone, groups
 from benchmarks.validation import embed
-from sdmad.data.fewshot import draw_support
-from sdmad.detector.config import SDMADConfig
-from sdmad.detector.cross_fitting import fit_head
-from sdmad.detector.features import ImageFeatures, reads_patches
-from sdmad.detector.head import SignHead, TextFeatures
-from sdmad.detector.patients import patient_numbers
-from sdmad.detector.suggesting import doubt, spread
+from sdmad.detector.head import TextFeatures
+from sdmad.detector.suggesting import spread
 from sdmad.errors import InputError
 from sdmad.evaluation.limits import LEVEL
-from sdmad.evaluation.metrics import mean_auroc
 from sdmad.method.adapters import AdaptedTower
 from sdmad.output import write_bytes, write_json
+from sdmad.phantoms.cases import STUDIED
 from sdmad.reporting.plots import PALETTE, new_figure, save_figure, style_axes
 from sdmad.table import Table
 
-DRAWS, STEP, ROUNDS = 10, 8, 8
-WAYS = ("suggested", "any")
+DRAWS, ROUNDS = 10, 8
+WAYS: dict[str, Callable[[Choice], list[int]]] = {
+    "suggested": lambda given: spread(given.most, given.evidence, given.count),
+    "any": any_images,
+}
 
 Curves = dict[str, list[list[float]]]
 """AUROC after each round, a list a draw, by the way of labelling."""
@@ -54,62 +53,18 @@ nothing was chosen.
 """
 
 
-@dataclass(frozen=True)
-class Pool:
-    """A group's images, embedded once."""
-
-    group: Group
-    features: ImageFeatures
-    text: TextFeatures
-
-    @classmethod
-    def of(cls, group: Group) -> Pool:
-        """Embed them."""
-        tower = AdaptedTower(backbone().image, {})
-        text = TextFeatures.encode(group.material.bank, backbone())
-        return cls(group, embed(backbone(), tower, group.material.table.files), text)
-
-    def curve(self, way: str, seed: int) -> list[float]:
-        """AUROC on the judged half after each round."""
-        table, rng = self.group.material.table, np.random.default_rng(seed)
-        patient = patient_numbers(table.patients or (), len(table))
-        judged = (rng.permutation(patient.max() + 1) % 2).astype(bool)[patient]
-        pool = np.flatnonzero(~judged)
-        drawn = pool[np.array(draw_support(table.subset(pool.tolist()), 1, seed).indices)]
-        found = []
-        for _ in range(ROUNDS + 1):
-            head = self._head(drawn)
-            scores = head(self.features.rows(judged)).scores
-            found.append(100 * float(mean_auroc(table.labels[judged], scores)))
-            left = np.setdiff1d(pool, drawn)
-            drawn = np.concatenate([drawn, self._next(head, left, way, rng)])
-        return found
-
-    def _head(self, drawn: NDArray[np.int64]) -> SignHead:
-        material, config = self.group.material, SDMADConfig()
-        bare = SignHead.build(self.text, material.bank, config, reads_patches(backbone(), config))
-        keys = material.table.patient_keys()
-        known = (self.features.rows(drawn), material.table.labels[drawn])
-        parts = backbone().image.evidence_parts
-        trunk = backbone().image.has_trunk
-        return fit_head(bare, *known, parts, [keys[row] for row in drawn], trunk)[0]
-
-    def _next(
-        self, head: SignHead, left: NDArray[np.int64], way: str, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        if way == "any":
-            return rng.choice(left, min(STEP, len(left)), replace=False)
-        features = self.features.rows(left)
-        doubts = doubt(head(features).scores).max(axis=1)
-        assert features.evidence is not None
-        return left[spread(doubts, features.evidence, STEP)]
-
-
 def asked(out: Path, data: Path | None) -> Iterator[Group]:
     """Phantoms with clean banks, then the real sets that are large enough."""
     for group in groups(out, data):
         if not group.key.endswith("-noisy") and len(group.material.table) >= 2 * STEP * ROUNDS:
             yield group
+
+
+def pool_of(group: Group) -> Pool:
+    """A group's images, embedded."""
+    table, bank = group.material.table, group.material.bank
+    features = embed(backbone(), AdaptedTower(backbone().image, {}), table.files)
+    return Pool(table, bank, backbone(), features, TextFeatures.encode(bank, backbone()))
 
 
 def curves_of(group: Group, out: Path) -> Curves:
@@ -120,10 +75,10 @@ def curves_of(group: Group, out: Path) -> Curves:
         there = json.loads(kept.read_text(encoding="utf-8"))
         if there["made"] == made:
             return dict(there["curves"])
-    pool, found = Pool.of(group), {way: [] for way in WAYS}
+    pool, found = pool_of(group), {way: [] for way in WAYS}
     for seed in range(DRAWS):
         try:
-            drawn = {way: pool.curve(way, seed) for way in WAYS}
+            drawn = {name: pool.curve(way, seed, ROUNDS) for name, way in WAYS.items()}
         except InputError as error:  # the pool's half lacks a category
             print(f"{group.title}, draw {seed}: {error}")
             continue
@@ -148,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder that holds the real sets")
     parser.add_argument("--out", type=Path, default=Path("out/shots"))
+    parser.add_argument("--settings", type=Path, default=Path("out/settings"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
     options = parser.parse_args()
     curves = {
@@ -155,7 +111,8 @@ def main() -> None:
         for group in asked(options.out, options.data)
     }
     write_bytes(options.docs / "suggested.png", picture(curves))
-    write_page(options.docs / "suggested.md", page(curves))
+    chosen = choose_suggesting.section(choose_suggesting.run(options.settings, STUDIED))
+    write_page(options.docs / "suggested.md", f"{page(curves)}\n{chosen}")
 
 
 def page(curves: dict[str, dict[str, NDArray[np.float64]]]) -> str:
