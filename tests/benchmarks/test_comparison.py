@@ -15,7 +15,9 @@ WRITTEN = (tables.COMPARED_MEANS, tables.DECISIONS, tables.COMPARED_CATEGORIES)
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(study, "SYSTEMS", dict.fromkeys(["clip-signs", "linear-probe", "winclip"]))
+    """Three quick systems, the last of them for one kind of anomaly."""
+    monkeypatch.setitem(SYSTEMS, "bright", toy())
+    monkeypatch.setattr(study, "SYSTEMS", dict.fromkeys(["clip-signs", "linear-probe", "bright"]))
     monkeypatch.setattr(study, "STUDIED", ("oct",))
     monkeypatch.setattr(study, "SHOTS", (1, 2))
     monkeypatch.setattr(study, "RESAMPLES", 20)
@@ -31,29 +33,29 @@ def few(monkeypatch):
 
 def test_whole_draws_are_read_and_written(few, tmp_path):
     for job in study.jobs(2)[:-1]:
-        assert study.run_job(tmp_path, job, ("winclip",)) == ""
+        assert study.run_job(tmp_path, job, ("bright",)) == ""
     found = study.read(tmp_path, 2)
     assert [len(c.outcomes) for c in found["oct", 1]] == [2, 2, 1]  # the last lacks a draw
     study.write_tables(tmp_path / "tables", tmp_path, found)
     stored = {kind: tables.load(tmp_path / "tables", kind) for kind in WRITTEN}
     assert list(stored[tables.COMPARED_MEANS]) == [("1",), ("2",)]
-    (winclip,) = (r for r in stored[tables.COMPARED_MEANS]["2",].rows if r[0].startswith("Win"))
-    assert winclip[:2] == ("WinCLIP, zero-shot °", "1")
-    assert winclip.count("n/a") == 4  # of protocols 2 and 3
+    (bright,) = (r for r in stored[tables.COMPARED_MEANS]["2",].rows if r[0].startswith("bright"))
+    assert bright[:2] == ("brightness °", "1")
+    assert bright.count("n/a") == 4  # of protocols 2 and 3
     decisions = stored[tables.DECISIONS]["oct", "1"]
     assert decisions.rows[0][0] == "none"
     assert "Macro F1" in decisions.header
     by_category = stored[tables.COMPARED_CATEGORIES]["oct", "2"]
     assert len(by_category.rows) == 3  # positives, and the two that were asked
     assert not (tmp_path / "tables" / "peers.csv").exists()  # SD-MAD is not among them
-    assert study.run_job(tmp_path, study.jobs(2)[-1], ("winclip",)) == ""
+    assert study.run_job(tmp_path, study.jobs(2)[-1], ("bright",)) == ""
     assert [len(c.outcomes) for c in study.read(tmp_path, 2)["oct", 1]] == [2, 2, 2]
     # An answer to the one question does not count as answers to all.
-    assert not study.done(tmp_path, (0, "oct", "winclip"), general_only=False)
-    assert study.done(tmp_path, (0, "oct", "winclip"), general_only=True)
-    assert study.run_job(tmp_path, (0, "oct", "winclip"), ()) == ""
-    (winclip,) = study.read(tmp_path, 2)["oct", 1][2:]
-    assert [o.image_level_only for o in winclip.outcomes] == [False]
+    assert not study.done(tmp_path, (0, "oct", "bright"), general_only=False)
+    assert study.done(tmp_path, (0, "oct", "bright"), general_only=True)
+    assert study.run_job(tmp_path, (0, "oct", "bright"), ()) == ""
+    (bright,) = study.read(tmp_path, 2)["oct", 1][2:]
+    assert [o.image_level_only for o in bright.outcomes] == [False]
 
 
 def test_systems_that_take_minutes_get_fewer_draws():
