@@ -99,6 +99,13 @@ are heard, and a sign is seen by the patch most like it (METHOD.md's equations s
 `SDMADConfig.paper()` has them).
 
 """
+AFTER = """
+Training costs 0.2 to 2.8 points of AUROC and 0.7 to 2.7 of subset accuracy. What it gains is macro
+F1 where images are far from what the backbone knows: 20 epochs 4.2 points in the distant style, 1.7
+with foreign words. So `SDMADConfig()` trains no adapters; `SDMADConfig(epochs=20)` does.
+"""
+"""What was seen once the choice was made."""
+
 OPEN = """### Training
 Not run yet (`make settings` without `--frozen-only` does): `SDMADConfig()` is frozen until it is.
 """
@@ -224,7 +231,8 @@ def main() -> None:
     if not options.frozen_only:
         name = choose(ranks(run(options.out, STUDIED)))
         print(f"chosen: {name}")
-        told = table_of(run(options.out, modalities, CANDIDATES[name]), "Training").markdown()
+        trained = run(options.out, modalities, CANDIDATES[name])
+        told = table_of(trained, "Training").markdown() + AFTER
     if options.modality:
         return
     frozen = run(options.out, STUDIED)

@@ -152,8 +152,9 @@ def choose(figures: Mapping[str, float]) -> str:
 
 
 def styles(cells: Iterable[str]) -> dict[str, list[str]]:
-    """The cells by style, and apart those where the words or the tower say nothing."""
+    """The cells by style, and apart where words or tower say nothing; groups that have cells."""
     apart = {"foreign words": FAR, "unschooled tower": BLIND}
     groups = {name: [k for k in cells if mark in k] for name, mark in apart.items()}
     beside = set(cells).difference(*groups.values())
-    return {style: [k for k in beside if f"-{style}-" in k] for style in KINDS} | groups
+    groups = {style: [k for k in beside if f"-{style}-" in k] for style in KINDS} | groups
+    return {name: keys for name, keys in groups.items() if keys}

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.choose import CANDIDATES, CROSS_MODAL, agreement
+from benchmarks.choose import AFTER, CANDIDATES, CROSS_MODAL, METRICS, agreement
 from benchmarks.validation import choose, ranks
 from sdmad import SDMADConfig
+from tests.benchmarks.remarks import tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +49,20 @@ def test_the_default_is_what_was_chosen():
     assert SDMADConfig(**CANDIDATES["text 1, prior fitted, penalty 30, trunk 1"]) == SDMADConfig()
     page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     assert "| text 1, prior fitted, penalty 30, trunk 1 | chosen |" in page
+
+
+def test_what_is_said_of_training_stands_in_the_table():
+    (table,) = (t for names, t in tables("settings.md").items() if names[-1] == "Training")
+    assert table.header[-6:] == tuple(
+        f"{metric}, {group}" for group in ("distant", "foreign words") for metric in METRICS
+    )
+    frozen, *trained = (np.array([float(cell) for cell in row[3:]]) for row in table.rows)
+    gaps = np.array(trained) - frozen  # (epochs, 3 metrics of each of 3 groups)
+    area, subset, f1 = (gaps[:, place::3] for place in range(3))
+    said = " ".join(AFTER.split())
+    assert (
+        f"costs {-area.max():.1f} to {-area.min():.1f} points of AUROC and {-subset.max():.1f} to "
+        f"{-subset.min():.1f} of subset accuracy"
+    ) in said
+    assert f"20 epochs {f1[1, 1]:.1f} points in the distant style, {f1[1, 2]:.1f} with" in said
+    assert said in " ".join((ROOT / "docs" / "settings.md").read_text(encoding="utf-8").split())
