@@ -125,14 +125,18 @@ class Dicom:
         value = self.attributes.get(keyword)
         if value is None or value == "":
             if default is None:
-                raise ImageError(
-                    f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
-                )
+                raise self.lacks(keyword)
             return default
         try:
             return int(value)
         except (ValueError, TypeError):
             raise damaged(self.path, f"DICOM whose {keyword} is no number") from None
+
+    def lacks(self, keyword: str) -> ImageError:
+        """The error for an attribute that is needed and not there."""
+        return ImageError(
+            f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
+        )
 
     @cached_property
     def frames(self) -> int:
@@ -321,7 +325,9 @@ def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
 
 def _kind(file: Dicom) -> str:
     """The photometric interpretation, checked against the samples a pixel."""
-    kind = str(file.attributes.get("PhotometricInterpretation", "")).strip().upper()
+    kind = str(file.attributes.get("PhotometricInterpretation") or "").strip().upper()
+    if not kind:
+        raise file.lacks("PhotometricInterpretation")
     samples = file.number("SamplesPerPixel")
     known = (*GREY, PALETTE, *COLOUR)
     if kind not in known:
