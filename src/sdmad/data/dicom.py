@@ -61,6 +61,7 @@ from sdmad.data.plane import (
     one_of,
 )
 from sdmad.data.windows import eight_bits
+from sdmad.processes import nearly_spent
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
@@ -392,6 +393,8 @@ def _decode(file: Dicom, frame: int) -> NDArray[np.integer]:
             **options,
         )[0]
     except RuntimeError:
+        if nearly_spent():
+            raise
         raise ImageError(
             f"{file.path}: compressed as {file.syntax.name}, which the decoders at hand cannot "
             "decode: damaged, or of a rare kind (JPEG of 12 bits); "
