@@ -18,6 +18,8 @@ from sdmad.output import (
     csv_text,
     json_text,
     output_directory,
+    results_folder,
+    write_arrays,
     write_csv,
     write_json,
     write_text,
@@ -292,3 +294,22 @@ def test_bytes_of_file_names_are_written_as_they_are(tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == b"file\nna\xefve\xc3\xb6\\ud800\n"
     write_json(tmp_path / "a.json", [name])
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == [name]
+
+
+def write_into(path):
+    with output_directory(path):
+        pass
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "x" * 300])
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(write_into, check_output, check_output_file, results_folder),
+        *(lambda path: write_text(path, "a"), lambda path: write_arrays(path, {})),
+    ],
+)
+def test_a_name_that_no_file_can_have(tmp_path, name, write):
+    with pytest.raises(InputError, match=r"a name that no file can have \("):
+        write(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

@@ -111,3 +111,15 @@ def test_limits_hold(tmp_path):
 def test_no_secret_is_handed_on(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "geheim")
     assert "geheim" not in processes.environment().values()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much a process has had")
+@pytest.mark.parametrize(("mebibytes", "nearly"), [(100, False), (500, True)])
+def test_memory_that_was_had_is_remembered(mebibytes, nearly):
+    """Of 1 GiB; also where it was given back, as a library does before it says that it failed."""
+    taken = f"p.bound(1 << 30); bytearray({mebibytes} << 20); print(p.nearly_spent())"
+    assert run(taken) == str(nearly)
+
+
+def test_a_process_without_a_limit_is_never_nearly_spent():
+    assert run("bytearray(900 << 20); print(p.nearly_spent())") == "False"

@@ -42,7 +42,7 @@ def output_directory(path: str | os.PathLike[str], force: bool = False) -> Itera
         InputError: if the path is a file, or a folder that holds something without `force`.
         SDMADError: if the system refuses to write.
     """
-    target = Path(path).resolve()
+    target = _named(path).resolve()
     check_output(target, force)
     with contextlib.ExitStack() as end:
         with _writing(target):
@@ -73,7 +73,7 @@ def check_output(
         InputError: if the path is a file, a folder that holds something without `force`, or one
             that holds an input or the current folder.
     """
-    target = Path(path)
+    target = _named(path)
     whole = target.resolve()
     for needed in (Path.cwd(), *(Path(read) for read in inputs if read is not None)):
         if _lies_in(needed, whole):
@@ -100,7 +100,7 @@ def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None
         InputError: if the path is a folder, a device, a pipe or a socket, lies in none, or is a
             file without `force`.
     """
-    target = Path(path)
+    target = _named(path)
     if target.is_dir():
         raise InputError(f"{target}: a folder is in the way; give the name of a file")
     _refuse_special(target)
@@ -109,6 +109,22 @@ def check_output_file(path: str | os.PathLike[str], force: bool = False) -> None
     if not force and (target.exists() or target.is_symlink()):
         raise InputError(f"{target}: exists already; choose another name, or replace it (--force)")
     sweep(target.absolute())
+
+
+def _named(path: str | os.PathLike[str]) -> Path:
+    """The path of an output; refused where nothing can have such a name."""
+    target = Path(path)
+    try:
+        target.lstat()
+    except ValueError:
+        fault = "a null byte or a lone surrogate in it"
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return target
+        fault = "too long"
+    else:
+        return target
+    raise InputError(f"{target}: a name that no file can have ({fault}); choose another")
 
 
 def _refuse_special(target: Path) -> None:
@@ -154,7 +170,7 @@ def results_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         SDMADError: if a file is in the way or the system refuses.
     """
-    target = Path(path)
+    target = _named(path)
     if target.exists() and not target.is_dir():
         raise InputError(f"{target}: a file is in the way; give the name of a folder")
     with _writing(target):
@@ -181,7 +197,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     Raises:
         SDMADError: if the system refuses; a file that was there is unchanged.
     """
-    target = Path(path).resolve()
+    target = _named(path).resolve()
     _refuse_special(target)
     with _writing(target), unfinished_file(target) as work:
         with os.fdopen(os.open(work, os.O_WRONLY), "wb") as file:
@@ -198,7 +214,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> Non
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    target = Path(path)
+    target = _named(path)
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(target, buffer.getvalue())

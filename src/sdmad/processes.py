@@ -74,6 +74,22 @@ def address_space() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def nearly_spent() -> bool:
+    """Whether this process has had more than half of the address space that it may have.
+
+    What then fails may have failed for want of memory: not every library says so.
+    """
+    try:
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        told = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+        had = int(told.partition("VmPeak:")[2].split()[0]) << 10
+    except (ImportError, OSError, ValueError, IndexError):  # a system that does not tell
+        return False
+    return most != resource.RLIM_INFINITY and 2 * had > most
+
+
 def be_alone() -> str:
     """Leave the network, start no process and end with the parent.
 

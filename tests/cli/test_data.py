@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -58,6 +59,7 @@ def test_a_data_set_by_its_name_with_counts(sdmad, tmp_path):
     [
         (("--data", "oct17", "--root", "nowhere"), "no such folder"),
         (("--labels", "nowhere.csv"), "no such file"),
+        (("--labels", "x" * 300), "no such file"),
         (("--data", "oct17"), "needs --root FOLDER"),
         (("--data", "oct17", "--labels", "x.csv"), "give one of both"),
         ((), "give --data NAME and --root FOLDER, or --labels LABELS.csv"),
@@ -68,6 +70,13 @@ def test_mistakes_are_one_line(sdmad, arguments, message):
     assert done.status == 2
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_table_that_is_no_regular_file(sdmad, tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    done = sdmad("data", "check", "--labels", str(tmp_path / "pipe.csv"))
+    assert done.status == 1
+    assert "not a regular file" in " ".join(done.out.split())
 
 
 def test_no_patient_is_named(sdmad, whole):

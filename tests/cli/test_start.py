@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from sdmad.cli import start
+from sdmad.cli import signals, start
 
 HEAD = """
 import os, signal, sys
@@ -77,3 +77,20 @@ def test_other_errors_pass(monkeypatch):
     monkeypatch.setattr("sdmad.cli.main.run", fail)
     with pytest.raises(ValueError, match="a mistake of ours"):
         start.run()
+
+
+def test_a_signal_that_comes_again_at_the_end_changes_nothing():
+    """As Ctrl-C pressed twice, or `timeout`, which signals a process and its group."""
+    program = (
+        "import atexit, os, signal\n"
+        "from sdmad.cli import signals\n"
+        "signals.listen()\n"
+        "for number in (signal.SIGINT, signal.SIGTERM):\n"
+        "    atexit.register(os.kill, os.getpid(), number)\n"
+        "signals.told(signals.TERMINATED)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        signals.TERMINATED,
+        "error: terminated; nothing was left half-written\n",
+    )

@@ -61,6 +61,11 @@ def image(path, **arguments):
         return bytearray(8 << 30)
     if path.name == "leak.png":
         kept.append(bytearray(900 << 20))
+    if path.name == "hidden.png":
+        try:
+            kept.append([bytearray(300 << 20) for _ in range(9)])
+        except MemoryError:
+            raise OSError("broken data stream") from None
     if path.name == "panic.png":
         raise BaseException("Doe^Secret")
     if path.name == "noise.png":
@@ -97,6 +102,10 @@ def mischief(tmp_path, monkeypatch, fresh, picture):
     [
         ("crash.png", "its decoder crashed on it; export the file again"),
         ("memory.png", r"takes more memory .* reduce it \(of 1 GiB; SDMAD_READ_MEMORY sets"),
+        (
+            "hidden.png",
+            r"damaged or cut short, or takes more memory .*\(of 1 GiB; SDMAD_READ_MEMORY",
+        ),
         ("panic.png", "damaged or cut short; copy or export it again$"),
         ("noise.png", "damaged or cut short; copy or export it again$"),
     ],

@@ -280,7 +280,10 @@ def test_eight_bits_as_words_of_a_big_endian_file(file):
 
 @pytest.mark.parametrize(
     "keyword",
-    ["Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"],
+    [
+        *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored"),
+        *("PixelRepresentation", "PhotometricInterpretation"),
+    ],
 )
 @pytest.mark.parametrize("grey", [True, False])
 def test_a_missing_attribute_is_named(file, keyword, grey):
@@ -292,6 +295,11 @@ def test_a_missing_attribute_is_named(file, keyword, grey):
     delattr(data, keyword)
     with pytest.raises(ImageError, match=rf"a\.dcm: DICOM whose header has no {keyword}; export"):
         shown(file, data)
+
+
+def test_an_empty_text_attribute_is_missing(file):
+    with pytest.raises(ImageError, match="whose header has no PhotometricInterpretation"):
+        shown(file, dataset(RAMP, PhotometricInterpretation=""))
 
 
 def test_a_number_of_frames_that_is_none_is_named(file):
@@ -447,6 +455,24 @@ def test_the_first_window_that_can_be_used_counts(file):
     data = dataset(RAMP, WindowCenter=[7, 8, 200.5, 9], WindowWidth=[1, 2, 401, 2])
     write_text(file, data, "WindowWidth", "AUTO\\0\\401\\2")
     np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("lacking", ["WindowCenter", "WindowWidth"])
+def test_half_a_window_is_passed_over(file, lacking, nothing_told):
+    data = dataset(RAMP, WindowCenter=99, WindowWidth=99)
+    delattr(data, lacking)
+    with pytest.warns(IntensityWarning, match=r"a\.dcm: a window .* is passed over"):
+        image = shown(file, data)
+    np.testing.assert_array_equal(image, [[0, 64], [128, 255]])
+
+
+@pytest.mark.parametrize("slope", ["1e307", "-9e306"])
+def test_a_rescale_beyond_all_numbers(file, slope, nothing_told, recwarn):
+    """It is told as one that is no number, and nothing else is."""
+    data = dataset(RAMP, RescaleSlope=2, RescaleIntercept=7, WindowCenter=3, WindowWidth=3)
+    write_text(file, data, "RescaleSlope", slope)
+    np.testing.assert_array_equal(np.asarray(read_image(file)), [[0, 64], [128, 255]])
+    assert ["rescale slope or intercept" in str(w.message) for w in recwarn] == [True]
 
 
 @pytest.mark.parametrize("keyword", ["RescaleSlope", "RescaleIntercept"])
@@ -734,7 +760,7 @@ def test_float_pixel_data(file):
         shown(file, data)
 
 
-@pytest.mark.parametrize("photometric", ["HSV", "CMYK", "", "YBR_PARTIAL_422"])
+@pytest.mark.parametrize("photometric", ["HSV", "CMYK", "YBR_PARTIAL_422"])
 def test_unknown_photometric_interpretation(file, photometric):
     with pytest.raises(ImageError, match=r"unknown photometric .* save it as RGB"):
         shown(file, dataset(RAMP, PhotometricInterpretation=photometric))

@@ -243,7 +243,7 @@ def test_bombs_are_refused_by_their_headers(tmp_path):
         read_image(tmp_path / "b.nii.gz")
     for offset in (1e30, float("inf"), -5.0, float("nan")):
         (tmp_path / "c.nii").write_bytes(header((4, 5, 3), offset=offset))
-        with pytest.raises(ImageError, match=r"c\.nii: "):
+        with pytest.raises(ImageError, match=r"c\.nii: (NIfTI whose values begin|a damaged)"):
             read_image(tmp_path / "c.nii")
 
 

@@ -78,10 +78,13 @@ def test_a_finding_that_is_no_category_is_no_health(make_table):
     text = "file,Mass,Fracture,portable\n1,0,0,0\n2,0,1,0\n3,0,,1\n4,1,0,0\n5,0,,\n"
     table = make_table(text, ["Mass"], ["1"])
     check(table, [[0], [0], [0], [1], [0]], [True, False, False, False, True])
-    assert "Fracture, portable; an image with a 1 in one of them counts as" in table.notes[0]
+    assert "Fracture, portable; an image with a 1 in one of them, or" in table.notes[0]
     odd = "file,Mass,Fracture,valid\n1,0,0,1\n2,0,1,1\n3,0,-1,1\n4,1,0,1\n5,0,0,1\n"
     table = make_table(odd, ["Mass"], ["1"])  # one odd cell hides no finding; all 1 is none
-    check(table, [[0], [0], [0], [1], [0]], [True, False, True, False, True])
+    check(table, [[0], [0], [0], [1], [0]], [True, False, False, False, True])
+    doubtful = "file,Mass,Fracture\n1,0,-1\n2,0,maybe\n3,0,0.0\n4,0,NA\n5,0,1.0\n6,0,0\n7,1,0\n"
+    table = make_table(doubtful, ["Mass"], ["1"])  # what is perhaps there is no health either
+    check(table, [[0]] * 6 + [[1]], [False, False, True, True, False, True, False])
     male = "file,Mass,male\n1,0,1\n2,0,1\n3,0,0\n4,1,0\n"
     assert "2 of 3 images without a finding do not" in make_table(male, ["Mass"], "1234").notes[-1]
     declared = "file,Mass,Fracture,normal\n1,0,0,1\n2,0,1,1\n3,0,1,0\n4,0,0,\n"
@@ -104,7 +107,7 @@ def test_column_notes(make_table):
     assert table.notes == (
         "no column for b: unknown for every image not declared normal",
         "columns of 1 and 0 that are no category were ignored: other; an image with a 1 in one of "
-        "them counts as normal only where a column for normal says so",
+        "them, or a mark such as -1, counts as normal only where a column for normal says so",
     )
     check(table, [[1, NAN], [0, NAN]], [False, False])
 

@@ -217,6 +217,36 @@ def test_damage(tmp_path, tags):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({258: [12], 262: [0]}, r"\(12 bits, sample format 1, photometric interpretation 0,"),
+        ({339: [5], 258: [64]}, r"\(64 bits, sample format 5, photometric interpretation 1,"),
+        ({262: [32803]}, r"photometric interpretation 32803, compression 1\); save it as PNG"),
+    ],
+)
+def test_a_kind_that_is_not_read_is_named(tmp_path, tags, told):
+    path = write(tmp_path / "a.tif", ramp("u2"), tags=tags)
+    for read in (read_image, read_header):
+        with pytest.raises(ImageError, match=r"a\.tif: TIFF of a kind that is not read .*" + told):
+            read(path)
+
+
+def test_a_single_plain_strip_is_read_in_bands(tmp_path, monkeypatch, here):
+    """However large it is: Pillow would take its bytes for pixels, and for too many."""
+    values = ramp("f4", (50, 30))
+    path = write(tmp_path / "a.tif", values, rows=50)
+    monkeypatch.setattr(tiff, "BAND", 7 * 30 * 4)
+    monkeypatch.setattr(tiff, "MAX_PIXELS", 7 * 30 * 4)
+    np.testing.assert_array_equal(pixels(path), as_shown(values, False))
+    path = write(tmp_path / "a.tif", values, rows=50, tags={279: [50 * 30 * 4 - 1]})
+    with pytest.raises(ImageError, match=r"a\.tif: a damaged TIFF file"):
+        read_image(path)
+    path = write(tmp_path / "a.tif", values, rows=50, scheme=8)
+    with pytest.raises(ImageError, match=r"a\.tif: stored in strips .* of more than 840 bytes"):
+        read_image(path)
+
+
 def test_size_is_judged_before_unpacking(tmp_path):
     path = write(tmp_path / "a.tif", ramp("i2"), tags={256: [60000], 257: [60000]})
     with pytest.raises(ImageError, match=r"60000 x 60000 is more than .* refused before decoding"):

@@ -21,11 +21,14 @@ def listen() -> None:
 
 
 def told(status: int) -> None:
-    """Say what ended the run, and end it.
+    """Say what ended the run, and end it; a signal that comes again meanwhile changes nothing.
 
     Raises:
         SystemExit: with the status.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _end:
+            signal.signal(number, signal.SIG_IGN)
     sys.stderr.write(f"error: {WORDS[status]}; nothing was left half-written\n")
     raise SystemExit(status)
 

@@ -63,3 +63,11 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder of this name; no, of a name that none can have."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

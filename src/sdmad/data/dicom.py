@@ -61,6 +61,7 @@ from sdmad.data.plane import (
     one_of,
 )
 from sdmad.data.windows import eight_bits
+from sdmad.processes import nearly_spent
 
 MAX_INFLATED = 1 << 29
 """Bytes that a deflated data set may have (512 MiB)."""
@@ -125,14 +126,18 @@ class Dicom:
         value = self.attributes.get(keyword)
         if value is None or value == "":
             if default is None:
-                raise ImageError(
-                    f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
-                )
+                raise self.lacks(keyword)
             return default
         try:
             return int(value)
         except (ValueError, TypeError):
             raise damaged(self.path, f"DICOM whose {keyword} is no number") from None
+
+    def lacks(self, keyword: str) -> ImageError:
+        """The error for an attribute that is needed and not there."""
+        return ImageError(
+            f"{self.path}: DICOM whose header has no {keyword}; export it again", self.path
+        )
 
     @cached_property
     def frames(self) -> int:
@@ -321,7 +326,9 @@ def _inflated(path: Path, stream: BinaryIO) -> BinaryIO:
 
 def _kind(file: Dicom) -> str:
     """The photometric interpretation, checked against the samples a pixel."""
-    kind = str(file.attributes.get("PhotometricInterpretation", "")).strip().upper()
+    kind = str(file.attributes.get("PhotometricInterpretation") or "").strip().upper()
+    if not kind:
+        raise file.lacks("PhotometricInterpretation")
     samples = file.number("SamplesPerPixel")
     known = (*GREY, PALETTE, *COLOUR)
     if kind not in known:
@@ -386,6 +393,8 @@ def _decode(file: Dicom, frame: int) -> NDArray[np.integer]:
             **options,
         )[0]
     except RuntimeError:
+        if nearly_spent():
+            raise
         raise ImageError(
             f"{file.path}: compressed as {file.syntax.name}, which the decoders at hand cannot "
             "decode: damaged, or of a rare kind (JPEG of 12 bits); "

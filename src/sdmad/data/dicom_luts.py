@@ -44,7 +44,7 @@ class Units(NamedTuple):
     Attributes:
         convert: from stored values; None where they are in these units already.
         lowest: the smallest that can come out.
-        known: whether the units are; not, where the rescale is no number.
+        known: whether the units are; not, where the rescale is no number, or gives none.
     """
 
     convert: Shade | None
@@ -76,6 +76,8 @@ def modality(header: Dataset, index: int, stored: range) -> Units:
     if (by, plus) == (1, 0):
         return Units(None, stored.start)
     ends = (stored.start * by + plus, (stored.stop - 1) * by + plus)
+    if not all(map(math.isfinite, ends)):
+        return Units(None, stored.start, known=False)
     return Units(lambda values: values * by + plus, min(ends))
 
 
@@ -120,7 +122,7 @@ def voi(header: Dataset, index: int, lowest: float, own_range: bool) -> Asked:
         if shade is not None:
             return Asked(shade, over)
         over = True
-    return Asked(None, over)
+    return Asked(None, over or len(centers) != len(widths))
 
 
 def _by_table(table: LookupTable, own_range: bool, passed_over: bool) -> Asked:

@@ -244,7 +244,7 @@ def _read_columns(
         declared[:] = [_number(path, row, normal_column, header) for row in body]
     normal = _normal(path, body, values, declared, categories)
     if normal_column is None:
-        other = np.array([any(_truth(row.cells[i]) == 1 for i in ignored) for row in body])
+        other = np.array([any(_truth(row.cells[i]) in (1, None) for i in ignored) for row in body])
         zeros = all_absent(values)
         normal |= zeros & ~other.astype(np.bool_)
         notes += _taken_note(header, ignored, int(zeros.sum()), int((zeros & other).sum()))
@@ -339,8 +339,8 @@ def _taken_note(
         return ()
     names = ", ".join(header[i] for i in ignored)
     return (
-        f"{taken} of {zeros} images without a finding do not count as normal, for a 1 in {names}: "
-        "add a column normal, or take out columns that are no findings",
+        f"{taken} of {zeros} images without a finding do not count as normal, for a 1 or another "
+        f"mark in {names}: add a column normal, or take out columns that are no findings",
     )
 
 
@@ -356,6 +356,7 @@ def _column_notes(
         names = ", ".join(header[i] for i in ignored)
         notes.append(
             f"columns of 1 and 0 that are no category were ignored: {names}; an image with a 1 in "
-            "one of them counts as normal only where a column for normal says so"
+            "one of them, or a mark such as -1, counts as normal only where a column for normal "
+            "says so"
         )
     return notes

@@ -220,11 +220,15 @@ def _parse(path: Path, stream: BinaryIO) -> Nifti:
         raise ImageError(f"{path}: NIfTI of shape {shape}, no picture or volume", path)
     first = (*shape, 1)[:3]
     size, offset = math.prod(first) * kind.itemsize, header.get_data_offset()
-    if size > MAX_VOLUME or not 0 <= offset <= MAX_OFFSET:
+    if size > MAX_VOLUME:
         raise ImageError(
-            f"{path}: a volume of {size:,} bytes, more than {MAX_VOLUME:,}, or a header of more "
-            f"than {MAX_OFFSET:,}, refused; crop it or store it with fewer bytes a voxel",
+            f"{path}: a volume of {size:,} bytes, more than {MAX_VOLUME:,}, refused; "
+            "crop it or store it with fewer bytes a voxel",
             path,
+        )
+    if not 0 <= offset <= MAX_OFFSET:
+        raise damaged(
+            path, f"NIfTI whose values begin at byte {offset:,}, not between 0 and {MAX_OFFSET:,}"
         )
     order = _orientation(path, header)
     single = [axis for axis, _ in order if first[axis] == 1]

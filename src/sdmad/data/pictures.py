@@ -51,6 +51,10 @@ _ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)
 
 
+class UnknownError(ImageError):
+    """A file that is no picture that Pillow knows."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """An opened picture.
@@ -103,6 +107,10 @@ def opened(path: Path, formats: Sequence[str] = FORMATS) -> Iterator[Opened]:
 
     Pillow gets a stream, not a name: files of which it maps the bytes it turns wrongly, and one
     that shrinks meanwhile would end the process.
+
+    Raises:
+        UnknownError: if it is of none of these formats.
+        ImageError: if it has too many pixels.
     """
     with warnings.catch_warnings(), path.open("rb") as stream:
         # Pillow warns of large or oddly tagged files; size is judged later, the rest is readable.
@@ -110,7 +118,7 @@ def opened(path: Path, formats: Sequence[str] = FORMATS) -> Iterator[Opened]:
         try:
             image = Image.open(stream, formats=tuple(formats))
         except UnidentifiedImageError:
-            raise ImageError(
+            raise UnknownError(
                 f"{path}: not an image that can be read (known: {', '.join(FORMATS + OTHERS)}); "
                 "convert it to PNG",
                 path,

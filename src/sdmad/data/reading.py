@@ -19,6 +19,7 @@ from pathlib import Path
 from sdmad.data.formats import Format, recognise
 from sdmad.data.plane import ImageError, Opened, damaged
 from sdmad.errors import InputError
+from sdmad.processes import nearly_spent
 
 NAMES: dict[Format, str] = {
     **{"dicom": "DICOM", "nifti": "NIfTI", "hdf5": "HDF5", "tiff": "TIFF", "heif": "HEIC"}
@@ -110,6 +111,10 @@ def boundary(path: Path | None, kind: str = "") -> Iterator[None]:
     except BaseException as error:  # some decoders in Rust raise no Exception
         log_unknown(name, error)
         what = f"a damaged {kind} file, or one cut short" if kind else "damaged or cut short"
+        if nearly_spent():
+            raise ImageError(
+                f"{name}{what}, or {TOO_MUCH_MEMORY}; export it again, or reduce it", path
+            ) from None
         raise damaged(path, what) from None
 
 

@@ -40,8 +40,8 @@ class LabelTable:
         labels: 1 present, 0 absent, NaN unknown, shape ``(n, K)``, float64.
         categories: the K names.
         normal: images that the table declares normal; where it has no column for normal, those
-            whose labels are all known and 0, and who have no 1 in an ignored column. Shape
-            ``(n,)``, bool.
+            whose labels are all known and 0, and who have nothing but 0 and empty cells in ignored
+            columns of findings. Shape ``(n,)``, bool.
         patients: patient of each image ("" where the cell is empty), or None without such a column.
         splits: split of each image in lower case, or None without such a column.
         notes: what a user should know about how the table was read.

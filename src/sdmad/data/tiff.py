@@ -25,6 +25,7 @@ from PIL import TiffImagePlugin
 
 from sdmad.data import pictures
 from sdmad.data.plane import (
+    MAX_PIXELS,
     Header,
     ImageError,
     Picture,
@@ -149,6 +150,26 @@ class _Page:
             return None
         return np.dtype(f"{self.order}{'_uif'[form]}{bits[0] // 8}")
 
+    @contextmanager
+    def by_pillow(self) -> Iterator[pictures.Opened]:
+        """The file opened by Pillow.
+
+        Raises:
+            ImageError: if its samples are of a kind that is not read; says which.
+        """
+        try:
+            with pictures.opened(self.path) as file:
+                yield file
+        except pictures.UnknownError:
+            bits = ", ".join(map(str, self.tags.get(_BITS, (1,))[:4]))
+            raise ImageError(
+                f"{self.path}: TIFF of a kind that is not read ({bits} bits, sample format "
+                f"{self.number(_FORMAT, 1)}, photometric interpretation "
+                f"{self.tags.get(_PHOTOMETRIC, ('none',))[0]}, compression "
+                f"{self.number(_COMPRESSION, 1)}); save it as PNG",
+                self.path,
+            ) from None
+
     def check(self) -> None:
         """Refuse what is not said, or said in a way that is not read.
 
@@ -198,7 +219,7 @@ class Tiff:
         """Format, depth, size and pages; size and depth of the first page."""
         page = self.page(0)
         if page.kind is None:
-            with pictures.opened(self.path) as file:
+            with page.by_pillow() as file:
                 return Header("TIFF", file.header.mode, file.header.shape, len(self.at))
         mode = _MODES.get(page.kind.str, page.kind.name)
         shown = _upright(np.broadcast_to(np.uint8(0), page.size[::-1]), page)
@@ -214,7 +235,7 @@ class Tiff:
         page = self.page(place)
         page.check()
         if page.kind is None:
-            with pictures.opened(self.path) as file:
+            with page.by_pillow() as file:
                 return file.page(place, max_pixels, window)
         check_size(self.path, *page.size, max_pixels)
         values = _samples(self.stream.data, page, page.kind)
@@ -244,7 +265,14 @@ def _samples(data: BinaryIO, page: _Page, kind: np.dtype[Any]) -> NDArray[Any]:
     width, height = page.size
     values = np.empty((height, width), kind.newbyteorder("="))
     layout = _Layout.of(page, kind)
-    many = max(1, BAND // max(1, layout.across * layout.width * layout.height * kind.itemsize))
+    least = layout.across * layout.width * layout.height * kind.itemsize
+    if least > MAX_PIXELS:  # which Pillow takes for as many pixels
+        raise ImageError(
+            f"{page.path}: stored in strips or rows of tiles of more than {MAX_PIXELS:,} bytes, "
+            "refused; save it in smaller ones",
+            page.path,
+        )
+    many = max(1, BAND // least)
     for first in range(0, layout.down, many):
         band = _band(data, page, layout, first, min(many, layout.down - first), kind)
         top = first * layout.height
@@ -283,7 +311,20 @@ class _Layout:
             sizes = (part[0] * part[1] * kind.itemsize,) * len(at)
         if sizes is None or min(len(at), len(sizes)) < across * down:
             raise ValueError("too few parts")
-        return cls(tiled, *part, across, down, at, sizes)
+        whole = cls(tiled, *part, across, down, at, sizes)
+        plain = page.number(_COMPRESSION, 1) == 1 and not tiled and down == 1
+        return whole.cut(kind.itemsize) if plain else whole
+
+    def cut(self, size: int) -> _Layout:
+        """A single strip that is not compressed as several, so that few rows are read at once."""
+        row = self.width * size
+        if self.counts[0] < row * self.height:
+            raise ValueError("too short a strip")
+        rows = min(self.height, max(1, BAND // row))
+        tops = range(0, self.height, rows)
+        counts = tuple(row * min(rows, self.height - top) for top in tops)
+        offsets = tuple(self.offsets[0] + row * top for top in tops)
+        return _Layout(False, self.width, rows, 1, len(tops), offsets, counts)
 
 
 def _band(

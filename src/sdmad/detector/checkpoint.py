@@ -24,6 +24,7 @@ from sdmad._version import __version__
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.backbones.known import Overrides
 from sdmad.choices import Precision
+from sdmad.data.address import is_folder
 from sdmad.data.preprocessing import Preprocessing
 from sdmad.detector.config import SDMADConfig
 from sdmad.detector.features import reads_patches
@@ -242,7 +243,7 @@ def verify(folder: Path) -> str:
     Raises:
         ModelError: naming what is missing, truncated or altered.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ModelError(f"no model directory {folder}; sdmad fit writes one")
     if not (folder / MANIFEST).is_file():
         raise ModelError(f"{folder} is not a model directory: it has no {MANIFEST}")

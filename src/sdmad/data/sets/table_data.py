@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdmad.data.address import file_of
+from sdmad.data.address import file_of, is_folder, is_there
 from sdmad.data.headers import read_header
 from sdmad.data.sets.base import DataSet, Mask, list_pictures, read_mask
 from sdmad.data.table import LabelTable, absolute_path, parse_label_table
@@ -41,8 +41,8 @@ class TableData(DataSet):
     ) -> None:
         self.categories = categories
         path = absolute_path(path)
-        self.path = path / TABLE if path.is_dir() else path
-        if not self.path.is_file():
+        self.path = path / TABLE if is_folder(path) else path
+        if not is_there(self.path):
             raise InputError(
                 f"{self.path}: no such file; give the label table or the folder with {TABLE}"
             )
