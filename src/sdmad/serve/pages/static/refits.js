@@ -91,20 +91,27 @@ function progress(refit) {
     h("span", {}, refit.state === "waiting" ? "waiting for the one before" : `step ${refit.step + 1} of ${refit.steps.length}: ${refit.steps[refit.step]}`));
 }
 
+// What it learnt from, and a remark a line on the draw, for who wants to know.
+function remarks(message) {
+  const [first, ...rest] = message.split("\n");
+  return [h("p", {}, asSentence(first)),
+    rest.length ? h("details", {}, h("summary", {}, plural(rest.length, "remark")), h("ul", {}, rest.map((one) => h("li", {}, one)))) : null];
+}
+
 function card(refit) {
   const under = refit.state === "running" || refit.state === "waiting";
   return h("article", { class: "card", "data-refit": refit.id, "data-state": refit.state, "aria-label": `Refit ${refit.id}` },
     h("div", { class: "item-head" }, h("h2", {}, `Refit ${refit.id}`), chip(refit.state), choice(refit)),
     under ? progress(refit) : null,
     refit.state === "failed" ? notice(asSentence(refit.message || "the fit failed"), { bad: true }) : null,
-    refit.state === "done" && refit.message ? h("p", {}, asSentence(refit.message)) : null,
+    refit.state === "done" && refit.message ? remarks(refit.message) : null,
     refit.comparison ? [comparison(refit.comparison), h("p", {}, h("strong", {}, advice(refit.comparison.rows)))] : null);
 }
 
 async function load() {
   const refits = await get("/refits");
   for (const { id, state, message } of refits) {
-    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message}`);
+    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message.split("\n", 1)[0]}`);
   }
   before = new Map(refits.map(({ id, state }) => [id, state]));
   const list = at("list");
