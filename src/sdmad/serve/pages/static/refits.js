@@ -44,7 +44,7 @@ function comparison({ held_out: images, rows }) {
   const value = (number) => (Number.isFinite(number) ? number.toFixed(3) : "–");
   return h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Comparison of the models" },
     h("table", { class: "figures" },
-      h("caption", {}, `Both models on the same ${plural(images, "held-out image")}; differences are paired, with 95% intervals.`),
+      h("caption", {}, h("span", {}, `Both models on the same ${plural(images, "held-out image")}; differences are paired, with 95% intervals.`)),
       h("thead", {}, h("tr", {}, head("Figure"), head("In use"), head("New"), head("Difference"), head("95% interval"), h("th", { scope: "col", class: "plot" }, hidden("Drawn: "), h("span", { "aria-hidden": "true" }, "worse | better")), head("In words"))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, FIGURES[row.metric] ?? told(row.metric)), h("td", {}, value(row.old)), h("td", {}, value(row.new)),
         known(row) ? [h("td", {}, signed(row.difference)), h("td", {}, `${signed(row.low)} to ${signed(row.high)}`), h("td", { class: "plot" }, interval(row, reach)), h("td", {}, WORDS[verdict(row)])]
