@@ -120,6 +120,7 @@ def test_a_file_that_is_no_image_says_so(opened):
     expect(opened.locator(".top-finding")).to_contain_text("Not readable")
     opened.locator(".work .name a").click()
     expect(opened.locator(".stage .said")).to_contain_text("broken.png")
+    expect(opened.locator(".tools")).to_be_hidden()  # of nothing
 
 
 def test_dragging_sets_the_window_and_reset_gives_it_back(opened):
