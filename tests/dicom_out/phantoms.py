@@ -109,3 +109,15 @@ def seeing(detector, *names):
 
     twin.patch_maps, twin.score_images = patch_maps, score_images
     return twin
+
+
+def weak(judge):
+    """A detector whose maps are those of another, a tenth as strong: as cosines are."""
+    twin = copy.copy(judge)
+
+    def patch_maps(pixels):
+        maps = judge.patch_maps(pixels)
+        return PatchMaps(maps.signs / 10, maps.categories / 10, maps.anchor / 10)
+
+    twin.patch_maps = patch_maps
+    return twin

@@ -23,6 +23,7 @@ from tests.dicom_out.phantoms import (
     dicom,
     lesion,
     seeing,
+    weak,
     without,
     write,
 )
@@ -161,6 +162,17 @@ def test_the_parametric_map_holds_the_maps_themselves(make, judge, cr):
     assert labels == ["anomaly", "Ring", "Dots"]
     mapping = frames[1].RealWorldValueMappingSequence[0]
     assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
+
+
+def test_maps_of_cosines_have_a_window_that_may_be_narrower_than_1(make, judge, cr):
+    made = parts(make(cr, judge=weak(judge)))["pm"]
+    values = np.frombuffer(made.FloatPixelData, np.float32)
+    (window,) = made.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence
+    assert window.VOILUTFunction == "LINEAR_EXACT"  # PS3.3 C.11.2.1.2.1: LINEAR takes 1 or more
+    assert 0 < window.WindowWidth < 1
+    half = window.WindowWidth / 2
+    ends = [window.WindowCenter - half, window.WindowCenter + half]
+    np.testing.assert_allclose(ends, [values.min(), values.max()], rtol=1e-6)
 
 
 def test_results_lie_where_a_placed_source_lies(make, tmp_path):

@@ -242,6 +242,9 @@ def test_what_to_do_next():
     assert "Hardly told from guessing: c0, c1, c2, c3, c4 and 2 more." in step
     (step,) = told(intervals=sure, hamming_score=0.6)  # as many are right by predicting nothing
     assert "ranks better than it decides" in step
+    certain = replace(data.evaluation, intervals=sure, mean_auroc=0.8, hamming_score=0.9)
+    (step, *_) = next_steps(replace(data, evaluation=certain, unseen=("mass", "x")))
+    assert "No support image shows mass, x" in step
     row = SignRow("mass", "round", False, 0.1, 0.2, 0.1, "")
     dropped = replace(data.evaluation, intervals=sure, mean_auroc=0.8, hamming_score=0.9)
     rows = (row, row, replace(row, kept=True))

@@ -18,6 +18,7 @@ from tests.dicom_out.phantoms import (
     dicom,
     lesion,
     seeing,
+    weak,
     write,
 )
 
@@ -103,6 +104,14 @@ def test_nothing_found_is_valid_too(make, fitted, dciodvfy, tmp_path):
         path = tmp_path / "part.dcm"
         path.write_bytes(part.content)
         assert not any(line.startswith("Error") for line in dciodvfy(path))
+
+
+def test_maps_as_weak_as_cosines_are_valid(make, judge, dciodvfy, tmp_path):
+    parts = make(write(SOURCES["MR"](), tmp_path / "a.dcm"), judge=weak(judge)).parts
+    for part in parts:
+        path = tmp_path / "part.dcm"
+        path.write_bytes(part.content)
+        assert [line for line in dciodvfy(path) if line.startswith("Error")] == []
 
 
 def test_the_report_is_read_as_text(make, judge, tool, tmp_path):

@@ -5,6 +5,10 @@ from playwright.sync_api import expect
 
 from tests_services.pages.doing import first_image
 
+CUT = """[...document.querySelectorAll("dialog, .panel, .card")]
+  .filter(box => box.scrollWidth > box.clientWidth).map(box => box.className || box.tagName)"""
+"""Boxes whose content is wider than they are."""
+
 
 def worklist(page):
     page.goto("/")
@@ -94,3 +98,4 @@ def test_no_rule_is_broken_and_nothing_runs_over_the_edge(opened, violations, st
     opened.wait_for_timeout(300)
     assert violations() == []
     assert opened.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert opened.evaluate(CUT) == []

@@ -84,7 +84,7 @@ def test_the_token_leaves_the_address_and_a_wrong_one_opens_nothing(opened, brow
 
 def test_the_most_abnormal_come_first(opened):
     shown = opened.locator(".amount:not(.unsure-amount) .number").all_inner_texts()
-    amounts = [int(re.search(r"(\d+)%", text)[1]) for text in shown if "%" in text]
+    amounts = [float(found[0]) for text in shown if (found := re.search(r"[01]\.\d\d", text))]
     assert len(amounts) >= 40
     assert amounts == sorted(amounts, reverse=True)
 
@@ -120,6 +120,7 @@ def test_a_file_that_is_no_image_says_so(opened):
     expect(opened.locator(".top-finding")).to_contain_text("Not readable")
     opened.locator(".work .name a").click()
     expect(opened.locator(".stage .said")).to_contain_text("broken.png")
+    expect(opened.locator(".tools")).to_be_hidden()  # of nothing
 
 
 def test_dragging_sets_the_window_and_reset_gives_it_back(opened):

@@ -39,6 +39,7 @@ from sdmad.signs import SignBank
 MANY_UNFAMILIAR = 0.2  # share of the support set
 LITTLE_TRUST = 0.5  # weight of the signs' score below which a person is told
 FEATURE_BATCH = 32
+UNSEEN = "no positive in the support set"
 NESTED = "config__"
 
 
@@ -261,9 +262,7 @@ class SDMAD(ClassifierMixin, BaseEstimator, SignDetector):
 def _notes(bank: SignBank, labels: NDArray[np.float64], emptied: Sequence[int]) -> tuple[str, ...]:
     """What a person should know: categories without a positive, or without a sign of their own."""
     notes = [
-        f"{name}: no positive in the support set"
-        for k, name in enumerate(bank.names)
-        if not (labels[:, k] == 1).any()
+        f"{name}: {UNSEEN}" for k, name in enumerate(bank.names) if not (labels[:, k] == 1).any()
     ]
     if emptied:
         names = ", ".join(bank.names[k] for k in emptied)

@@ -87,11 +87,13 @@ def parametric_map_of(making: Making, maps: Maps) -> Dataset:
         named.append((name, f"{name}: cosine of its signs with the patches", place.values))
     values = np.stack([values for _, _, values in named], axis=-1)[None].astype(np.float32)
     low, high = float(values.min()), float(values.max())
+    # Cosines lie within less than 1, which only an exact window may span (PS3.3 C.11.2.1.2).
+    window = VOILUTTransformation((low + high) / 2, max(high - low, 1e-6), None, "LINEAR_EXACT")
     made = ParametricMap(
         source_images=[making.source.placed_stand_in],
         pixel_array=values,
         real_world_value_mappings=[[_mapping(name, text)] for name, text, _ in named],
-        voi_lut_transformations=[VOILUTTransformation((low + high) / 2, max(high - low, 1e-6))],
+        voi_lut_transformations=[window],
         contains_recognizable_visual_features=False,
         content_label=SOFTWARE.upper(),
         content_description="Where an image looks abnormal; not for diagnosis",

@@ -47,7 +47,7 @@ class Overlay:
 
 
 def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) -> bytes:
-    """The image alone, then one panel a map: the redder, the higher; the top tenth is outlined.
+    """The image alone, then one panel a map: orange where it is high, outlined the top tenth.
 
     Each panel's colours run from its own map's smallest value to its largest, which its scale
     tells: they say where in this image, not how much.
@@ -84,9 +84,9 @@ def overlay_plot(image: Image.Image, overlays: Sequence[Overlay], title: str) ->
 
 
 EXPLAINED = (
-    "The redder, the more a place looks like it; the outline holds the highest tenth of a map. "
-    "Colours run from each map's own lowest value to its highest: they say where in this image, "
-    "not how much."
+    "The deeper the orange, the more a place looks like it; the outline holds the highest tenth of "
+    "a map. Colours run from each map's own lowest value to its highest: they say where in this "
+    "image, not how much."
 )
 """How to read :func:`laid_over`, for a person."""
 

@@ -17,6 +17,7 @@ from sdmad.detector.base import OnError
 from sdmad.detector.calibration import OF_THE_TABLE, Prevalence
 from sdmad.detector.config import parse_decision
 from sdmad.detector.scores import ImageScores
+from sdmad.detector.sdmad import UNSEEN
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError
 from sdmad.evaluation.answers import AnswerRates, answer_rates
@@ -351,6 +352,7 @@ def report_data(evaluated: ModelEvaluation, tables: Sequence[Table], title: str)
         worst,
         tuple(epoch.loss for epoch in detector.log_),
         (*evaluated.notes, *detector.notes_),
+        tuple(name for name in detector.categories if f"{name}: {UNSEEN}" in detector.notes_),
     )
 
 

@@ -34,7 +34,7 @@ GRID = "#e4e7eb"
 
 _CURVE_POINTS = 400
 _MOST_IMAGES = 400
-_SIGN_LENGTH = 48
+_SIGN_LENGTH = 72
 _MOST_SIGNS_NAMED = 120
 _FEW_GROUPS = 8
 _ROW = 0.19
@@ -195,7 +195,7 @@ def similarity_heatmap(
     images, signs = _heatmap_order(image_groups, sign_categories)
     groups, categories = [image_groups[i] for i in images], [sign_categories[j] for j in signs]
     high = _ROW * min(signs.size, _MOST_SIGNS_NAMED)
-    figure = new_figure(11.5, max(2.5, high) + 1.9)
+    figure = new_figure(13.0, max(2.5, high) + 1.9)
     panels = figure.subplots(1, len(checked), sharey=True, squeeze=False)[0]
     scale = (min(float(v.min()) for v in checked), max(float(v.max()) for v in checked))
     for axes, values, title in zip(panels, checked, given, strict=True):

@@ -203,6 +203,7 @@ class ReportData:
         worst: images on which it did worst.
         losses: training loss of each epoch.
         notes: warnings and remarks, shown above the numbers with those of the evaluation.
+        unseen: categories that no support image shows.
     """
 
     title: str
@@ -218,6 +219,7 @@ class ReportData:
     worst: tuple[Example, ...] = ()
     losses: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -434,11 +436,16 @@ def next_steps(data: ReportData) -> tuple[str, ...]:
             f"The mean AUROC is only known to lie between {percent(low)}% and {percent(high)}%: "
             "judge on images of more patients before comparing models."
         )
+    if data.unseen:
+        steps.append(
+            f"No support image shows {_some(data.unseen)}, so that signs alone tell: label one or "
+            "more, and fit again."
+        )
     weak = [n for n, found in one.categories.items() if found.auroc < WEAK]
     if weak:
         steps.append(
-            f"Hardly told from guessing: {_some(weak)}. Label more images of them (sdmad suggest "
-            "says which), and look at their signs (sdmad signs check)."
+            f"Hardly told from guessing: {_some(weak)}. Label more such images (sdmad suggest says "
+            "which), and look at the signs (sdmad signs check)."
         )
     nothing = one.trivial["none"]["hamming_score"]
     if one.hamming_score <= nothing and one.mean_auroc > WEAK:

@@ -159,6 +159,7 @@ def test_the_models_say_what_they_look_for(client, small_bank):
     assert {c["name"]: tuple(s["sentence"] for s in c["signs"]) for c in model["categories"]} == (
         dict(small_bank.categories)
     )
+    assert {c["prevalence"] for c in model["categories"]} == {None}
 
 
 def test_explain_tells_every_sign(client, files, small_bank):
@@ -308,6 +309,7 @@ def test_findings_have_the_probability_at_the_servers_prevalence(folder, frozen_
     with TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer) as opened:
         scored(opened)
         detail = opened.get("/api/v1/images/1").json()
+        (told,) = opened.get("/api/v1/models").json()
         first = next(one for one in opened.get("/api/v1/images").json()["items"] if one["id"] == 1)
     model = app.state.house.models.active
     file = sorted(folder.glob("*.png"))[0]
@@ -316,6 +318,7 @@ def test_findings_have_the_probability_at_the_servers_prevalence(folder, frozen_
     by_name = {one["category"]: one["probability"] for one in detail["findings"]}
     assert [by_name[name] for name in model.bank.names] == pytest.approx(wanted.tolist(), rel=1e-4)
     assert first["top"]["probability"] == by_name[first["top"]["category"]]
+    assert {one["prevalence"] for one in told["categories"]} == {0.1}
 
 
 def test_a_prevalence_that_gives_no_probabilities_is_refused_at_the_start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from sdmad.detector.calibration import Prevalence, stated
 from sdmad.serve.api import shapes
 from sdmad.serve.api.shapes import refusals
 from sdmad.serve.compute.models import ServedModel
@@ -15,11 +16,13 @@ router = APIRouter(tags=["models"], responses=refusals())
 @router.get("/models")
 def models(house: TheHouse) -> list[shapes.Model]:
     """The models of this server; the active one answers where none is named."""
-    return [_shown(model, model is house.models.active) for model in house.models]
+    prevalence = house.settings.prevalence
+    return [_shown(model, model is house.models.active, prevalence) for model in house.models]
 
 
-def _shown(model: ServedModel, active: bool) -> shapes.Model:
+def _shown(model: ServedModel, active: bool, prevalence: Prevalence | None) -> shapes.Model:
     limits = model.limits
+    common = None if prevalence is None else stated(prevalence, model.bank.names)
     return shapes.Model(
         id=model.id,
         name=model.name,
@@ -33,6 +36,7 @@ def _shown(model: ServedModel, active: bool) -> shapes.Model:
             shapes.Category(
                 name=name,
                 threshold=None if limits is None else float(limits[k]),
+                prevalence=None if common is None else float(common[k]),
                 rule=model.rule,
                 signs=[
                     shapes.SignOfBank(name=f"{name} {number}", sentence=sentence)

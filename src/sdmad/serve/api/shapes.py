@@ -211,10 +211,15 @@ class SignOfBank(BaseModel):
 
 
 class Category(BaseModel):
-    """What a model looks for; `threshold` is null of a rule of signs alone."""
+    """What a model looks for.
+
+    `threshold` is null of a rule of signs alone; `prevalence` is what the server was started with,
+    for the probabilities of its list, and null where none was stated.
+    """
 
     name: str
     threshold: float | None
+    prevalence: float | None
     rule: str
     signs: list[SignOfBank]
 

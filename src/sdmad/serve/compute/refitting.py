@@ -105,10 +105,10 @@ def refit(folder: Path) -> dict[str, Any]:
             f"{learnt}; no labelled image is left that neither model has learnt from, so they "
             "cannot be compared: read more images first"
         )
-        return {"state": "done", "message": ". ".join((told, *notes)), "comparison": None}
+        return {"state": "done", "message": "\n".join((told, *notes)), "comparison": None}
     comparison = compare(folder, old, new, rows)
     told = f"{learnt}, judged on {comparison['held_out']} others"
-    return {"state": "done", "message": ". ".join((told, *notes)), "comparison": comparison}
+    return {"state": "done", "message": "\n".join((told, *notes)), "comparison": comparison}
 
 
 def compare(folder: Path, old: SignDetector, new: SignDetector, rows: LabelTable) -> dict[str, Any]:

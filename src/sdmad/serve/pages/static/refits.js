@@ -44,7 +44,7 @@ function comparison({ held_out: images, rows }) {
   const value = (number) => (Number.isFinite(number) ? number.toFixed(3) : "–");
   return h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": "Comparison of the models" },
     h("table", { class: "figures" },
-      h("caption", {}, `Both models on the same ${plural(images, "held-out image")}; differences are paired, with 95% intervals.`),
+      h("caption", {}, h("span", {}, `Both models on the same ${plural(images, "held-out image")}; differences are paired, with 95% intervals.`)),
       h("thead", {}, h("tr", {}, head("Figure"), head("In use"), head("New"), head("Difference"), head("95% interval"), h("th", { scope: "col", class: "plot" }, hidden("Drawn: "), h("span", { "aria-hidden": "true" }, "worse | better")), head("In words"))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, FIGURES[row.metric] ?? told(row.metric)), h("td", {}, value(row.old)), h("td", {}, value(row.new)),
         known(row) ? [h("td", {}, signed(row.difference)), h("td", {}, `${signed(row.low)} to ${signed(row.high)}`), h("td", { class: "plot" }, interval(row, reach)), h("td", {}, WORDS[verdict(row)])]
@@ -91,20 +91,27 @@ function progress(refit) {
     h("span", {}, refit.state === "waiting" ? "waiting for the one before" : `step ${refit.step + 1} of ${refit.steps.length}: ${refit.steps[refit.step]}`));
 }
 
+// What it learnt from, and a remark a line on the draw, for who wants to know.
+function remarks(message) {
+  const [first, ...rest] = message.split("\n");
+  return [h("p", {}, asSentence(first)),
+    rest.length ? h("details", {}, h("summary", {}, plural(rest.length, "remark")), h("ul", {}, rest.map((one) => h("li", {}, one)))) : null];
+}
+
 function card(refit) {
   const under = refit.state === "running" || refit.state === "waiting";
   return h("article", { class: "card", "data-refit": refit.id, "data-state": refit.state, "aria-label": `Refit ${refit.id}` },
     h("div", { class: "item-head" }, h("h2", {}, `Refit ${refit.id}`), chip(refit.state), choice(refit)),
     under ? progress(refit) : null,
     refit.state === "failed" ? notice(asSentence(refit.message || "the fit failed"), { bad: true }) : null,
-    refit.state === "done" && refit.message ? h("p", {}, asSentence(refit.message)) : null,
+    refit.state === "done" && refit.message ? remarks(refit.message) : null,
     refit.comparison ? [comparison(refit.comparison), h("p", {}, h("strong", {}, advice(refit.comparison.rows)))] : null);
 }
 
 async function load() {
   const refits = await get("/refits");
   for (const { id, state, message } of refits) {
-    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message}`);
+    if (before.has(id) && before.get(id) !== state) say(`Refit ${id}: ${STATES[state]?.[2] ?? state}. ${message.split("\n", 1)[0]}`);
   }
   before = new Map(refits.map(({ id, state }) => [id, state]));
   const list = at("list");

@@ -38,6 +38,7 @@ export class Stage {
     this.inverted = false;
     this.plane = null;
     this.mapOf = null;
+    this.tools.hidden = false;
     this.sliceRow.hidden = this.slices < 2;
     this.slider.max = this.slices;
     await this.showSlice(this.slice);
@@ -70,7 +71,7 @@ export class Stage {
   // Nothing more to show.
   close(text) {
     this.image = this.plane = this.mapOf = null;
-    this.sliceRow.hidden = this.key.hidden = true;
+    this.tools.hidden = this.key.hidden = true;
     fill(this.corner);
     fill(this.said, text);
     this.draw();

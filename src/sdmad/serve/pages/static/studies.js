@@ -18,7 +18,7 @@ const category = (name) => (name ? told(name) : "All findings");
 
 function table(caption, heads, rows) {
   return h("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": caption },
-    h("table", { class: "figures" }, h("caption", {}, caption),
+    h("table", { class: "figures" }, h("caption", {}, h("span", {}, caption)),
       h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col" }, text)))),
       h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first), rest.map((cell) => h("td", {}, cell)))))));
 }

@@ -78,7 +78,7 @@ function ask(findings) {
   at("position").textContent = `${task.position} of ${task.total}`;
   const of = (category) => findings?.find((one) => one.category === category);
   const form = h("form", { id: "answers" },
-    h("h2", {}, "How likely is each finding?"),
+    h("h2", {}, categories.length > 1 ? `How likely is each of the ${categories.length} findings?` : "How likely is the finding?"),
     h("p", { class: "soft" }, findings ? "With the model's findings. 0%: surely not there, 100%: surely there." : "Without the model. 0%: surely not there, 100%: surely there."),
     h("div", { class: "ratings" }, categories.map((category, i) => rating(category, i, of(category), findings ?? []))),
     h("div", { id: "answer-trouble", role: "alert" }),

@@ -113,6 +113,12 @@ async function ask(category, verdict) {
   if (answer) await read(answer.category, answer.verdict, answer.note);
 }
 
+// What the model did not find, and nobody has spoken of, comes first.
+function add() {
+  const spoken = new Set(standing(image.readings).map((one) => one.category));
+  return ask(findings.find((one) => !one.decision && !spoken.has(one.category))?.category ?? "", "add");
+}
+
 // --- findings -----------------------------------------------------------------------------------
 
 async function map(on) {
@@ -152,8 +158,15 @@ function verdictButtons(finding, now) {
 
 const sentenceOf = (facts) => facts.join(" · ").replace(/^./, (letter) => letter.toUpperCase());
 
+// What a probability rests on: the prevalence that was stated when the server was started.
+function common(finding) {
+  const of = model?.categories.find(({ name }) => name === finding.category)?.prevalence;
+  return of === null || of === undefined ? null : `prevalence ${Number((100 * of).toPrecision(2))}%`;
+}
+
 function why(finding) {
   const facts = [finding.probability === null ? null : `score ${number(finding.score)}`, limit(finding), `rule ${finding.rule}`,
+    finding.probability === null ? null : common(finding),
     finding.sign ? `sign ${finding.sign.contribution > 0 ? "+" : ""}${number(finding.sign.contribution)} over normal` : null];
   return [
     finding.sign ? h("p", { class: "sign" }, "Decided by ", h("q", {}, finding.sign.sentence)) : null,
@@ -191,7 +204,7 @@ function whole(now) {
   const button = (verdict, sign, text) => h("button", { type: "button", "aria-pressed": String(mine === verdict), "data-whole": verdict, onclick: () => read(null, verdict) }, icon(sign), text);
   return h("div", { class: "whole", role: "group", "aria-label": "The whole image" },
     button("normal", "check", "Normal"), button("unsure", "question", "Unsure"),
-    h("button", { type: "button", id: "add", onclick: () => ask("", "add") }, icon("plus"), "Add finding"),
+    h("button", { type: "button", id: "add", onclick: add }, icon("plus"), "Add finding"),
     h("button", { type: "button", id: "note", onclick: () => ask(findings[chosen]?.category ?? null, null) }, icon("note"), "Note"));
 }
 
@@ -230,8 +243,8 @@ function show() {
   const focused = panel.contains(document.activeElement) ? mark(document.activeElement) : null;
   const top = panel.scrollTop;
   fill(at("state"), state(image.state));
+  fill(at("unlike"), image.unfamiliar ? notice([h("strong", {}, "Unlike the support images. "), "The model was fitted on images of another kind; what it finds here may mean little."]) : null);
   fill(panel,
-    image.unfamiliar ? notice([h("strong", {}, "Unlike the support images. "), "The model was fitted on images of another kind; what it finds here may mean little."]) : null,
     h("div", { id: "map-reason", role: "status" }),
     h("h2", {}, "Your reading"), whole(now),
     h("h2", {}, "Findings", h("span", { class: "soft" }, findings.length ? `${found} found of ${findings.length}` : "")),
@@ -259,7 +272,7 @@ keys("Reading", [
   ["r", "reject the finding", loaded(() => current("reject"))],
   ["u", "mark the finding unsure", loaded(() => current("unsure"))],
   ["m", "the image is normal", loaded(() => read(null, "normal"))],
-  ["f", "add a finding", loaded(() => ask("", "add"))],
+  ["f", "add a finding", loaded(add)],
   ["e", "write a note", loaded(() => ask(findings[chosen]?.category ?? null, null))],
   ["z", "undo your last reading", loaded(undoLast)],
   ["o", "map of the finding on or off", loaded(() => map(!overlay))],

@@ -1,8 +1,8 @@
 // The worklist. What is shown stands in the page's address, so it can be kept, sent and gone back to.
 
 import { get } from "./api.js";
-import { at, fill, gauge, h, hidden, icon, percent, plural, say, told, trouble } from "./dom.js";
-import { categoryName, decision, likely, state } from "./finding.js";
+import { at, fill, gauge, h, hidden, icon, plural, say, told, trouble } from "./dom.js";
+import { categoryName, decision, likely, number, state } from "./finding.js";
 import { frame, pause } from "./frame.js";
 import { keys } from "./keys.js";
 
@@ -69,8 +69,12 @@ function amount(name, share, extra = "") {
     cell.classList.add("none");
     return fill(cell, h("span", { class: "number soft" }, h("span", { class: "label" }, `${name} `), "–", hidden("not scored yet")));
   }
-  return fill(cell, h("span", { class: "number" }, h("span", { class: "label" }, `${name} `), percent(share)), gauge(share, null, share >= 0.5));
+  return fill(cell, h("span", { class: "number" }, h("span", { class: "label" }, `${name} `), number(share)), gauge(share, null, share >= 0.5));
 }
+
+// Of what kind the two amounts are: they order the list, and are no probabilities.
+const ABNORMAL = "How far the likeliest finding is above its threshold, 0 to 1: 0.50 where it is just found. No probability.";
+const UNSURE = "How near to its threshold the least certain finding is, 0 to 1. No probability.";
 
 function top(item) {
   const cell = h("td", { role: "cell", class: "top-finding" });
@@ -101,10 +105,10 @@ function row(item) {
 const gridWanted = () => localStorage.getItem("view") === "grid";
 
 function table(items) {
-  const head = (text, kind = null) => h("th", { role: "columnheader", scope: "col", class: kind }, text);
+  const head = (text, { kind = null, title = null } = {}) => h("th", { role: "columnheader", scope: "col", class: kind, title }, text);
   return h("table", { role: "table", class: gridWanted() ? "work grid" : "work", "aria-label": "Images" },
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head(hidden("Picture")), head("Image"), head("Top finding and its sign"),
-      head("Abnormal"), head("Unsure"), head("State"), head("Readers", "readers"))),
+      head("Abnormal", { title: ABNORMAL }), head("Unsure", { title: UNSURE }), head("State"), head("Readers", { kind: "readers" }))),
     h("tbody", { role: "rowgroup" }, items.map(row)));
 }
 
