@@ -99,7 +99,7 @@ certainty: $(VENV)/installed  ## docs/certainty.md again: error rates of answers
 	$(BIN)/python -m benchmarks.certainty --out out/shots --docs docs/certainty.md
 
 suggested: $(VENV)/installed  ## docs/suggested.md again: AUROC against suggested labels (REALDATA=DIR)
-	$(BIN)/python -m benchmarks.suggested --data $(REALDATA) --out out/shots --docs docs
+	$(BIN)/python -m benchmarks.suggested --data $(REALDATA) --out out/shots --settings out/settings --docs docs
 
 familiar: $(VENV)/installed  ## docs/unfamiliar.md again: are images of another kind told?
 	$(BIN)/python -m benchmarks.familiar

@@ -5,11 +5,22 @@ import pytest
 import torch
 
 from benchmarks import choose_suggesting
-from benchmarks.choose_suggesting import ANY, WAYS, Choice, Pool, any_images, cell, section
+from benchmarks.choose_suggesting import (
+    AFTER,
+    ANY,
+    WAYS,
+    Choice,
+    Pool,
+    any_images,
+    cell,
+    section,
+)
 from benchmarks.validation import Set
 from sdmad import SignBank, load_backbone
 from sdmad.detector.head import TextFeatures
+from sdmad.detector.suggesting import spread
 from sdmad.studies.material import Material, phantom_data
+from tests.benchmarks.remarks import tables
 
 STYLES, KINDS = ("validation", "distant"), ("clean", "foreign", "unschooled")
 
@@ -75,3 +86,20 @@ def test_the_table_names_the_chosen_way_and_ranks_no_chance():
     page = section(cells)
     assert "| doubt | chosen | 1.00 | 90.0 | 90.0 | 90.0 | 90.0 |" in page
     assert f"| {ANY} |  |  | 84.0 |" in page
+
+
+def test_what_is_said_of_the_ways_stands_in_the_table():
+    (table,) = (t for names, t in tables("suggested.md").items() if names[-1] == "Ways")
+    figures = {row[0]: np.array([float(cell) for cell in row[3:]]) for row in table.rows}
+    gaps = {name: figures[name] - figures[ANY] for name in WAYS}
+    most = max(np.abs(gap).max() for gap in gaps.values())
+    (taken,) = (row[0] for row in table.rows if row[1] == "chosen")
+    said = " ".join(AFTER.split())
+    assert f"within {most:.1f} points of any images" in said
+    assert f"the chosen one {gaps[taken].min():.1f} to {gaps[taken].max():.1f} ahead" in said
+    assert taken == "doubt, spread"  # what `sdmad.detector.suggesting` does
+
+
+def test_the_product_chooses_as_the_way_that_was_chosen(groups):
+    found = spread(groups.most, groups.evidence, groups.count)
+    assert found == WAYS["doubt, spread"](groups)
