@@ -42,8 +42,7 @@ ANY = "any images"
 
 RULE = f"""## How the images are chosen
 Asked since what was suggested first, images by doubt times distance from those chosen before, did
-worse than any images on real brain tumours (by 3.4 points at 16 more images, the interval around 0)
-and no better on three of the other four sets.
+worse than any images on real brain tumours and no better on three of the other four sets, as above.
 
 **The rule**, written before the first run. Ways to choose from the pool, where the doubt of an
 image is that of its most doubtful category and images lie near each other by the cosine of what the
