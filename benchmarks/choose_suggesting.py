@@ -30,7 +30,7 @@ from sdmad.detector.cross_fitting import fit_head
 from sdmad.detector.features import ImageFeatures, reads_patches
 from sdmad.detector.head import SignHead, TextFeatures
 from sdmad.detector.patients import patient_numbers
-from sdmad.detector.suggesting import doubt
+from sdmad.detector.suggesting import doubt, spread
 from sdmad.evaluation.metrics import mean_auroc
 from sdmad.output import write_json
 from sdmad.phantoms.cases import STUDIED
@@ -108,18 +108,6 @@ def _doubt(given: Choice) -> list[int]:
     return np.argsort(-given.most, kind="stable")[: given.count].tolist()
 
 
-def _spread(given: Choice) -> list[int]:
-    chosen: list[int] = []
-    distance = np.full(len(given.doubts), 2.0)
-    for _ in range(given.count):
-        worth = given.most * distance
-        worth[chosen] = -1.0
-        best = int(worth.argmax())
-        chosen.append(best)
-        distance = np.minimum(distance, 1 - given.directions @ given.directions[best])
-    return chosen
-
-
 def _clusters(given: Choice, weight: NDArray[np.float64] | None = None) -> KMeans:
     return KMeans(given.count, n_init=4, random_state=0).fit(given.directions, None, weight)
 
@@ -154,7 +142,7 @@ def _by_category(given: Choice) -> list[int]:
 WAYS: dict[str, Callable[[Choice], list[int]]] = {
     "doubt": _doubt,
     "typical": lambda given: _nearest(given, _clusters(given)),
-    "doubt, spread": _spread,
+    "doubt, spread": lambda given: spread(given.most, given.evidence, given.count),
     "doubt of each cluster": _doubt_of_each,
     "typical among doubts": lambda given: _nearest(given, _clusters(given, given.most + 1e-9)),
     "doubt by category": _by_category,

@@ -22,7 +22,6 @@ from benchmarks.made_with import line, write_page
 from benchmarks.shots import Group, backbone, groups
 from benchmarks.validation import embed
 from sdmad.detector.head import TextFeatures
-from sdmad.detector.suggesting import spread
 from sdmad.errors import InputError
 from sdmad.evaluation.limits import LEVEL
 from sdmad.method.adapters import AdaptedTower
@@ -33,7 +32,7 @@ from sdmad.table import Table
 
 DRAWS, ROUNDS = 10, 8
 WAYS: dict[str, Callable[[Choice], list[int]]] = {
-    "suggested": lambda given: spread(given.most, given.evidence, given.count),
+    "suggested": choose_suggesting.WAYS["doubt, spread"],
     "any": any_images,
 }
 
