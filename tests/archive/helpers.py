@@ -29,6 +29,9 @@ from tests.conftest import draw_pictures
 GO_ON = "go-on"
 """Among the marks: towers that wait need wait no more."""
 
+OPENED, HALFWAY = "opened", "halfway"
+"""Among the marks, before a node's name: its tower is there; it has its second chunk in hand."""
+
 
 def open_judge(model, maps=False):
     """A judge by a fitted model."""
@@ -103,16 +106,24 @@ class Waiting(Judge):
 
 def wait_in_the_middle(marks):
     """Mark this node, and wait."""
-    import ray
-
-    (marks / ray.get_runtime_context().get_node_id()).touch()
+    mark(marks, HALFWAY)
     until = time.monotonic() + 120
     while not (marks / GO_ON).exists() and time.monotonic() < until:
         time.sleep(0.02)
 
 
+def mark(marks, what):
+    """Mark this node, unless this is the driver, which opens a judge before it is connected."""
+    import ray
+
+    if not ray.is_initialized():
+        return
+    (marks / f"{what}-{ray.get_runtime_context().get_node_id()}").touch()
+
+
 def open_waiting(model, marks):
     """A judge that waits in the middle."""
+    mark(Path(marks), OPENED)
     judge = open_judge(model)
     object.__setattr__(judge, "__class__", Waiting)
     object.__setattr__(judge, "marks", str(marks))

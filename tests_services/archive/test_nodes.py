@@ -15,7 +15,7 @@ from sdmad.archive.checking import check_archive
 from sdmad.archive.engine import Resources
 from sdmad.detector.sign_detector import SignDetector
 from tests.archive.conftest import OBJECT_STORE
-from tests.archive.helpers import GO_ON, check_equal, read_rows, write_images
+from tests.archive.helpers import GO_ON, HALFWAY, OPENED, check_equal, read_rows, write_images
 
 ROOT = Path(__file__).parents[2]
 BAD = (7,)
@@ -26,13 +26,19 @@ DEAD_SOON = {"health_check_period_ms": 1000, "health_check_initial_delay_ms": 10
 
 
 def patiently(start):
-    """Start a node, again where Ray's 30 seconds are not enough for a busy machine."""
+    """Start a node, again where Ray's 30 seconds are not enough for a busy machine.
+
+    Ray leaves the processes of the node that was too slow, which would join the cluster later.
+    """
     for _ in range(engine.STARTS - 1):
+        before = set(children(os.getpid()))
         try:
             return start()
         except Exception as error:  # Ray has no class of its own for it
             if "timed out during startup" not in str(error):
                 raise
+            for pid in set(children(os.getpid())) - before:
+                os.kill(pid, signal.SIGKILL)
     return start()
 
 
@@ -91,14 +97,22 @@ def finished(out):
 
 
 def kill_in_the_middle(cluster, driver, folder):
-    """Kill a node whose tower has a chunk in hand, once a shard is finished; all others go on."""
+    """Kill a node whose tower has a chunk in hand, once a shard is finished; all others go on.
+
+    Not before the towers of all nodes are there: one that waits for its place would leave it.
+    """
     out, marks = folder / "out", folder / "marks"
     until = time.monotonic() + 240
-    while not (finished(out) and list(marks.iterdir())):
+    while not (
+        finished(out)
+        and list(marks.glob(f"{HALFWAY}-*"))
+        and len(list(marks.glob(f"{OPENED}-*"))) == len(cluster.worker_nodes)
+    ):
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)
-    doomed = next(one for one in cluster.worker_nodes if (marks / one.node_id).exists())
+    halfway = {path.name.removeprefix(f"{HALFWAY}-") for path in marks.glob(f"{HALFWAY}-*")}
+    doomed = next(one for one in cluster.worker_nodes if one.node_id in halfway)
     assert 1 <= len(finished(out)) < SHARDS
     processes = [one.process.pid for several in doomed.all_processes.values() for one in several]
     for pid in processes:  # grows as it goes: what they started, and what these started
@@ -179,7 +193,7 @@ def test_a_lost_head_ends_the_run_with_a_word(
     cluster = cluster_of(gpus=0)
     driver = driven(cluster, gpus=0)
     until = time.monotonic() + 240
-    while not list((tmp_path / "marks").iterdir()):
+    while not list((tmp_path / "marks").glob(f"{HALFWAY}-*")):
         assert driver.poll() is None, driver.communicate()
         assert time.monotonic() < until
         time.sleep(0.05)
