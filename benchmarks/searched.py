@@ -1,16 +1,20 @@
 """``docs/searched.md``: the compared systems' settings on lite, from equal budgets.
 
-Run ``make searched``; it goes on where it was interrupted. The authors' hyper-parameters are for
-large backbones that were trained elsewhere; a rival left with them on a small one would prove
-nothing. So each gets eight settings, the published ones among them, and the rule by which
-``SDMADConfig()`` was chosen (:mod:`benchmarks.choose`). It was fixed before the first run.
+Run ``make searched``; it goes on where it was interrupted. With ``--system`` one search is run
+alone: what the page tells of the others, of the same grids and backbone, stays.
+
+The authors' hyper-parameters are for large backbones that were trained elsewhere; a rival left with
+them on a small one would prove nothing. So each gets eight settings, the published ones among them,
+and the rule by which ``SDMADConfig()`` was chosen (:mod:`benchmarks.choose`). It was fixed before
+the first run.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.choose import CANDIDATES
-from benchmarks.made_with import write_page
+from benchmarks.made_with import LINE, changed, write_page
 from benchmarks.validation import KINDS, NEAR, Figures, choose, ranks
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import load_system
@@ -30,7 +34,7 @@ from sdmad.studies.draw import Draw, Variant
 from sdmad.studies.engine import Engine
 from sdmad.studies.material import Material, Say, phantom_data
 from sdmad.studies.outcome import Outcome
-from sdmad.table import Table
+from sdmad.table import Table, escaped
 
 IMAGES, PHANTOM_SEED, DRAW = 240, 8000, 100
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -204,6 +208,23 @@ def table_of(name: str, cells: dict[str, Figures]) -> Table:
     return Table(load_system(name).title, header, tuple(body), "")
 
 
+def kept(page: Path) -> dict[str, str]:
+    """The tables that a page holds already, by the system, if it is of these grids and weights."""
+    text = page.read_text("utf-8") if page.exists() else ""
+    if changed("searched.md", text):
+        return {}
+    _, *tables = re.split("^(?=### )", LINE.sub("", text), flags=re.MULTILINE)
+    by_title = {table.partition("\n")[0]: table.rstrip("\n") + "\n" for table in tables}
+    headings = {name: f"### {escaped(load_system(name).title)}" for name in GRIDS}
+    return {name: by_title[head] for name, head in headings.items() if head in by_title}
+
+
+def page_of(tables: Mapping[str, str]) -> str:
+    """The page, of the tables by the system."""
+    head = HEAD.format(images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing(tables))
+    return "\n".join([head, *(tables[name] for name in GRIDS if name in tables)])
+
+
 def main() -> None:
     """Run the study and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -214,9 +235,8 @@ def main() -> None:
     for name in options.system or (*CATEGORIES, *(one for one in GRIDS if one not in CATEGORIES)):
         print(name, choose(ranks(run(options.out, name))), flush=True)
     found = {name: run(options.out, name) for name in GRIDS if done(options.out, name)}
-    head = HEAD.format(images=IMAGES, count=len(CANDIDATES), near=NEAR, missing=missing(found))
-    parts = [head, *(table_of(name, cells).markdown() for name, cells in found.items())]
-    write_page(options.docs, "\n".join(parts))
+    tables = {name: table_of(name, cells).markdown() for name, cells in found.items()}
+    write_page(options.docs, page_of(kept(options.docs) | tables))
 
 
 if __name__ == "__main__":

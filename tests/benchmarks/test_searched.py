@@ -2,7 +2,9 @@
 
 import pytest
 
-from benchmarks.searched import GRIDS, candidates, table_of
+from benchmarks import made_with
+from benchmarks.made_with import DOCS, write_page
+from benchmarks.searched import GRIDS, candidates, kept, page_of, table_of
 from sdmad.baselines.registry import load_system
 
 
@@ -25,3 +27,27 @@ def test_a_table_has_mean_ranks_over_cells_and_metrics_and_marks_the_first_near_
     assert [row[0] for row in rows] == ["", "", "chosen", "", "", "", "", ""]
     # Ties of eight rank 4.5 each; (1 + 2 + 4 x 4.5) / 6 = 3.5.
     assert rows[2][4:] == ("3.50", "75.0", "30.0", "30.0")
+
+
+def test_what_the_page_tells_of_other_systems_stays_when_one_is_searched(tmp_path, monkeypatch):
+    page, names = tmp_path / "searched.md", [str(one) for one in candidates("coop")]
+    mine = table_of("coop", {"brain-validation-1-100": {n: [0.5, 0.3, 0.3] for n in names}})
+    assert kept(page) == {}
+    write_page(page, page_of({"mvfa": "### MVFA\n\n| a |\n", "coop": mine.markdown()}))
+    assert kept(page) == {"mvfa": "### MVFA\n\n| a |\n", "coop": mine.markdown()}
+    assert "BGAD" in page.read_text("utf-8").partition("###")[0]
+    assert "MVFA," not in page.read_text("utf-8").partition("###")[0]
+    other = {**made_with.INGREDIENTS, "searches": lambda: "other grids"}
+    monkeypatch.setattr(made_with, "INGREDIENTS", other)
+    assert kept(page) == {}
+
+
+def test_the_page_is_what_its_own_tables_make():
+    text = (DOCS / "searched.md").read_text("utf-8")
+    assert (
+        text
+        == page_of(kept(DOCS / "searched.md")).rstrip("\n")
+        + "\n\n"
+        + made_with.line("searched.md")
+        + "\n"
+    )
