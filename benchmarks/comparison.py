@@ -3,7 +3,8 @@
 Systems that take minutes a draw get three draws, the others five. The real sets are those of
 ``benchmarks/realdata.py``. Run ``make comparison``: hours on two cores;
 ``benchmarks/comparison_page.py`` makes the pages. Interrupted and started again it goes on; the
-draws come one after the other, so that what is there is whole draws of every system.
+draws come one after the other, so that what is there is whole draws of every system. With
+``--modality`` one is run alone: the tables of the others stay where they were made with the same.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made_with import record
+from benchmarks.made_with import is_current, record
 from benchmarks.results_tables import (
     ADDED_LOSS,
     COMPARED_CATEGORIES,
@@ -33,6 +34,10 @@ from benchmarks.results_tables import (
     SETTLED,
     Keys,
     Kind,
+    Stored,
+    column,
+    figure_of,
+    load,
     store,
 )
 from sdmad.backbones import Backbone, load_backbone
@@ -71,7 +76,7 @@ SLOW = (
     *("anomaly-clip", "aa-clip", "mvfa", "sd-mad-mvfa"),
 )
 """Systems that take minutes a draw, and get fewer."""
-LOSSES = "losses.png"
+LOSSES = "losses-{}.png"
 METRICS = ("image_auroc", "mean_auroc", "hamming_score", "subset_accuracy", "macro_f1")
 SPREADS = {
     RANKING: ("image_auroc", "mean_auroc", *PIXEL_METRICS),
@@ -150,9 +155,9 @@ def draws_of_system(name: str, draws: int) -> int:
     return min(draws, SLOW_DRAWS) if name in SLOW else draws
 
 
-def jobs(draws: int) -> list[Job]:
+def jobs(draws: int, modalities: Sequence[str]) -> list[Job]:
     """Every job, one draw after the other."""
-    every = itertools.product(range(draws), STUDIED, SYSTEMS)
+    every = itertools.product(range(draws), modalities, SYSTEMS)
     return [job for job in every if job[0] < draws_of_system(job[2], draws)]
 
 
@@ -163,11 +168,17 @@ def done(out: Path, job: Job, general_only: bool) -> bool:
     return all(runs.stored(variant, Draw(material(out, modality), s, seed)) for s in SHOTS)
 
 
-def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -> None:
+def run(
+    out: Path,
+    draws: int,
+    modalities: Sequence[str],
+    systems: Sequence[str],
+    general: Sequence[str],
+) -> None:
     """Run what is missing of some systems, on all cores."""
-    for modality in STUDIED:
+    for modality in modalities:
         material(out, modality)
-    asked = [job for job in jobs(draws) if job[2] in systems]
+    asked = [job for job in jobs(draws, modalities) if job[2] in systems]
     missing = [job for job in asked if not done(out, job, job[2] in general)]
     os.environ["OMP_NUM_THREADS"] = "1"
     context, left_out = multiprocessing.get_context("spawn"), set()
@@ -182,60 +193,57 @@ def run(out: Path, draws: int, systems: Sequence[str], general: Sequence[str]) -
 
 
 def whole_draws(
-    out: Path, name: str, draws: int, general_only: bool
-) -> list[dict[tuple[str, int], Outcome]]:
-    """A system's draws, from the first to the last that is whole, by modality and shots."""
-    variant, found = Variant(load_system(name)), []
+    out: Path, name: str, modality: str, draws: int, general_only: bool
+) -> list[dict[int, Outcome]]:
+    """A system's draws of a modality, from the first to the last that is whole, by shots."""
+    variant, of = Variant(load_system(name)), material(out, modality)
+    runs, found = engine(out, modality, general_only), []
     for seed in range(draws):
-        draw = {}
-        for modality, shots in itertools.product(STUDIED, SHOTS):
-            one = Draw(material(out, modality), shots, seed)
-            kept = engine(out, modality, general_only).stored(variant, one)
-            if kept is None:
-                return found
-            draw[modality, shots] = kept
-        found.append(draw)
+        kept = {shots: runs.stored(variant, Draw(of, shots, seed)) for shots in SHOTS}
+        whole = {shots: outcome for shots, outcome in kept.items() if outcome is not None}
+        if len(whole) < len(SHOTS):
+            break
+        found.append(whole)
     return found
 
 
-def read(out: Path, draws: int) -> Found:
-    """Outcomes of every modality and number of shots: each system's whole draws.
+def read(out: Path, draws: int, modalities: Sequence[str]) -> Found:
+    """Outcomes of some modalities and every number of shots: each system's whole draws.
 
     Those asked for every category; where there are none, those asked only for any anomaly.
     """
-    found: Found = {key: [] for key in itertools.product(STUDIED, SHOTS)}
-    for name in SYSTEMS:
-        whole = whole_draws(out, name, draws, False) or whole_draws(out, name, draws, True)
-        for key, rows in found.items():
-            if whole:
-                rows.append(Compared(load_system(name), tuple(draw[key] for draw in whole)))
+    found: Found = {key: [] for key in itertools.product(modalities, SHOTS)}
+    for name, modality in itertools.product(SYSTEMS, modalities):
+        whole = whole_draws(out, name, modality, draws, False)
+        whole = whole or whole_draws(out, name, modality, draws, True)
+        for shots in SHOTS if whole else ():
+            outcomes = tuple(draw[shots] for draw in whole)
+            found[modality, shots].append(Compared(load_system(name), outcomes))
     return found
 
 
-def percent(values: Sequence[float]) -> str:
-    """Mean of what is known, in percent."""
-    known = [v for v in values if not np.isnan(v)]
-    return f"{100 * np.mean(known):.1f}" if known else MISSING
+def mean_table(tables: Sequence[Table]) -> Table:
+    """Means of the modalities, a row a system that was run on all of them.
 
-
-def mean_table(
-    found: Found, summaries: Mapping[tuple[str, int], dict[str, dict[str, DrawSummary]]], shots: int
-) -> Table:
-    """Means of the three modalities, a row a system."""
+    Args:
+        tables: of each modality, with the columns of :data:`RANKING` and :data:`DECISIONS`.
+    """
+    metrics = [METRIC_TITLES[metric] for metric in (*METRICS, *PIXEL_METRICS)]
+    by_title = [{row[0]: dict(zip(t.header, row, strict=True)) for row in t.rows} for t in tables]
     rows = []
-    first = found[STUDIED[0], shots]
-    for name, title, one in [
-        *((trivial, trivial, None) for trivial in TRIVIAL),
-        *((c.system.name, c.title, c) for c in first),
-    ]:
-        cells = []
-        for metric in (*METRICS, *PIXEL_METRICS):
-            mine = [summaries[m, shots][name].get(metric) for m in STUDIED]
-            cells.append(percent([one.mean for one in mine if one is not None]))
-        rows.append((title, MISSING if one is None else str(len(one.outcomes)), *cells))
-    header = ("System", "Draws", *(METRIC_TITLES[m] for m in (*METRICS, *PIXEL_METRICS)))
-    return Table(f"Mean of the three modalities, {counted(shots)}", header,
-                 tuple(rows), "")  # fmt: skip
+    for title in by_title[0]:
+        mine = [one[title] for one in by_title if title in one]
+        if len(mine) == len(tables):
+            draws = {one["Draws"] for one in mine}
+            fewest = MISSING if MISSING in draws else min(draws, key=int)
+            rows.append((title, fewest, *(mean_of([one[m] for one in mine]) for m in metrics)))
+    return Table("", ("System", "Draws", *metrics), tuple(rows), "")
+
+
+def mean_of(cells: Sequence[str]) -> str:
+    """Mean of the figures that are known."""
+    known = [figure_of(cell) for cell in cells if cell != MISSING]
+    return f"{np.mean(known):.1f}" if known else MISSING
 
 
 def spread_table(
@@ -257,6 +265,13 @@ def spread_table(
     return Table(title, header, tuple(body), "")
 
 
+def with_draws(table: Table, rows: Sequence[Compared]) -> Table:
+    """With how many draws each row is of."""
+    draws = {one.title: str(len(one.outcomes)) for one in rows}
+    body = tuple((row[0], draws.get(row[0], MISSING), *row[1:]) for row in table.rows)
+    return replace(table, header=(table.header[0], "Draws", *table.header[1:]), rows=body)
+
+
 def modality_tables(
     out: Path,
     modality: str,
@@ -265,6 +280,8 @@ def modality_tables(
 ) -> dict[Kind, Table]:
     """All tables of one modality and number of shots."""
     tables = {kind: spread_table(summaries, rows, metrics, "") for kind, metrics in SPREADS.items()}
+    tables[RANKING] = with_draws(tables[RANKING], rows)
+    tables[COSTS] = cost_table(rows)
     by_category = by_category_table(rows, material(out, modality).bank.names)
     tables |= {COMPARED_CATEGORIES: by_category} if by_category else {}
     best_peer = best_peer_gaps(rows, summaries, RESAMPLES)
@@ -272,10 +289,10 @@ def modality_tables(
     return tables | {GAPS[name]: table for name, table in gaps.items()}
 
 
-def settled_table(found: Found) -> Table:
-    """How far each training had settled, on every modality and number of shots."""
+def settled_table(by_shots: Mapping[int, Sequence[Compared]]) -> Table:
+    """How far each training of a modality had settled, on every number of shots."""
     body = []
-    for everywhere in zip(*found.values(), strict=True):  # one system
+    for everywhere in zip(*by_shots.values(), strict=True):  # one system
         cells = []
         for one in everywhere:
             late = [late_share(o.losses) for o in one.outcomes if o.losses]
@@ -283,8 +300,7 @@ def settled_table(found: Found) -> Table:
             cells.append(f"{100 * max(known):.0f}" if known else MISSING)
         if set(cells) != {MISSING}:
             body.append((everywhere[0].title, *cells))
-    header = ("System", *(f"{modality}, {counted(shots)}" for modality, shots in found))
-    return Table("How far the losses had settled", header, tuple(body), SETTLED_CAPTION)
+    return Table("", ("System", *map(counted, by_shots)), tuple(body))
 
 
 def costs_caption() -> str:
@@ -296,19 +312,56 @@ def costs_caption() -> str:
 
 
 def write_tables(folder: Path, out: Path, found: Found) -> None:
-    """Write every table of the study as CSV."""
-    summaries = {key: all_summaries(rows, RESAMPLES) for key, rows in found.items()}
-    tables: dict[Kind, list[tuple[Keys, Table]]] = {
-        COMPARED_MEANS: [((str(n),), mean_table(found, summaries, n)) for n in SHOTS],
-        COSTS: [((STUDIED[0], str(n)), cost_table(found[STUDIED[0], n])) for n in SHOTS],
-        SETTLED: [((), settled_table(found))],
+    """Write every table of some modalities as CSV, beside those of the others that are as new."""
+    modalities = list(dict.fromkeys(modality for modality, _ in found))
+    tables: dict[Kind, Stored] = {SETTLED: {}}
+    for modality in modalities:
+        by_shots = {shots: found[modality, shots] for shots in SHOTS}
+        tables[SETTLED][modality,] = settled_table(by_shots)
+        for shots, rows in by_shots.items():
+            made = modality_tables(out, modality, rows, all_summaries(rows, RESAMPLES))
+            for kind, table in made.items():
+                tables.setdefault(kind, {})[modality, str(shots)] = table
+    for kind, mine in tables.items():
+        others = kept_tables(folder, kind, modalities)
+        store(folder, kind, sorted((others | mine).items(), key=lambda one: place_of(one[0])))
+    for modality in modalities:
+        record(folder, modality)
+    store_means(folder)
+
+
+def kept_tables(folder: Path, kind: Kind, without: Sequence[str]) -> Stored:
+    """What is stored of other modalities, and was made with what there is now."""
+    if not (folder / f"{kind.name}.csv").exists():
+        return {}
+    found = load(folder, kind)
+    return {
+        keys: table
+        for keys, table in found.items()
+        if keys[0] not in without and is_current(folder, keys[0])
     }
-    for (modality, shots), rows in found.items():
-        made = modality_tables(out, modality, rows, summaries[modality, shots])
-        for kind, table in made.items():
-            tables.setdefault(kind, []).append(((modality, str(shots)), table))
-    for kind, shown in tables.items():
-        store(folder, kind, shown)
+
+
+def place_of(keys: Keys) -> tuple[int, ...]:
+    """Where a table stands: by modality, then by shots."""
+    return STUDIED.index(keys[0]), *map(int, keys[1:])
+
+
+def store_means(folder: Path) -> None:
+    """Write the means of the modalities that are stored."""
+    ranking, decisions = load(folder, RANKING), load(folder, DECISIONS)
+    tables = []
+    for shots in dict.fromkeys(keys[1] for keys in ranking):
+        both = [beside(ranking[keys], decisions[keys]) for keys in ranking if keys[1] == shots]
+        tables.append(((shots,), mean_table(both)))
+    store(folder, COMPARED_MEANS, tables)
+
+
+def beside(one: Table, other: Table) -> Table:
+    """Two tables of the same rows as one."""
+    assert column(one, "System") == column(other, "System")
+    rows = tuple((*a, *b[1:]) for a, b in zip(one.rows, other.rows, strict=True))
+    return Table("", (*one.header, *other.header[1:]), rows)
 
 
 def main() -> None:
@@ -317,18 +370,20 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/comparison"))
     parser.add_argument("--docs", type=Path, default=Path("docs/comparison"))
     parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--modality", action="append", choices=STUDIED, help="run these only")
     parser.add_argument("--general", default="", help="systems asked only: is it abnormal?")
     parser.add_argument("--systems", default="*", help="run these only")
     parser.add_argument("--write", action="store_true", help="run nothing, write what is there")
     options = parser.parse_args()
+    modalities = options.modality or STUDIED
     if not options.write:
         systems, general = match_systems(options.systems), options.general.split(",")
-        run(options.out, options.draws, systems, general)
-    found = read(options.out, options.draws)
-    logs = loss_logs(found[STUDIED[0], max(SHOTS)])
-    write_bytes(options.docs / LOSSES, loss_plot(logs))
+        run(options.out, options.draws, modalities, systems, general)
+    found = read(options.out, options.draws, modalities)
     write_tables(options.docs, options.out, found)
-    record(options.docs)
+    for modality in modalities:
+        logs = loss_logs(found[modality, max(SHOTS)])
+        write_bytes(options.docs / LOSSES.format(modality), loss_plot(logs))
 
 
 if __name__ == "__main__":

@@ -42,13 +42,10 @@ FIRST = (
 )
 """Systems of the summary: those that the default is measured against, and both SD-MAD."""
 
-MEANS_HEAD = """# Every compared system: means, costs and losses
+MEANS_HEAD = """# Every compared system: means
 Written with [comparison.md](../comparison.md), which says how the figures were made and what they
 mean.
 
-"""
-SECONDS = """Seconds are too high in the rows of the linear probe, CoOp, Tip-Adapter-F and Xplainer,
-which ran beside more processes than the others.
 """
 COMPARED_TITLES = {
     stored.RANKING: ("ranking and maps", ""),
@@ -56,6 +53,7 @@ COMPARED_TITLES = {
     stored.PEERS: ("against the best peer", f"{PAIRED} {BEST_PEER}"),
     stored.ADDED_LOSS: ("what the loss of Eq. 5 adds to MVFA", f"{PAIRED} {ADDED_LOSS}"),
     stored.COMPARED_CATEGORIES: ("each category's AUROC", "A system marked ° was not asked."),
+    stored.COSTS: ("costs", costs_caption()),
 }
 
 
@@ -66,18 +64,27 @@ def write_pages(docs: Path) -> None:
         docs: the folder of the documents; its folder ``comparison`` holds the CSV files.
     """
     folder = docs / FOLDER
-    made = recorded(folder)
-    write_text(docs / "comparison.md", main_page(folder) + made)
+    there = modalities(folder)
+    made = {modality: recorded(folder, modality) for modality in there}
     for modality in STUDIED:
-        write_text(folder / f"{modality}.md", modality_page(folder, modality) + made)
-    write_text(folder / "means.md", means_page(folder) + made)
+        page = folder / f"{modality}.md"
+        page.unlink(missing_ok=True)
+        if modality in made:
+            write_text(page, modality_page(folder, modality) + made[modality])
+    write_text(docs / "comparison.md", main_page(folder) + made[there[0]])
+    write_text(folder / "means.md", means_page(folder) + made[there[0]])
     costs = load(folder, stored.COSTS).values()
     glance = points(last(load(folder, stored.COMPARED_MEANS)), costs)
     write_bytes(folder / "glance.png", glance_plot(glance))
     added = load(folder, stored.ADDED_LOSS)
     shots = most_shots(added)
-    figures = {title: without_peer(added[m, shots]) for m, title in titles().items()}
+    figures = {titles()[m]: without_peer(added[m, shots]) for m in there}
     write_bytes(folder / "added-loss.png", forest_plot(figures))
+
+
+def modalities(folder: Path) -> list[str]:
+    """Those that there are figures of."""
+    return list(dict.fromkeys(modality for modality, _ in load(folder, stored.RANKING)))
 
 
 def without_peer(table: Table) -> Table:
@@ -93,7 +100,7 @@ def main_page(folder: Path) -> str:
     compared = load(folder, stored.COMPARED_MEANS)
     rows = next(iter(compared.values())).rows
     return template("comparison_page.md").format(
-        modalities=links(FOLDER),
+        modalities=links(FOLDER, modalities(folder)),
         most_shots=counted(int(most_shots(compared))),
         draws=counted(max(int(row[1]) for row in rows if row[1] != MISSING), "draw"),
         left_out=left_out([row[0] for row in rows]),
@@ -131,7 +138,7 @@ def left_out(shown: Sequence[str]) -> str:
 
 
 def modality_page(folder: Path, modality: str) -> str:
-    """Every table of one modality, one number of shots after the other."""
+    """Every table of one modality, one number of shots after the other, and its losses."""
     tables = {kind: load(folder, kind) for kind in COMPARED_TITLES}
     shots = [keys[1] for keys in tables[stored.RANKING] if keys[0] == modality]
     head = MODALITY_HEAD.format(
@@ -143,30 +150,23 @@ def modality_page(folder: Path, modality: str) -> str:
         for kind, (title, caption) in COMPARED_TITLES.items()
         if (modality, one) in tables[kind]
     ]
-    return "\n".join([head + files(COMPARED_TITLES), *shown])
+    settled = load(folder, stored.SETTLED)[modality,]
+    losses = [titled(settled, "How far the losses had settled", SETTLED_CAPTION)]
+    if (folder / LOSSES.format(modality)).exists():
+        losses.append(f"![Losses of each training on {modality}]({LOSSES.format(modality)})\n")
+    kinds = (*COMPARED_TITLES, stored.SETTLED)
+    return "\n".join([head + files(kinds), *shown, *losses])
 
 
 def means_page(folder: Path) -> str:
-    """What is no modality's own: means, costs, and how far the losses had settled."""
+    """What is no modality's own."""
     means = load(folder, stored.COMPARED_MEANS)
     columns = " / ".join(counted(int(shots)) for (shots,) in means)
+    of = "Mean of the modalities"
     parts = [MEANS_HEAD + files((stored.COMPARED_MEANS,))]
-    parts.append(titled(overview(means), f"Mean of the three modalities, {columns}"))
-    parts += [
-        titled(table, f"Mean of the three modalities, {counted(int(shots))}")
-        for (shots,), table in means.items()
-    ]
+    parts.append(titled(overview(means), f"{of}, {columns}"))
+    parts += [titled(table, f"{of}, {counted(int(shots))}") for (shots,), table in means.items()]
     parts.append("## What the loss of Eq. 5 adds to MVFA\n\n![Differences](added-loss.png)\n")
-    parts += ["## Costs", files((stored.COSTS, stored.SETTLED)), SECONDS]
-    parts += [
-        titled(table, f"Costs on {modality}, {counted(int(shots))}", costs_caption())
-        for (modality, shots), table in load(folder, stored.COSTS).items()
-    ]
-    parts += [
-        titled(table, "How far the losses had settled", SETTLED_CAPTION)
-        for table in load(folder, stored.SETTLED).values()
-    ]
-    parts.append(f"![Losses of each training on {STUDIED[0]}]({LOSSES})\n")
     return "\n".join(parts)
 
 

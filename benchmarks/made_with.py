@@ -148,7 +148,7 @@ def attacks() -> Any:
     return {kind: [module_of(kind).COUNT, *(setting(kind, x) for x in limits)] for kind in KINDS}
 
 
-RECORD = "made-with.txt"
+RECORD = "made-with"
 """Beside the CSV files of a study whose pages are written apart from them."""
 
 INGREDIENTS: dict[str, Callable[[], Any]] = {
@@ -208,19 +208,29 @@ def write_page(path: Path, text: str) -> None:
     write_text(path, text.rstrip("\n") + "\n" + last)
 
 
-def record(folder: Path) -> None:
+def record(folder: Path, part: str = "") -> None:
     """Beside the figures of a study: what they were made with.
 
     Args:
         folder: of its CSV files, by the name of its page.
+        part: of the study, where its parts are made one by one.
     """
-    write_text(folder / RECORD, line(f"{folder.name}.md") + "\n")
+    write_text(_record(folder, part), line(f"{folder.name}.md") + "\n")
 
 
-def recorded(folder: Path) -> str:
+def recorded(folder: Path, part: str = "") -> str:
     """The last line of a study's pages: what its figures were made with, where that is known."""
-    file = folder / RECORD
+    file = _record(folder, part)
     return f"\n{file.read_text('utf-8')}" if file.exists() else ""
+
+
+def is_current(folder: Path, part: str) -> bool:
+    """Whether a part of a study would be made with the same now."""
+    return recorded(folder, part).strip() == line(f"{folder.name}.md")
+
+
+def _record(folder: Path, part: str) -> Path:
+    return folder / (f"{RECORD}-{part}.txt" if part else f"{RECORD}.txt")
 
 
 HEAD = """# What the measured pages were made with

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from benchmarks.results_tables import SPREAD, Stored
+from benchmarks.results_tables import Stored, column, figure_of
 from sdmad.reporting.plots import FAINT, INK, new_figure, save_figure, style_axes
 from sdmad.table import MISSING, Table
 
@@ -50,19 +50,6 @@ def points(means: Table, costs: Iterable[Table]) -> list[Point]:
             judged = None if subset == MISSING else figure_of(subset)
             found.append(Point(title, seconds[title], figure_of(auroc), judged))
     return sorted(found, key=lambda one: -one.auroc)
-
-
-def column(table: Table, name: str) -> list[str]:
-    """The cells below a name."""
-    place = table.header.index(name)
-    return [row[place] for row in table.rows]
-
-
-def figure_of(cell: str) -> float:
-    """The mean that a cell begins with."""
-    found = SPREAD.fullmatch(cell)
-    assert found is not None
-    return float(found[1].replace(",", ""))
 
 
 def last(tables: Stored) -> Table:

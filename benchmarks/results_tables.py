@@ -52,7 +52,7 @@ PEERS = Kind("peers", ("modality", "shots"), signed=True)
 ADDED_LOSS = Kind("added-loss", ("modality", "shots"), signed=True)
 COMPARED_MEANS = Kind("means", ("shots",))
 COSTS = Kind("costs", ("modality", "shots"), thousands=True)
-SETTLED = Kind("settled")
+SETTLED = Kind("settled", ("modality",))
 
 Keys = tuple[str, ...]
 Stored = dict[Keys, Table]
@@ -70,6 +70,7 @@ def store(folder: Path, kind: Kind, tables: Iterable[tuple[Keys, Table]]) -> Non
     folder.mkdir(parents=True, exist_ok=True)
     shown = [(keys, turned(table) if kind.turned else table) for keys, table in tables]
     header = shown[0][1].header
+    assert {table.header for _, table in shown} == {header}
     cells = [[_split(cell) for cell in row] for _, table in shown for row in table.rows]
     wide = [any(len(row[column]) > 1 for row in cells) for column in range(len(header))]
     names: list[str] = list(kind.keys)
@@ -95,6 +96,19 @@ def load(folder: Path, kind: Kind) -> Stored:
         found.setdefault(tuple(row[key] for key in kind.keys), []).append(cells)
     tables = {keys: Table("", header, tuple(body)) for keys, body in found.items()}
     return {keys: turned(t) if kind.turned else t for keys, t in tables.items()}
+
+
+def column(table: Table, name: str) -> list[str]:
+    """The cells below a name."""
+    place = table.header.index(name)
+    return [row[place] for row in table.rows]
+
+
+def figure_of(cell: str) -> float:
+    """The mean that a cell begins with."""
+    found = SPREAD.fullmatch(cell)
+    assert found is not None
+    return float(found[1].replace(",", ""))
 
 
 def turned(table: Table) -> Table:

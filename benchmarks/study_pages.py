@@ -24,13 +24,14 @@ def template(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-def links(folder: str) -> str:
+def links(folder: str, modalities: Iterable[str] = STUDIED) -> str:
     """A link to the page of each modality, as a list in a sentence.
 
     Args:
         folder: that holds the pages, as the page with the links sees it.
+        modalities: that have a page.
     """
-    return ", ".join(f"[{load_modality(m).title}]({folder}/{m}.md)" for m in STUDIED)
+    return ", ".join(f"[{load_modality(m).title}]({folder}/{m}.md)" for m in modalities)
 
 
 def titles() -> dict[str, str]:

@@ -157,8 +157,8 @@ def test_the_same_budget():
     assert image[1] > image[0]
     assert mean[1] > mean[0]
     lost = FOUR(PRINTED, "Hamming score") - FOUR(SEARCHED, "Hamming score")
-    (settled,) = load(stored.SETTLED).values()
-    late, before = ([settled(s, f"{m}, 4 shots") for m in MODALITIES] for s in (SEARCHED, PRINTED))
+    settled = load(stored.SETTLED).values()
+    late, before = ([one(s, "4 shots") for one in settled] for s in (SEARCHED, PRINTED))
     assert min(late) > max(before)
     assert set(before) == {1.0}
     check(

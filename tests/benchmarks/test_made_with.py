@@ -70,3 +70,9 @@ def test_pages_of_stored_figures_end_with_what_these_were_made_with(tmp_path):
     assert made_with.recorded(folder) == ""
     made_with.record(folder)
     assert made_with.recorded(folder) == f"\n{line('comparison.md')}\n"
+    assert made_with.recorded(folder, "brain") == ""
+    made_with.record(folder, "brain")
+    assert made_with.is_current(folder, "brain")
+    assert not made_with.is_current(folder, "chest")
+    (folder / "made-with-brain.txt").write_text("*Made with sdmad 0.1: systems 00000000.*\n")
+    assert not made_with.is_current(folder, "brain")
