@@ -15,10 +15,16 @@ def test_every_system_that_runs_has_its_rows(monkeypatch, small_bank, tmp_path):
     monkeypatch.setattr(study, "SHOTS", 1)
     monkeypatch.setattr(study, "DRAWS", 2)
     monkeypatch.setattr(study, "RESAMPLES", 20)
+    monkeypatch.setattr(study.SignBank, "load", lambda _: small_bank)
     write_data(tmp_path / "pictures")
-    rows = study.compared_on(REAL, small_bank, tmp_path, tmp_path / "out")
+    draws, engine = study.draws_on(REAL, tmp_path), study.engine_of(REAL, tmp_path / "out")
+    for name in study.SYSTEMS:
+        study.run_system(SYSTEMS[name], draws, engine)
+    rows = list(study.read(draws, engine).values())
     assert [one.system.name for one in rows] == ["clip-signs", "sd-mad"]  # no weights of MedCLIP
     assert [len(one.outcomes) for one in rows] == [2, 2]
+    engine.path(study.Variant(SYSTEMS["clip-signs"]), draws[1]).unlink()
+    assert list(study.read(draws, engine)) == ["sd-mad"]
     everything, categories, gaps = study.tables_of(REAL, small_bank, rows)
     assert everything.title == "Pictures, 1 shot, 2 draws"
     assert [row[0] for row in everything.rows][-2:] == [
