@@ -51,3 +51,15 @@ def test_the_page_is_what_its_own_tables_make():
         + made_with.line("searched.md")
         + "\n"
     )
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_system_is_used_with_what_the_page_says_was_chosen(name):
+    told = kept(DOCS / "searched.md").get(name)
+    if told is None:
+        pytest.skip("not searched on the embedded backbone so far")
+    (row,) = (line for line in told.splitlines() if line.startswith("| chosen |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")][1 : len(GRIDS[name]) + 1]
+    system = load_system(name)
+    used = system.searched if system.searched is not None else system.published
+    assert cells == [f"{getattr(used, key):g}" for key in GRIDS[name]]

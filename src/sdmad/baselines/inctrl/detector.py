@@ -37,7 +37,7 @@ from sdmad.detector.base import Mask
 from sdmad.errors import InputError
 
 EMBED_BATCH = 16
-SEARCHED = InCTRLSettings(learning_rate=1e-4, temperature=25.0)
+SEARCHED = InCTRLSettings(temperature=25.0, epochs=3)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 PROMPTS = WinCLIPSettings()  # its states and templates, which the authors take

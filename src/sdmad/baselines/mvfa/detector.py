@@ -83,7 +83,7 @@ class MVFASettings:
     compat: Compat = "none"
 
 
-SEARCHED = MVFASettings(scale=25.0, learning_rate=3e-4, epochs=15)
+SEARCHED = MVFASettings(learning_rate=3e-4, epochs=15)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 FLAWS = (
