@@ -266,6 +266,16 @@ def test_a_later_word_takes_the_place_of_one_that_was_not_saved(opened):
     assert [one["verdict"] for one in said] == ["unsure"]
 
 
+def test_results_for_a_pacs_are_offered_of_a_dicom_file_alone(opened):
+    image = first_image(opened)
+    offered = opened.get_by_role("button", name="DICOM results")
+    expect(offered).to_have_count(0)
+    detail = {**told(opened, f"/images/{image}"), "dicom": True}
+    opened.route(f"**/api/v1/images/{image}?*", lambda route: route.fulfill(json=detail))
+    opened.reload()
+    expect(offered).to_be_visible()
+
+
 def test_a_note_with_markup_is_shown_as_text(opened):
     image = first_image(opened)
     opened.keyboard.press("e")

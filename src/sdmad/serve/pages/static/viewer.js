@@ -285,7 +285,7 @@ function show() {
     pictures(),
     h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
     verdicts(image.readings, reader, (reading) => undo(() => reading)),
-    findings.length ? forPacs() : null);
+    findings.length && image.dicom ? forPacs() : null);
   if (focused !== null) {
     const same = [...panel.querySelectorAll("button")].find((button) => mark(button) === focused);
     (same ?? panel.querySelectorAll(".pick")[chosen])?.focus({ preventScroll: true });
