@@ -3,11 +3,11 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests_services.pages.conftest import SCREENS
-from tests_services.pages.doing import first_image
+from tests_services.pages.conftest import PHONE, SCREENS, WIDE
+from tests_services.pages.doing import first_image, forget
 
 READINGS, UNDO = "**/api/v1/images/*/readings", "**/api/v1/readings/*/undo"
-pytestmark = pytest.mark.parametrize("screen", [SCREENS[0]], indirect=True)
+one_screen = pytest.mark.parametrize("screen", [SCREENS[0]], indirect=True)
 
 
 class Gate:
@@ -56,6 +56,7 @@ def verdicts(page):
     return page.locator(".verdicts li")
 
 
+@one_screen
 @pytest.mark.parametrize(
     ("key", "kept"), [("u", ["reject", "unsure", "reject"]), ("z", ["(reject)", "reject"])]
 )
@@ -72,6 +73,7 @@ def test_a_word_that_is_said_again_while_another_is_under_way_stands(opened, gat
     assert said(opened, image)[before:] == kept
 
 
+@one_screen
 def test_normal_is_said_again_of_an_image_of_which_more_was_said_since(opened, gate):
     image, before = first(opened)
     for count, key in enumerate("mum"):
@@ -83,6 +85,7 @@ def test_normal_is_said_again_of_an_image_of_which_more_was_said_since(opened, g
     assert len(said(opened, image)) == before + 3
 
 
+@one_screen
 def test_what_was_under_way_as_the_page_was_left_is_not_forgotten(opened, gate):
     first(opened)
     gate.way = "hold"
@@ -95,6 +98,7 @@ def test_what_was_under_way_as_the_page_was_left_is_not_forgotten(opened, gate):
     expect(opened.locator("#unsent")).to_contain_text("The page was left before")
 
 
+@one_screen
 def test_a_button_that_is_pressed_while_another_answer_comes_is_heard(opened, gate):
     image, before = first(opened)
     gate.way = "hold"
@@ -110,6 +114,7 @@ def test_a_button_that_is_pressed_while_another_answer_comes_is_heard(opened, ga
     assert said(opened, image)[before:] == ["reject", "unsure"]
 
 
+@one_screen
 def test_undo_takes_no_older_word_for_one_that_was_not_saved(opened, gate):
     image, before = first(opened)
     opened.keyboard.press("r")
@@ -128,6 +133,7 @@ def test_undo_takes_no_older_word_for_one_that_was_not_saved(opened, gate):
     assert said(opened, image)[before:] == ["(reject)"]
 
 
+@one_screen
 def test_undo_after_the_page_was_loaded_again_waits_until_it_is_known_who_reads(opened, gate):
     image, before = first(opened)
     opened.keyboard.press("r")
@@ -141,3 +147,47 @@ def test_undo_after_the_page_was_loaded_again_waits_until_it_is_known_who_reads(
         route.continue_()
     expect(verdicts(opened).locator(".undone")).to_have_count(before + 1)
     assert said(opened, image)[before:] == ["(reject)"]
+
+
+@one_screen
+def test_what_was_said_in_another_tab_is_not_passed_over(opened, gate):
+    image, before = first(opened)
+    opened.keyboard.press("r")
+    expect(verdicts(opened)).to_have_count(before + 1)
+    other = opened.context.new_page()
+    other.goto(opened.url)
+    expect(verdicts(other)).to_have_count(before + 1)
+    other.keyboard.press("u")
+    expect(verdicts(other)).to_have_count(before + 2)
+    opened.keyboard.press("r")
+    expect(verdicts(opened)).to_have_count(before + 3)
+    assert said(opened, image)[before:] == ["reject", "unsure", "reject"]
+
+
+@one_screen
+def test_what_was_undone_in_another_tab_is_shown(opened, gate):
+    image, before = first(opened)
+    opened.keyboard.press("r")
+    expect(verdicts(opened)).to_have_count(before + 1)
+    forget(opened, image)
+    opened.keyboard.press("z")
+    expect(opened.locator("#trouble")).to_contain_text("undone")
+    expect(verdicts(opened).locator(".undone")).to_have_count(before + 1)
+
+
+@pytest.mark.parametrize("screen", [(WIDE, "light"), (PHONE, "dark")], indirect=True)
+def test_many_unsaved_readings_are_in_sight_and_leave_room_for_the_image(opened, gate, screen):
+    first(opened)
+    gate.way = "stop"
+    for key in "rururuururur":
+        opened.keyboard.press(key)
+    send = opened.get_by_role("button", name="Send all 12 again")
+    expect(send).to_be_attached()
+    opened.locator("#note").scroll_into_view_if_needed()
+    expect(opened.locator("#unsent .notice").last).to_be_in_viewport()
+    expect(send).to_be_in_viewport()
+    opened.get_by_role("button", name="Normal").click(trial=True)  # nothing lies over it
+    assert opened.locator("#unsent").bounding_box()["height"] <= 0.4 * screen.height + 1
+    gate.way = "through"
+    send.click()
+    expect(opened.locator("#unsent")).to_be_empty()

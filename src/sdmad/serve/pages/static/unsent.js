@@ -68,8 +68,8 @@ export function save(reading, stands) {
   const kept = { ...reading, said, key: `${said} ${Math.random()}`, why: LEFT };
   awaited.add(kept.key);
   keep([...list(), kept]);
-  return inTurn(() => {
-    if (!stands()) return saveNow(kept);
+  return inTurn(async () => {
+    if (!await stands()) return saveNow(kept);
     settle(kept);
     return say(`Already ${VERDICTS[kept.verdict]}`);
   });
@@ -88,13 +88,14 @@ export function showUnsent() {
   const content = JSON.stringify(readings);
   if (place.dataset.content === content) return; // drawn again, it would be told again
   place.dataset.content = content;
-  fill(place, readings.map((reading) => h("div", { role: "alert" }, notice(
+  fill(place, readings.length > 1 ? h("button", { type: "button", onclick: allAgain }, `Send all ${readings.length} again`) : null,
+  readings.map((reading) => h("div", { role: "alert" }, notice(
     [h("strong", {}, "Not saved: "), `${sentence(reading)} (${reading.name}). ${reading.why}`],
     { bad: true, actions: [
       h("button", { type: "button", onclick: () => again(reading) }, "Send again"),
       h("button", { type: "button", class: "quiet", "data-discard": reading.image, onclick: () => discard(reading) }, "Discard"),
-    ] }))),
-  readings.length > 1 ? h("button", { type: "button", onclick: allAgain }, `Send all ${readings.length} again`) : null);
+    ] }))));
+  place.scrollTop = place.scrollHeight; // to the last
 }
 
 // Puts the focus where the last unsaved reading of an image is discarded; false where there is none.

@@ -76,12 +76,23 @@ function link(name, to) {
 
 // --- readings -----------------------------------------------------------------------------------
 
+// What was said elsewhere since: by others, or by the same reader in another tab.
+async function renew() {
+  image.readings = await get(`${path}/readings`);
+  image.state = stateOf(standing(image.readings));
+  show();
+}
+document.addEventListener("visibilitychange", () => {
+  if (image && !document.hidden) inTurn(renew).catch(() => {}); // asked for again before a word is taken for said
+});
+
 function read(category, verdict, note = "") {
-  const stands = () => {
+  const same = () => {
     const now = standing(image.readings);
-    const same = now.find((one) => one.category === category);
-    return !note && same?.verdict === verdict && same.reader === reader && (category !== null || now.length === 1);
+    const last = now.find((one) => one.category === category);
+    return !note && last?.verdict === verdict && last.reader === reader && (category !== null || now.length === 1);
   };
+  const stands = async () => same() && renew().then(same, () => false);
   return save({ image: id, name: image.name, category, verdict, note }, stands);
 }
 
@@ -108,7 +119,8 @@ async function undo(found) {
     });
     trouble(at("trouble"), null);
   } catch (error) {
-    trouble(at("trouble"), error, () => undo(found));
+    if (error.status === 409) await renew().catch(() => {}); // undone elsewhere
+    trouble(at("trouble"), error, error.status === 409 ? null : () => undo(found));
   }
 }
 
