@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from sdmad.data.formats import is_nifti, recognise
+from sdmad.data.formats import is_dicom, is_nifti, recognise
 
 NIFTI = struct.pack("<i", 348) + bytes(340) + b"n+1\0" + bytes(8)
 NIFTI2 = struct.pack(">i", 540) + b"n+2\0\r\n\x1a\n" + bytes(528)
@@ -50,3 +50,9 @@ def test_nifti_headers():
     assert is_nifti(NIFTI)
     assert is_nifti(NIFTI[:344] + b"ni1\0")
     assert not is_nifti(NIFTI[:300])
+
+
+def test_a_slice_is_dicom_where_its_file_is_and_what_is_not_there_is_not(tmp_path):
+    (tmp_path / "cine").write_bytes(bytes(128) + b"DICM")
+    assert is_dicom(tmp_path / "cine#3")
+    assert not is_dicom(tmp_path / "gone#3")

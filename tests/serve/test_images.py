@@ -4,7 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from PIL import Image
+
+from tests.dicom_out.phantoms import dicom, lesion
 
 API = "/api/v1"
 
@@ -87,6 +90,19 @@ def test_the_pixels_are_the_files(client, folder):
     assert (answer.headers["X-Slope"], answer.headers["X-Intercept"]) == ("1.0", "0.0")
 
 
+def test_only_of_a_dicom_file_it_is_said_that_it_is_one(make_app, folder):
+    dicom(lesion()).save_as(folder / "4.png")  # by its content
+    (folder / "5.dcm").write_bytes((folder / "0.png").read_bytes())
+    (folder / "6.dcm").write_bytes((folder / "4.png").read_bytes()[:-100])  # cannot be read
+    app = make_app()
+    bearer = {"Authorization": f"Bearer {app.state.house.token.text}"}
+    with TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer) as client:
+        listed = client.get(f"{API}/images", params={"sort": "name"}).json()["items"]
+        told = [client.get(f"{API}/images/{item['id']}").json() for item in listed]
+    assert sorted(one["dicom"] for one in told) == [False] * 6 + [True]
+    assert [one["name"].startswith("DICOM") for one in told if one["dicom"]] == [True]
+
+
 def test_a_thumbnail_keeps_the_shape_and_is_made_once(client, house, monkeypatch):
     answer = client.get(f"{API}/images/3/thumbnail")
     assert Image.open(io.BytesIO(answer.content)).size == (128, 85)
@@ -122,8 +138,6 @@ def test_a_wrong_question_is_told(client, query):
 
 
 def test_what_the_folder_lost_is_not_listed_and_keeps_its_readings(make_app, folder):
-    from fastapi.testclient import TestClient
-
     def opened():
         app = make_app()
         token = app.state.house.token.text

@@ -115,6 +115,20 @@ def test_pages_of_the_list(opened):
     expect(opened.locator(".pager")).to_contain_text("51\u201362 of 62 images")
 
 
+def test_a_page_behind_the_last_is_the_last(opened):
+    opened.goto("/?page=99")
+    expect(opened.locator(".pager")).to_contain_text("51\u201362 of 62 images")
+    expect(opened.locator(".work tbody tr")).to_have_count(12)
+
+
+def test_a_filter_that_there_is_none_of_leads_back_to_all(opened):
+    opened.goto("/?state=done&sort=name")
+    expect(opened.locator("#trouble")).to_contain_text("state")
+    opened.get_by_role("button", name="Show all images").click()
+    expect(opened.locator(".work tbody tr")).to_have_count(50)
+    expect(opened.locator("#trouble")).to_be_empty()
+
+
 def test_a_file_that_is_no_image_says_so(opened):
     opened.goto("/?text=broken")
     expect(opened.locator(".top-finding")).to_contain_text("Not readable")
@@ -266,6 +280,16 @@ def test_a_later_word_takes_the_place_of_one_that_was_not_saved(opened):
     assert [one["verdict"] for one in said] == ["unsure"]
 
 
+def test_results_for_a_pacs_are_offered_of_a_dicom_file_alone(opened):
+    image = first_image(opened)
+    offered = opened.get_by_role("button", name="DICOM results")
+    expect(offered).to_have_count(0)
+    detail = {**told(opened, f"/images/{image}"), "dicom": True}
+    opened.route(f"**/api/v1/images/{image}?*", lambda route: route.fulfill(json=detail))
+    opened.reload()
+    expect(offered).to_be_visible()
+
+
 def test_a_note_with_markup_is_shown_as_text(opened):
     image = first_image(opened)
     opened.keyboard.press("e")
@@ -365,3 +389,17 @@ def test_a_bomb_that_is_sent_to_the_interface_harms_nobody(opened, served):
     opened.reload()
     opened.locator(".work tbody tr").first.wait_for()
     assert told(opened, "/health")["status"] == "ok"
+
+
+def test_a_file_that_is_gone_says_so_and_has_no_map(opened, served):
+    opened.goto("/?text=000059")
+    address = opened.locator(".work .name a").get_attribute("href")
+    file = served.folder / "phantoms" / "images" / "000059.png"
+    away = file.rename(file.with_suffix(".away"))
+    try:
+        opened.goto(address)
+        expect(opened.locator(".stage .said")).to_contain_text("000059.png: no such file")
+        opened.keyboard.press("o")
+        expect(opened.locator("#map-reason")).to_contain_text("There is no image")
+    finally:
+        away.rename(file)

@@ -7,6 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Literal
 
+from sdmad.data.address import file_of
+
 Format = Literal["dicom", "nifti", "hdf5", "tiff", "heif", "gzip", "picture"]
 """``picture`` is left to Pillow; ``gzip`` is a compressed file of another kind."""
 
@@ -52,6 +54,14 @@ def recognise(path: Path) -> Format:
     if _is_bare_dicom(head):
         return "dicom"
     return "picture"
+
+
+def is_dicom(image: Path) -> bool:
+    """Whether an image, a path or a slice of one, is DICOM; no, of one that cannot be opened."""
+    try:
+        return recognise(file_of(image)) == "dicom"
+    except OSError:
+        return False
 
 
 def is_nifti(head: bytes) -> bool:

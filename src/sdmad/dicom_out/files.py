@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from sdmad.data.formats import is_dicom
 from sdmad.data.plane import ImageError
 from sdmad.dicom_out.identity import Judge, ModelIdentity
 from sdmad.dicom_out.making import Kind
 from sdmad.dicom_out.results import Results, results_for
-from sdmad.dicom_out.source import is_dicom
 from sdmad.errors import InputError
 from sdmad.output import output_directory, write_bytes, write_csv
 from sdmad.progress import track

@@ -10,9 +10,9 @@ from pathlib import Path
 from pydicom import Dataset
 
 from sdmad.data import decoders
-from sdmad.data.address import file_of, parse_address
+from sdmad.data.address import parse_address
 from sdmad.data.dicom_source import BLANK_ALLOWED, GEOMETRY, IDENTIFIERS, DicomSource
-from sdmad.data.formats import recognise
+from sdmad.data.formats import is_dicom
 from sdmad.data.plane import ImageError
 from sdmad.dicom_out.uids import derived
 
@@ -22,14 +22,6 @@ NO_DATE = ("19000101", "000000")
 """The moment of results whose source has no date at all."""
 
 _MOMENTS = ("Content", "Acquisition", "Series", "Study")
-
-
-def is_dicom(file: Path) -> bool:
-    """Whether an image is a DICOM file, by its first bytes; no, of one that cannot be opened."""
-    try:
-        return recognise(file_of(file)) == "dicom"
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)

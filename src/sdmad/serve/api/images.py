@@ -10,6 +10,7 @@ from fastapi import Path as PathParameter
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
 
+from sdmad.data.formats import is_dicom
 from sdmad.data.images import ImageError
 from sdmad.serve.api import shapes
 from sdmad.serve.api.shapes import Name, Number, content, refusals
@@ -83,6 +84,7 @@ def detail(
     return shapes.ImageDetail(
         **{**image.model_dump(), "error": image.error or error},
         **_size(view),
+        dicom=view is not None and is_dicom(Path(address)),
         findings=[_finding(house, row) for row in mine],
         model=house.model,
         readings=[shown_reading(row, undone) for row, undone in said],

@@ -153,7 +153,10 @@ class NewReading(BaseModel):
 
 
 class ImageDetail(Image):
-    """An image; width, height, slices and window are null where it cannot be read."""
+    """An image; width, height, slices and window are null where it cannot be read.
+
+    `dicom`: whether it is a DICOM file that can be read, so that there are results for a PACS.
+    """
 
     width: int | None
     height: int | None
@@ -162,6 +165,7 @@ class ImageDetail(Image):
     findings: list[Finding]
     model: str
     window: Window | None
+    dicom: bool
     readings: list[Reading]
     previous: int | None
     next: int | None

@@ -125,6 +125,7 @@ export class Stage {
     this.fader.disabled = !category;
     if (category) {
       const [image, slice] = [this.image, this.slice];
+      if (!image) return "There is no image to lay the map over.";
       try {
         const found = await this.once(`${image} ${slice} ${category}`, () => fetchMap(image, category, slice));
         if (this.mapOf !== category || this.image !== image || this.slice !== slice) return null;

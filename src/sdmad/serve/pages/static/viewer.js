@@ -7,7 +7,7 @@ import { frame, modelName } from "./frame.js";
 import { keys } from "./keys.js";
 import { askReading } from "./note.js";
 import { Stage } from "./stage.js";
-import { go, inTurn, onSent, save, VERDICTS } from "./unsent.js";
+import { go, inTurn, onSaved, save, toDiscard } from "./unsent.js";
 import { verdicts, standing } from "./verdicts.js";
 
 const id = Number(document.body.dataset.subject);
@@ -20,6 +20,7 @@ let overlay = false;
 let similar = [];
 let reader = null;
 let model = null;
+const known = me().then(({ reader: name }) => { reader = name; }, () => {});
 
 const path = `/images/${id}`;
 const query = () => (list.size ? `?${list}` : "");
@@ -75,11 +76,24 @@ function link(name, to) {
 
 // --- readings -----------------------------------------------------------------------------------
 
-async function read(category, verdict, note = "") {
-  const stands = standing(image.readings).find((one) => one.category === category);
-  if (!note && stands?.verdict === verdict && stands.reader === reader) return say(`Already ${VERDICTS[verdict]}`);
-  const saved = await save({ image: id, name: image.name, category, verdict, note });
-  if (saved) took(saved);
+// What was said elsewhere since: by others, or by the same reader in another tab.
+async function renew() {
+  image.readings = await get(`${path}/readings`);
+  image.state = stateOf(standing(image.readings));
+  show();
+}
+document.addEventListener("visibilitychange", () => {
+  if (image && !document.hidden) inTurn(renew).catch(() => {}); // asked for again before a word is taken for said
+});
+
+function read(category, verdict, note = "") {
+  const same = () => {
+    const now = standing(image.readings);
+    const last = now.find((one) => one.category === category);
+    return !note && last?.verdict === verdict && last.reader === reader && (category !== null || now.length === 1);
+  };
+  const stands = async () => same() && renew().then(same, () => false);
+  return save({ image: id, name: image.name, category, verdict, note }, stands);
 }
 
 function took(reading) {
@@ -88,24 +102,36 @@ function took(reading) {
   image.state = stateOf(standing(image.readings));
   show();
 }
-onSent(took);
+onSaved(took);
 
 // As the server counts it: unsure where the last word on anything is unsure.
 const stateOf = (now) => (now.length === 0 ? "new" : now.some(({ verdict }) => verdict === "unsure") ? "unsure" : "read");
 
-async function undo(reading) {
-  if (!reading) return say("There is nothing of yours to undo");
+// Takes a reading back: undo(() => reading), found when its turn comes, behind what is being saved.
+async function undo(found) {
   try {
-    took(await inTurn(() => post(`/readings/${reading.id}/undo`)));
+    await inTurn(async () => {
+      await known;
+      const reading = found();
+      if (!reading) return say("There is nothing of yours to undo");
+      took(await post(`/readings/${reading.id}/undo`));
+      say("Undone");
+    });
     trouble(at("trouble"), null);
-    say("Undone");
   } catch (error) {
-    trouble(at("trouble"), error, () => undo(reading));
+    if (error.status === 409) await renew().catch(() => {}); // undone elsewhere
+    trouble(at("trouble"), error, error.status === 409 ? null : () => undo(found));
   }
 }
 
 const lastOfMine = () => image.readings.filter((one) => !one.undone && one.reader === reader).at(-1);
-const undoLast = () => inTurn(() => {}).then(() => undo(lastOfMine())); // after what is being saved
+
+// An older word is not taken back in the place of a later one that was not saved.
+async function undoLast() {
+  await inTurn(() => {});
+  if (toDiscard(id)) return say("A reading of this image is not saved: discard it or send it again first");
+  return undo(lastOfMine);
+}
 
 async function ask(category, verdict) {
   const now = new Map(standing(image.readings).map((one) => [one.category, one.verdict]));
@@ -208,7 +234,7 @@ function whole(now) {
     h("button", { type: "button", id: "note", onclick: () => ask(findings[chosen]?.category ?? null, null) }, icon("note"), "Note"));
 }
 
-// What the model says, for a PACS: of a DICOM file alone, which the server judges.
+// What the model says, for a PACS; of a DICOM file alone.
 async function toDicom() {
   say("The DICOM results are being made");
   try {
@@ -235,8 +261,26 @@ function pictures() {
 // What tells a button of the panel from the others, also after it was drawn again.
 const mark = (button) => [button.closest("li")?.dataset.category, button.matches(".pick") ? "pick" : button.textContent].join();
 
+// A button that is drawn again between being pressed and let go is never clicked: what there is to draw
+// waits until then.
+let held = false;
+let waiting = false;
+function hold(event) {
+  if (event.target.closest("button") && (event.type === "pointerdown" || event.key === " ")) held = true;
+}
+function release() {
+  setTimeout(() => { // behind the click
+    held = false;
+    if (waiting) show();
+  });
+}
+for (const kind of ["pointerdown", "keydown"]) at("panel").addEventListener(kind, hold);
+for (const kind of ["pointerup", "pointercancel", "keyup"]) window.addEventListener(kind, release);
+
 // What is drawn is told by what is known alone; the focus stays where it was.
 function show() {
+  waiting = held;
+  if (held) return;
   const now = standing(image.readings);
   const found = findings.filter((one) => one.decision).length;
   const panel = at("panel");
@@ -252,8 +296,8 @@ function show() {
       : h("p", { class: "soft" }, image.error ? "Without the image there are no findings." : "This image has not been scored yet. Its findings come by themselves."),
     pictures(),
     h("h2", {}, "Readings", h("span", { class: "soft" }, model ? modelName(model) : "")),
-    verdicts(image.readings, reader, undo),
-    findings.length ? forPacs() : null);
+    verdicts(image.readings, reader, (reading) => undo(() => reading)),
+    findings.length && image.dicom ? forPacs() : null);
   if (focused !== null) {
     const same = [...panel.querySelectorAll("button")].find((button) => mark(button) === focused);
     (same ?? panel.querySelectorAll(".pick")[chosen])?.focus({ preventScroll: true });
@@ -285,5 +329,4 @@ stage.shortcuts();
 at("back").href = `/${query()}`;
 await load();
 model = await frame();
-reader = await me().then(({ reader: name }) => name, () => null);
 if (image) show();

@@ -113,8 +113,8 @@ function table(items) {
 }
 
 function empty() {
-  const filtered = ["state", "text", "category", "reader"].some((name) => wanted().get(name));
-  const clear = h("button", { type: "button", onclick: () => change({ state: "", text: "", category: "", reader: "" }) }, "Show all images");
+  const filtered = NAMES.some((name) => wanted().get(name));
+  const clear = h("button", { type: "button", onclick: () => change(Object.fromEntries(NAMES.map((name) => [name, ""]))) }, "Show all images");
   return h("div", { class: "card empty" },
     filtered ? [h("strong", {}, "No image fits these filters"), clear]
       : [h("strong", {}, "There are no images yet"), "Start the server with --images FOLDER or --table LABELS.csv."]);
@@ -135,6 +135,14 @@ async function turn(page) {
   at("list").querySelector(".name a")?.focus({ preventScroll: true });
 }
 
+// An address with a filter that there is none of is not asked for again.
+function refused(error) {
+  if (error.status !== 422) return trouble(at("trouble"), error, load);
+  trouble(at("trouble"), error);
+  fill(at("list"), empty());
+  fill(at("pager"));
+}
+
 async function load() {
   asked?.abort();
   asked = new AbortController();
@@ -146,13 +154,14 @@ async function load() {
   try {
     const found = await get(`/images?${query}`, signal);
     trouble(at("trouble"), null);
+    if (!found.items.length && found.total) return change({ page: String(Math.ceil(found.total / found.size)) }, { keep: true });
     tabs(found.counts);
     options(filters.elements.reader, found.items.flatMap((item) => item.readers));
     fill(at("list"), found.items.length ? table(found.items) : empty());
     pager(found);
     say(`${plural(found.total, "image")} in the list`);
   } catch (error) {
-    if (!signal.aborted) trouble(at("trouble"), error, load);
+    if (!signal.aborted) refused(error);
   }
   if (!signal.aborted) at("list").setAttribute("aria-busy", "false");
 }
