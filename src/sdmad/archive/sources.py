@@ -30,6 +30,9 @@ DATE_COLUMN = "date"
 BYTES_COLUMNS = ("bytes", "image", "content", "data", "img")
 NAME_COLUMNS = (*FILE_COLUMNS, "key", "name")
 
+MOST_HEADERS = 1 << 20
+"""Bytes that the headers of one member of a tar file may have."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -191,13 +194,16 @@ def _of_tar(place: Place) -> Iterator[Entry]:
     with reaching(place):
         system, path = place.opened()
         file = system.open(path, "rb")
+    headers: Any = _Headers(file)
     with file:
         try:
             with (
                 bounded("damaged or cut short", InputError),
-                tarfile.open(fileobj=file, mode="r:") as archive,
+                tarfile.open(fileobj=headers, mode="r:") as archive,
             ):
-                for member in archive:
+                for member in iter(archive.next, None):
+                    headers.left = MOST_HEADERS
+                    archive.members.clear()  # type: ignore[attr-defined]  # it keeps them
                     if member.isreg() and is_image_name(member.name):
                         yield _member(place, member)
                 file.seek(archive.offset)  # where tarfile sees an end, there may be none
@@ -207,6 +213,20 @@ def _of_tar(place: Place) -> Iterator[Entry]:
             yield Entry(place.address, place.address, "missing", error=f"{place}: {error}")
 
 
+class _Headers:
+    """A tar file of which headers are read: a member has few, whatever lengths they claim."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.left = file, MOST_HEADERS
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise tarfile.ReadError(f"headers of more than {MOST_HEADERS:,} bytes")
+        return bytes(self._file.read(size))
+
+
 def _member(place: Place, member: tarfile.TarInfo) -> Entry:
     return Entry(
         f"{place.address}/{member.name}",
@@ -214,8 +234,16 @@ def _member(place: Place, member: tarfile.TarInfo) -> Entry:
         "tar",
         member.offset_data,
         member.size,
-        datetime.fromtimestamp(max(0, member.mtime), UTC),
+        _when(member.mtime),
     )
+
+
+def _when(seconds: float) -> datetime | None:
+    """A time since 1970; None of one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(max(0, seconds), UTC)
+    except (OSError, OverflowError, ValueError):
+        return None
 
 
 def _of_parquet(place: Place) -> Iterator[Entry]:
