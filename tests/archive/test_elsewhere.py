@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sdmad.archive import reading
-from sdmad.archive.places import Place, place_of
-from sdmad.archive.reading import patiently
+from sdmad.archive import places
+from sdmad.archive.places import Place, patiently, place_of
 from sdmad.archive.stages import Judge
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError, SDMADError
@@ -148,7 +147,7 @@ def test_tar_shards_in_a_bucket(bucket, images, judge, local, tmp_path):
 
 
 def test_a_place_that_does_not_answer_ends_the_run_after_some_tries(monkeypatch):
-    monkeypatch.setattr(reading, "PAUSE", 0.0)
+    monkeypatch.setattr(places, "PAUSE", 0.0)
     tries = []
 
     def fails():
@@ -157,7 +156,7 @@ def test_a_place_that_does_not_answer_ends_the_run_after_some_tries(monkeypatch)
 
     with pytest.raises(SDMADError, match="cannot be reached"):
         patiently(fails)
-    assert len(tries) == reading.TRIES
+    assert len(tries) == places.TRIES
     assert patiently(lambda: b"x") == b"x"
 
 

@@ -1,9 +1,12 @@
+import io
+import tarfile
 from collections import Counter
 from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.local import LocalFileOpener
 
 from sdmad.archive.sources import Passed, entries
 from sdmad.data.listing import list_images
@@ -51,6 +54,58 @@ def test_a_tar_file_cut_short_gives_what_lies_before_and_an_error(tmp_path):
     found, _ = listed(path)
     assert [one.kind for one in found] == ["tar", "missing"]
     assert "damaged or cut short" in found[1].error
+
+
+def header(kind, size):
+    """A tar header of some type, which claims so many bytes behind it."""
+    info = tarfile.TarInfo("a.png")
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+SPARSE = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        header(tarfile.GNUTYPE_LONGNAME, 3 << 30),
+        header(tarfile.XHDTYPE, 3 << 30),
+        header(tarfile.XGLTYPE, 3 << 30),
+        header(tarfile.GNUTYPE_LONGNAME, 512) * 4000,
+        header(tarfile.XHDTYPE, len(SPARSE))
+        + SPARSE.ljust(512, b"\0")
+        + header(tarfile.REGTYPE, 0)
+        + b"7" * (2 << 20),
+    ],
+    ids=["name", "pax", "global", "names", "sparse"],
+)
+def test_headers_of_a_tar_file_that_claim_gigabytes_are_not_read(tmp_path, monkeypatch, more):
+    path = write_tar(tmp_path / "x.tar", {"a.png": b"first"})
+    with path.open("r+b") as file:
+        file.seek(1024)
+        file.write(more)
+        file.truncate(5 << 30)
+    asked = []
+    opened = LocalFileOpener.read
+    monkeypatch.setattr(
+        LocalFileOpener, "read", lambda *given: asked.append(given[1]) or opened(*given)
+    )
+    found, _ = listed(path)
+    assert [one.kind for one in found] == ["tar", "missing"]
+    assert "damaged or cut short" in found[1].error
+    assert sum(asked) < 3 << 20
+
+
+def test_a_date_that_no_calendar_has_costs_no_member(tmp_path):
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name, when in (("a.png", "1e300"), ("b.png", "86400")):
+            info = tarfile.TarInfo(name)
+            info.pax_headers = {"mtime": when}
+            archive.addfile(info, io.BytesIO())
+    found, _ = listed(path)
+    assert [one.date for one in found] == [None, datetime(1970, 1, 2, tzinfo=UTC)]
 
 
 def test_a_compressed_tar_file_is_refused_with_the_way_out(tmp_path):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdmad.data import child, decoders, intensity, shared
 from sdmad.data import decoder as one_decoder
-from sdmad.data import decoders, intensity, shared
-from sdmad.data.decoder import Decoder, OverrunError, Watch
+from sdmad.data.child import OverrunError, Watch
+from sdmad.data.decoder import Decoder
 from sdmad.data.headers import read_header
 from sdmad.data.images import ImageError, read_image, volume_slices
 from sdmad.data.limits import Limits, limits, reading_limits
@@ -171,7 +172,7 @@ def test_a_signal_that_the_asking_process_ignores_ends_a_decoder(mischief, monke
 def test_time_in_which_this_process_was_stopped_counts_for_little(monkeypatch):
     """By hand: of 3 s, a wait of 0.5 s and two of which the clock says an hour leave 0.5 s."""
     now = iter([0.0, 0.5, 10.0, 3610.0, 4000.0, 7600.0])
-    monkeypatch.setattr("sdmad.data.decoder.time.monotonic", lambda: next(now))
+    monkeypatch.setattr("sdmad.data.child.time.monotonic", lambda: next(now))
     watch, answers, waited = Watch(3.0), iter([True, False, True]), []
 
     def ready(milliseconds):
@@ -299,7 +300,7 @@ def test_every_question_is_answered_as_in_this_process(tmp_path, picture, fresh)
     decoders._end_all()
     with reading_limits(trusted=True):
         assert answers() == there
-    assert list(one_decoder.started) == []  # no process was needed
+    assert list(child.started) == []  # no process was needed
 
 
 def test_warnings_come_with_the_answer_once(tmp_path, monkeypatch):
@@ -390,7 +391,7 @@ def liar(tmp_path, fresh, monkeypatch):
         "7",
         '"',
         "{}",
-        "x" * (one_decoder.MOST_SAID + 9),
+        "x" * (child.MOST_SAID + 9),
     ],
 )
 def test_an_answer_that_no_decoder_gives_is_none(picture, liar, answer):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,12 @@ EXTRAS = {"s3": "s3", "s3a": "s3"}
 
 LEFT = timedelta(hours=1)
 """Age at which what is half-written elsewhere is taken for a killed run's: no lock tells it."""
+
+TRIES = 4
+"""How often a place is asked before the run ends."""
+
+PAUSE = 1.0
+"""Seconds before it is asked again; twice as many each time."""
 
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*):/{1,2}(?!/)(.*)", re.DOTALL)
 
@@ -210,3 +217,19 @@ def reaching(place: Place) -> Iterator[None]:
     except Exception as error:  # each file system has its own
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise SDMADError(f"{place}: cannot be reached ({reason})") from error
+
+
+def patiently(work: Callable[[], bytes]) -> bytes:
+    """Ask a place again that does not answer.
+
+    Raises:
+        SDMADError: if it does not answer several times.
+    """
+    for number in range(TRIES - 1):
+        try:
+            return work()
+        except InputError:
+            raise
+        except SDMADError:
+            time.sleep(PAUSE * 2**number)
+    return work()

@@ -10,10 +10,9 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import time
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from sdmad.archive.places import Place
+from sdmad.archive.parquet import cells
+from sdmad.archive.places import Place, patiently
 from sdmad.archive.sources import BYTES_COLUMNS, Entry, column_of
 from sdmad.data.address import slice_address, split_slice
 from sdmad.data.decoders import Lane
@@ -32,16 +32,9 @@ from sdmad.data.images import ImageError, content_hash
 from sdmad.data.limits import MEMORY, limits
 from sdmad.data.reading import check_file
 from sdmad.data.tasks import Answer
-from sdmad.errors import InputError, SDMADError
 
 AHEAD = 8
 """Images that are fetched at once, ahead of the decoder."""
-
-TRIES = 4
-"""How often a place is asked before the run ends."""
-
-PAUSE = 1.0
-"""Seconds before it is asked again; twice as many each time."""
 
 
 @dataclass(frozen=True)
@@ -194,57 +187,18 @@ def _fetch(entry: Entry) -> Fetched:
     return found
 
 
-def patiently(work: Callable[[], bytes]) -> bytes:
-    """Ask a place again that does not answer.
-
-    Raises:
-        SDMADError: if it does not answer several times.
-    """
-    for number in range(TRIES - 1):
-        try:
-            return work()
-        except InputError:
-            raise
-        except SDMADError:
-            time.sleep(PAUSE * 2**number)
-    return work()
-
-
 def _of_parquet(rows: Sequence[Entry]) -> Iterator[tuple[Entry, Fetched]]:
     """The bytes in a Parquet file's rows, which follow each other."""
     for holder, group in groupby(rows, key=lambda entry: entry.holder):
         wanted = list(group)
-        yield from zip(wanted, _cells(Place(holder), wanted), strict=True)
-
-
-def _cells(place: Place, wanted: Sequence[Entry]) -> Iterator[Fetched]:
-    import pyarrow.parquet as pq
-
-    system, path = place.opened()
-    with system.open(path, "rb") as stream:
-        file = pq.ParquetFile(stream)
-        column = column_of(file.schema_arrow.names, BYTES_COLUMNS)
-        first, last = wanted[0].offset, wanted[-1].offset
-        row = 0
-        for group in range(file.num_row_groups):
-            count = file.metadata.row_group(group).num_rows
-            if row + count > first and row <= last:
-                batches = file.iter_batches(16, row_groups=[group], columns=[column])
-                start = row
-                for batch in batches:
-                    for number, cell in enumerate(batch.column(0)):
-                        if first <= start + number <= last:
-                            yield _cell(wanted[start + number - first], cell.as_py())
-                    start += batch.num_rows
-            row += count
-
-
-def _cell(entry: Entry, value: Any) -> Fetched:
-    if isinstance(value, dict):  # as the hub's data sets hold an image
-        value = value.get("bytes")
-    if not isinstance(value, bytes) or not value:
-        return ImageError(f"{entry.file}: no bytes in this row")
-    return value
+        found = cells(
+            Place(holder),
+            lambda names: column_of(names, BYTES_COLUMNS),
+            wanted[0].offset,
+            wanted[-1].offset,
+        )
+        for entry, cell in zip(wanted, found, strict=True):
+            yield entry, ImageError(f"{entry.file}: {cell}") if isinstance(cell, str) else cell
 
 
 @cache

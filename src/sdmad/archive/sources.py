@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from sdmad.archive.parquet import rows
 from sdmad.archive.places import Place, place_of, reaching
 from sdmad.data.address import split_slice
 from sdmad.data.csvfile import read_csv
@@ -28,7 +29,9 @@ Kind = Literal["file", "tar", "parquet", "missing"]
 DATE_COLUMN = "date"
 BYTES_COLUMNS = ("bytes", "image", "content", "data", "img")
 NAME_COLUMNS = (*FILE_COLUMNS, "key", "name")
-_AT_ONCE = 4096
+
+MOST_HEADERS = 1 << 20
+"""Bytes that the headers of one member of a tar file may have."""
 
 
 @dataclass(frozen=True)
@@ -191,13 +194,16 @@ def _of_tar(place: Place) -> Iterator[Entry]:
     with reaching(place):
         system, path = place.opened()
         file = system.open(path, "rb")
+    headers: Any = _Headers(file)
     with file:
         try:
             with (
                 bounded("damaged or cut short", InputError),
-                tarfile.open(fileobj=file, mode="r:") as archive,
+                tarfile.open(fileobj=headers, mode="r:") as archive,
             ):
-                for member in archive:
+                for member in iter(archive.next, None):
+                    headers.left = MOST_HEADERS
+                    archive.members.clear()  # type: ignore[attr-defined]  # it keeps them
                     if member.isreg() and is_image_name(member.name):
                         yield _member(place, member)
                 file.seek(archive.offset)  # where tarfile sees an end, there may be none
@@ -207,6 +213,20 @@ def _of_tar(place: Place) -> Iterator[Entry]:
             yield Entry(place.address, place.address, "missing", error=f"{place}: {error}")
 
 
+class _Headers:
+    """A tar file of which headers are read: a member has few, whatever lengths they claim."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.left = file, MOST_HEADERS
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        self.left -= size
+        if self.left < 0:
+            raise tarfile.ReadError(f"headers of more than {MOST_HEADERS:,} bytes")
+        return bytes(self._file.read(size))
+
+
 def _member(place: Place, member: tarfile.TarInfo) -> Entry:
     return Entry(
         f"{place.address}/{member.name}",
@@ -214,20 +234,24 @@ def _member(place: Place, member: tarfile.TarInfo) -> Entry:
         "tar",
         member.offset_data,
         member.size,
-        datetime.fromtimestamp(max(0, member.mtime), UTC),
+        _when(member.mtime),
     )
+
+
+def _when(seconds: float) -> datetime | None:
+    """A time since 1970; None of one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(max(0, seconds), UTC)
+    except (OSError, OverflowError, ValueError):
+        return None
 
 
 def _of_parquet(place: Place) -> Iterator[Entry]:
     """Rows of a Parquet file that holds images, or the addresses of images."""
-    import pyarrow.parquet as pq
+    held = False
 
-    with reaching(place):
-        system, path = place.opened()
-        stream = system.open(path, "rb")
-    with stream, bounded(f"{place}: no usable Parquet file", InputError):
-        file = pq.ParquetFile(stream)
-        names = file.schema_arrow.names
+    def choose(names: Sequence[str]) -> tuple[str | None, str | None]:
+        nonlocal held
         bytes_column = column_of(names, BYTES_COLUMNS)
         name_column = column_of([n for n in names if n != bytes_column], NAME_COLUMNS)
         if bytes_column is None and name_column is None:
@@ -235,19 +259,14 @@ def _of_parquet(place: Place) -> Iterator[Entry]:
                 f"{place}: no column of bytes ({', '.join(BYTES_COLUMNS)}) or of addresses "
                 f"(file, path, ...); found: {', '.join(names)}"
             )
-        wanted = [name for name in (name_column, column_of(names, (DATE_COLUMN,))) if name]
-        row = 0
-        for batch in file.iter_batches(_AT_ONCE, columns=wanted):
-            columns = batch.to_pydict()
-            count = batch.num_rows
-            called = columns.get(name_column, [None] * count)
-            dates = columns.get(wanted[-1]) if len(wanted) == 2 else [None] * count
-            for name, when in zip(called, dates, strict=True):
-                yield _row(place, row, name, when, bytes_column is not None)
-                row += 1
+        held = bytes_column is not None
+        return name_column, column_of(names, (DATE_COLUMN,))
+
+    for row, (name, when) in enumerate(rows(place, choose)):
+        yield _row(place, row, name, when, held)
 
 
-def _row(place: Place, row: int, name: object, dated: object, held: bool) -> Entry:
+def _row(place: Place, row: int, name: str | None, dated: str | None, held: bool) -> Entry:
     when = parse_date(dated)
     if held:
         called = f"{place.address}/{row if name is None else name}"

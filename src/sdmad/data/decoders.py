@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sdmad.data.decoder import Decoder, EndedError, OverrunError, Said, started
+from sdmad.data.child import EndedError, OverrunError, started
+from sdmad.data.decoder import Decoder, Said
 from sdmad.data.intensity import PartWarning, pass_on
 from sdmad.data.limits import CLOCK, MEMORY, SECONDS, Limits, limits
 from sdmad.data.plane import ImageError

@@ -26,7 +26,7 @@ from sdmad.data.plane import ImageError
 from sdmad.data.reading import TOO_MUCH_MEMORY, boundary
 from sdmad.data.shared import inherited
 from sdmad.data.tasks import TASKS, Answer, Described
-from sdmad.processes import bound
+from sdmad.processes import alarm, answering, bound, end_at_alarms
 
 
 def serve(memory: int, shared: int = -1) -> None:
@@ -37,36 +37,17 @@ def serve(memory: int, shared: int = -1) -> None:
         shared: descriptor of the memory that arrays are put into; -1 if there is none.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks decides when it is over
-    _end_at_alarms()
+    end_at_alarms()
     bound(memory)  # and no core with a patient's picture is left behind
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what libraries print
+    answers = answering()
     place = inherited(shared)
     _write(answers, place, {}, "")
     for line in sys.stdin.buffer:
         request = json.loads(line)
         with contextlib.suppress(OSError):  # then a path that is not absolute is not found
             os.chdir(request.pop("folder"))
-        with _alarm(request.pop("seconds")):
+        with alarm(request.pop("seconds")):
             _write(answers, place, *_answer(**request))
-
-
-def _end_at_alarms() -> None:
-    """Let SIGPROF end this process, whatever the process that started it does with it."""
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
-
-
-@contextlib.contextmanager
-def _alarm(seconds: float) -> Any:
-    """End the process, in native code too, when it has used so much processor time."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    yield
-    signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def _answer(
