@@ -229,14 +229,14 @@ def _large(scores: Scores) -> Evaluation:
     patient = scores.column(
         f"SELECT dense_rank() OVER (ORDER BY {number}) - 1 FROM judged ORDER BY rowid"  # noqa: S608
     )
-    (unknown,) = scores.list("SELECT count(*) FROM judged WHERE patient = ''")[0]
+    unknown = scores.column("SELECT patient = '' FROM judged ORDER BY rowid").astype(np.bool_)
     return evaluate_columns(
         scores.categories,
         lambda name: _column(scores, name),
         scores.column("SELECT abnormality FROM judged"),
         scores.column("SELECT normal FROM judged").astype(np.bool_),
         patient.astype(np.int64),
-        int(unknown),
+        unknown,
     )
 
 
