@@ -1,6 +1,7 @@
 import csv
 import json
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 from sdmad.archive import evaluating
 from sdmad.archive.evaluating import evaluate_archive
 from sdmad.archive.places import place_of
-from sdmad.archive.scores import opened_scores, quoted
+from sdmad.archive.scores import Scores, opened_scores, quoted
 from sdmad.archive.stages import Judge
 from sdmad.data.table import read_label_table
 from sdmad.detector.sign_detector import SignDetector
@@ -18,6 +19,8 @@ from sdmad.evaluation.labelled_scores import SUMMARY_METRICS
 from sdmad.reporting.model_evaluation import evaluate_model
 from tests.archive.helpers import staged
 from tests.conftest import draw_pictures
+
+NAN = float("nan")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,58 @@ def test_labels_as_parquet_say_the_same(scored, model_folder, tmp_path):
     pq.write_table(pa.table({"file": ["a"]}), tmp_path / "labels.parquet")
     with pytest.raises(InputError, match="no column Ring, Bar, Dots"):
         judged(scored, model_folder, tmp_path / "labels.parquet")
+
+
+FORMS = {
+    "another finding": {"Fracture": [0, 1, None, 0, 0, 0]},
+    "another finding, told where it is there": {"Fracture": [None, 1, None, None, None, None]},
+    "normal told": {"normal": [1, 0, 1, 0, 0, 0]},
+    "normal left blank": {"normal": [1.0, NAN, None, 0.0, 0.0, 0.0]},
+    "normal by another name": {"No Finding": [1, 0, 1, 0, 0, 0]},
+    "normal of another finding": {"normal": [1, 1, 0, 0, 0, 0], "Fracture": [0, 1, 0, 0, 0, 0]},
+}
+
+
+@pytest.mark.parametrize("more", FORMS.values(), ids=FORMS.keys())
+def test_both_forms_of_a_table_find_the_same_images_normal(more, tmp_path):
+    """Three rows of zeros, one with a blank, two with a finding."""
+    told = {
+        "file": [f"{i}.png" for i in range(6)],
+        "Ring": [0.0, 0, 0, 0, 1, 0],
+        "Bar": [0, 0, 0, None, 0, 1],
+    }
+    columns = told | more
+    pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
+    rows = [
+        ["" if v is None or v != v else v for v in row]
+        for row in zip(*columns.values(), strict=True)
+    ]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([list(columns), *rows])
+    found = []
+    for name in ("labels.csv", "labels.parquet"):
+        with duckdb.connect() as database:
+            scores = Scores(database, ("Ring", "Bar"), 6, 0, ())
+            notes = evaluating._label(scores, tmp_path / name)
+            asked = 'SELECT normal, "label:Ring", "label:Bar" FROM labels ORDER BY file'
+            rows = [[None if v != v else v for v in row] for row in scores.list(asked)]
+        found.append((rows, any("are no category were ignored: Fracture" in n for n in notes)))
+    assert found[0] == found[1]
+    assert sum(normal for normal, *_ in found[1][0]) < 3
+
+
+@pytest.mark.parametrize(
+    ("ring", "normal", "told"),
+    [(2.0, 0, "2 is no label; use 1, 0 or nothing"), (1.0, 1, "1 goes with normal; keep one")],
+)
+def test_labels_as_parquet_are_refused_as_those_of_a_table(ring, normal, told, tmp_path):
+    columns = {"file": ["a.png", "b.png"], "Ring": [0.0, ring], "normal": [1, normal]}
+    pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
+    with (
+        duckdb.connect() as database,
+        pytest.raises(InputError, match=f"b.png, column Ring: {told}"),
+    ):
+        evaluating._label(Scores(database, ("Ring",), 2, 0, ()), tmp_path / "labels.parquet")
 
 
 def test_files_that_moved_are_found_by_their_names(scored, model_folder, tmp_path):

@@ -87,6 +87,8 @@ def test_a_finding_that_is_no_category_is_no_health(make_table):
     check(table, [[0]] * 6 + [[1]], [False, False, True, True, False, True, False])
     male = "file,Mass,male\n1,0,1\n2,0,1\n3,0,0\n4,1,0\n"
     assert "2 of 3 images without a finding do not" in make_table(male, ["Mass"], "1234").notes[-1]
+    told = "file,Mass,Fracture,adult\n1,0,,1\n2,0,1,1\n3,0,,1\n4,1,NA,1\n"  # told only where it is
+    check(make_table(told, ["Mass"], ["1"]), [[0], [0], [0], [1]], [True, False, True, False])
     declared = "file,Mass,Fracture,normal\n1,0,0,1\n2,0,1,1\n3,0,1,0\n4,0,0,\n"
     table = make_table(declared, ["Mass"], ["1"])
     check(table, [[0]] * 4, [True, True, False, False])

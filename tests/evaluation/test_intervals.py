@@ -210,10 +210,32 @@ def test_one_patient_or_no_resample_gives_no_interval(resamples):
     assert result.resamples == 0
 
 
-def test_a_system_does_not_differ_from_itself():
+def test_a_system_does_not_differ_from_itself_which_needs_no_interval():
     scored = make_scored()
     for gap in paired_difference(scored, scored, 30).values():
-        assert (gap.difference, gap.low, gap.high) == (0, 0, 0)
+        assert gap.difference == 0
+        assert np.isnan([gap.low, gap.high]).all()
+
+
+def test_two_patients_who_are_ranked_alike_tell_nothing_of_others():
+    # Both rank both positives at the top, by other scores: 0 of these, nobody knows of others. And
+    # where a finds both and b none, two patients are no proof that a always does.
+    labels = np.array([[1.0]] * 2 + [[0.0]] * 30)
+    rng = np.random.default_rng(0)
+    calls = np.zeros((2, 32, 1))
+    calls[0, :2] = 1
+    a, b = (
+        labelled_scores(
+            labels, 9 * labels + rng.random((32, 1)), c, labels[:, 0], labels[:, 0] == 0
+        )
+        for c in calls
+    )
+    found = paired_difference(a, b, 50)
+    assert (found["mean_auroc"].difference, found["sensitivity"].difference) == (0, 1)
+    for name in ("mean_auroc", "sensitivity"):
+        assert np.isnan([found[name].low, found[name].high]).all()
+    assert found["macro_f1"].difference == 1
+    assert not np.isnan(paired_difference([a, a], [b, a], 50)["sensitivity"].low)
 
 
 def test_paired_difference_agrees_with_a_naive_loop():

@@ -42,8 +42,11 @@ def test_an_aurocs_variance_is_the_models_as_far_as_nothing_is_misranked():
     some = Whole(0.75, 6)
     expected = (1.5 * 0.01 + MODEL * hanley_mcneil(some.shrunk, 6, 20)) / (1.5 + MODEL)
     assert basis.variance(0.75, 0.01, some) == pytest.approx(expected)
-    # Scores that are all one: nothing varies, and .5 is no estimate.
-    assert basis.variance(0.5, 0.0, Whole(0.5, 6)) == 0
+    # Scores that are all one: nothing varies, and .5 is no estimate. Without variance otherwise,
+    # half of six, 3, count 0, the model 1.
+    assert Basis("auroc", (6, 20), flat=True).variance(0.5, 0.0, Whole(0.5, 6)) == 0
+    expected = MODEL * hanley_mcneil(0.5, 6, 20) / (3 + MODEL)
+    assert basis.variance(0.5, 0.0, Whole(0.5, 6)) == pytest.approx(expected)
 
 
 def test_a_share_is_worth_what_its_variance_says():
@@ -88,3 +91,16 @@ def test_a_perfect_ranking_is_known_as_well_as_its_patients_tell():
     assert 0.7 < few.categories["A"].interval[0] < judged(40).categories["A"].interval[0] < 1
     assert "14 patients only" in few.categories["A"].note
     assert judged(FEW).categories["A"].note == ""
+
+
+def test_one_patients_images_on_either_side_of_all_others_are_no_point():
+    """Whoever is resampled, .5: but the scores do tell images apart, and one patient is one."""
+    labels = np.array([[1.0]] * 2 + [[0.0]] * 4)
+    scores = np.array([[1.0], [0.0]] + [[0.5]] * 4)
+    normal = labels[:, 0] == 0
+    found = evaluate(labels, scores, normal[:, None], scores[:, 0], normal, ["A"], list("aabcde"))
+    low, high = found.categories["A"].interval
+    assert found.categories["A"].auroc == 0.5
+    assert low < 0.2 < 0.8 < high
+    flat = evaluate(labels, 0 * scores, normal[:, None], normal, normal, ["A"], list("aabcde"))
+    assert flat.categories["A"].interval == (0.5, 0.5)

@@ -91,7 +91,8 @@ def test_kappa_by_hand():
     assert shown.kappa.value == pytest.approx(1)
     assert math.isnan(shown.kappa.low)
     assert found.accuracy == ()
-    assert found.notes == (NO_TRUTH,)
+    assert found.notes[0] == NO_TRUTH
+    assert found.notes[1].startswith("the images' patients are unknown: each image counts as one")
 
 
 def test_time_by_hand():
@@ -127,3 +128,27 @@ def test_before_anything_was_seen_both_ways():
     found = results(answers, {1: Truth({"Mass": 1.0})}, ["Mass"])
     assert (found.accuracy, found.kappa, found.time) == ((), (), ())
     assert "both ways" in found.notes[0]
+
+
+def test_few_and_unknown_patients_are_told():
+    """Fourteen with Mass, one of two images; with Effusion that one, and one whom nobody knows."""
+    truths = {
+        i: Truth({"Mass": float(i < 15), "Effusion": float(i in (3, 4, 20))}, patient=f"P{i}")
+        for i in range(30)
+    }
+    truths[4] = Truth(truths[4].labels, patient="P3")
+    truths[20] = Truth(truths[20].labels)
+    answers = [
+        Answer("Ada", i, shown, {"Mass": i, "Effusion": i}, 1)
+        for i in range(30)
+        for shown in (False, True)
+    ]
+    notes = results(answers, truths, ["Mass", "Effusion"], resamples=20).notes
+    assert notes == (
+        "Mass: positives from 14 patients only: few to go by",
+        "Effusion: positives from 1 patient and 1 image of an unknown patient only: few to go by",
+        "of 1 images the patients are unknown: each image counts as one, and intervals are too "
+        "narrow where patients have several",
+    )
+    known = {i: Truth({"Mass": one.labels["Mass"]}, patient=f"P{i}") for i, one in truths.items()}
+    assert results(answers, known, ["Mass"], resamples=20).notes == ()

@@ -73,6 +73,18 @@ def test_whom_judged_images_are_of_is_told(draw):
     assert told(None).startswith(f"{len(rows)} images of unknown patients, resampled one by one")
 
 
+def test_how_many_patients_the_shots_are_of_is_told(draw):
+    table = draw.material.table
+    first = {name: rows[:1] for name, rows in draw.support.served.items()}
+    support = dataclasses.replace(draw.support, served=first, notes=("short",))
+    told = ", ".join(f"{name} 1" for name in first)
+    made = dataclasses.replace(draw)
+    made.__dict__["support"] = support
+    assert made.notes == ("short", f"patients behind the shots: {told}")
+    unknown = dataclasses.replace(table, patients=None)
+    assert support.patients_told(unknown) == ""
+
+
 def test_every_system_is_fitted_in_the_order_that_is_asked(draw, tiny_backbone, trainings):
     found = fit(variants_of(PAPER_SYSTEMS), draw, tiny_backbone)
     assert tuple(found) == PAPER_SYSTEMS

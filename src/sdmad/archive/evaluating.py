@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 
 from sdmad.archive.predicting import model_hash
 from sdmad.archive.scores import Scores, quoted
+from sdmad.data.labels import NORMAL_NAMES, canonical_name, marks_findings
 from sdmad.data.table import parse_label_table
 from sdmad.detector.checkpoint import verify
 from sdmad.detector.manifest import read_json
@@ -23,6 +26,12 @@ from sdmad.output import write_json, write_text
 from sdmad.reporting.report import ReportData, RocData, write_report
 from sdmad.reporting.tables import protocol_tables
 from sdmad.table import Table
+
+YES = ("1", "1.0", "true", "yes")
+"""What says in a column for normal that an image is normal, in lower case."""
+
+NUMERIC = re.compile("BOOLEAN|U?(TINY|SMALL|BIG|HUGE)?INT|FLOAT|DOUBLE|DECIMAL")
+"""DuckDB's types of columns that may hold labels."""
 
 MOST_RESAMPLED = 200_000
 """Images above which intervals come without resampling, and no ROC curves are drawn."""
@@ -87,8 +96,7 @@ def evaluate_archive(
 def _label(scores: Scores, labels: Path) -> tuple[str, ...]:
     """Bring the labels into the database: file, patient, normal, and one column a category."""
     if labels.suffix.lower() == ".parquet":
-        _label_by_parquet(scores, labels)
-        return ()
+        return _label_by_parquet(scores, labels)
     import pyarrow as pa
 
     table = parse_label_table(labels, scores.categories)
@@ -109,25 +117,75 @@ def _label(scores: Scores, labels: Path) -> tuple[str, ...]:
     return (*table.notes, *notes)
 
 
-def _label_by_parquet(scores: Scores, labels: Path) -> None:
-    database = scores.database
+def _label_by_parquet(scores: Scores, labels: Path) -> tuple[str, ...]:
+    """As a CSV table with a column a category: the same images are normal, and a note says why."""
     source = f"read_parquet({_text(str(labels))})"
-    names = {row[0] for row in database.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}  # noqa: S608
-    lacking = [name for name in ("file", *scores.categories) if name not in names]
+    described = scores.list(f"DESCRIBE SELECT * FROM {source}")  # noqa: S608
+    kinds = {str(row[0]): str(row[1]) for row in described}
+    lacking = [name for name in ("file", *scores.categories) if name not in kinds]
     if lacking:
         raise InputError(f"{labels}: no column {', '.join(lacking)}")
-    patient = "coalesce(CAST(patient AS VARCHAR), '')" if "patient" in names else "''"
-    columns = [f"CAST({quoted(name)} AS DOUBLE)" for name in scores.categories]
-    healthy = " AND ".join(f"coalesce({column} = 0, false)" for column in columns)
-    normal = "coalesce(CAST(normal AS BOOLEAN), false)" if "normal" in names else healthy
+    patient = "coalesce(CAST(patient AS VARCHAR), '')" if "patient" in kinds else "''"
+    columns = [_number(name) for name in scores.categories]
+    ignored = _other_findings(scores, source, kinds)
+    declared = next((name for name in kinds if canonical_name(name) in NORMAL_NAMES), None)
+    if declared is not None:
+        said = ", ".join(map(_text, YES))
+        normal = f"lower(CAST({quoted(declared)} AS VARCHAR)) IN ({said})"
+    else:
+        normal = " AND ".join(f"{column} = 0" for column in columns)
+        normal += "".join(f" AND coalesce({_number(name)}, 0) = 0" for name in ignored)
     chosen = [
-        f"{column} AS {quoted(f'label:{name}')}"
+        f"CASE WHEN healthy AND coalesce({column} <> 1, true) THEN 0 ELSE {column} END AS "
+        f"{quoted(f'label:{name}')}"
         for column, name in zip(columns, scores.categories, strict=True)
     ]
-    database.execute(
+    scores.database.execute(
         f"CREATE TABLE labels AS SELECT CAST(file AS VARCHAR) AS file, {patient} AS patient, "  # noqa: S608
-        f"{normal} AS normal, {', '.join(chosen)} FROM {source}"
+        f"healthy AS normal, {', '.join(chosen)} "
+        f"FROM (SELECT *, coalesce({normal}, false) AS healthy FROM {source})"
     )
+    _check_labels(scores, labels)
+    if not ignored:
+        return ()
+    return (
+        f"columns of 1 and 0 that are no category were ignored: {', '.join(ignored)}; an image "
+        "with a 1 in one of them counts as normal only where a column for normal says so",
+    )
+
+
+def _number(name: str) -> str:
+    """A column of labels as SQL, NULL where it holds nothing."""
+    return f"nullif(CAST({quoted(name)} AS DOUBLE), 'nan'::DOUBLE)"
+
+
+def _other_findings(scores: Scores, source: str, kinds: Mapping[str, str]) -> list[str]:
+    """Columns of labels that are no category, as :func:`sdmad.data.labels.marks_findings` says."""
+    taken = {"file", "patient", "split", *scores.categories}
+    others = [n for n in kinds if n not in taken and canonical_name(n) not in NORMAL_NAMES]
+    found = []
+    for name in (n for n in others if NUMERIC.match(kinds[n])):
+        value = _number(name)
+        counts = scores.list(
+            f"SELECT count_if({value} = 0), count_if({value} = 1), count({value}), count(*) "  # noqa: S608
+            f"FROM {source}"
+        )[0]
+        if marks_findings(*counts):
+            found.append(name)
+    return found
+
+
+def _check_labels(scores: Scores, labels: Path) -> None:
+    """Refuse what a CSV table would be refused for."""
+    for name in scores.categories:
+        column = quoted(f"label:{name}")
+        for wrong, why in (
+            (f"{column} NOT IN (0, 1)", "is no label; use 1, 0 or nothing for unknown"),
+            (f"normal AND {column} = 1", "goes with normal; keep one of them"),
+        ):
+            rows = scores.list(f"SELECT file, {column} FROM labels WHERE {wrong} LIMIT 1")  # noqa: S608
+            if rows:
+                raise InputError(f"{labels}, {rows[0][0]}, column {name}: {rows[0][1]:g} {why}")
 
 
 def _text(value: str) -> str:
@@ -229,14 +287,14 @@ def _large(scores: Scores) -> Evaluation:
     patient = scores.column(
         f"SELECT dense_rank() OVER (ORDER BY {number}) - 1 FROM judged ORDER BY rowid"  # noqa: S608
     )
-    (unknown,) = scores.list("SELECT count(*) FROM judged WHERE patient = ''")[0]
+    unknown = scores.column("SELECT patient = '' FROM judged ORDER BY rowid").astype(np.bool_)
     return evaluate_columns(
         scores.categories,
         lambda name: _column(scores, name),
         scores.column("SELECT abnormality FROM judged"),
         scores.column("SELECT normal FROM judged").astype(np.bool_),
         patient.astype(np.int64),
-        int(unknown),
+        unknown,
     )
 
 

@@ -95,10 +95,9 @@ def command(
     fitted.detector.save(out, force)
     listing = fitted.write_support(out)
     notes(fitted.notes)
-    counts = fitted.support.patients(fitted.table)
-    if counts is not None:
-        said = ", ".join(f"{name} {count}" for name, count in counts.items())
-        say(f"patients behind the shots: {said}")
+    whose = fitted.support.patients_told(fitted.table)
+    if whose:
+        say(whose)
     say(f"fitted on {len(fitted.support.indices)} images in {fitted.seconds:.1f} s")
     put(f"model: {out}\nsupport set: {listing}")
     if track is not None:

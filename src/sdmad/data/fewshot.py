@@ -70,6 +70,14 @@ class SupportSet:
         keys = table.patient_keys()
         return {name: len({keys[i] for i in rows}) for name, rows in self.served.items()}
 
+    def patients_told(self, table: LabelTable) -> str:
+        """What :meth:`patients` counts, in words; empty where patients are unknown."""
+        counts = self.patients(table)
+        if counts is None:
+            return ""
+        said = ", ".join(f"{name} {count}" for name, count in counts.items())
+        return f"patients behind the shots: {said}"
+
 
 def draw_support(
     table: LabelTable, shots: int, seed: int, order: DrawOrder = "round-robin"

@@ -63,6 +63,25 @@ def all_absent(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((values == 0).all(axis=1))
 
 
+def marks_findings(zeros: int, ones: int, filled: int, rows: int) -> bool:
+    """Whether a column that is no category tells of images that show something else.
+
+    It holds 1 and 0, or 1 and nothing, with some odd cells perhaps. One that holds 1 throughout
+    tells nothing of a single image.
+
+    >>> marks_findings(8, 2, 10, 10), marks_findings(0, 2, 2, 10), marks_findings(0, 10, 10, 10)
+    (True, True, False)
+
+    Args:
+        zeros: cells with 0.
+        ones: cells with 1.
+        filled: cells with anything.
+        rows: of the table.
+    """
+    known = zeros + ones
+    return known > 0 and 2 * known >= filled and (zeros > 0 or filled < rows)
+
+
 def settle_normal(values: NDArray[np.float64], declared: NDArray[np.bool_]) -> int | None:
     """Labels of rows that are declared normal become 0, in place.
 
@@ -317,16 +336,13 @@ def _label_columns(
 
 
 def _ignored(body: Sequence[CsvRow], columns: dict[str, int], wanted: Sequence[str]) -> list[int]:
-    """Columns of 1 and 0, with some odd cells perhaps, that are no wanted category.
-
-    A column that holds 1 throughout tells nothing of a single image.
-    """
+    """Columns of findings that are no wanted category."""
     keys = {canonical_name(name) for name in wanted}
     found = []
     for key, i in columns.items():
-        values = [_truth(row.cells[i]) for row in body if row.cells[i]]
-        known = [value for value in values if value is not None]
-        if key not in keys and known and 2 * len(known) >= len(values) and 0.0 in known:
+        values = [_truth(row.cells[i]) for row in body if not is_unknown(row.cells[i])]
+        counts = values.count(0.0), values.count(1.0), len(values), len(body)
+        if key not in keys and marks_findings(*counts):
             found.append(i)
     return found
 

@@ -2,9 +2,9 @@
 
 Figures are those of :func:`sdmad.evaluation.protocols.evaluate`, to the bit or nearly. Intervals
 come without resampling. A figure moves by so much with each patient (its influence; of an AUROC the
-placements of DeLong, summed within patients as in Obuchowski, Biometrics 53, 1997), and the squares
-of these add up to its variance; from there on limits are as everywhere
-(:mod:`sdmad.evaluation.limits`).
+placements of DeLong, summed within patients as in Obuchowski, Biometrics 53, 1997), the squares of
+these add up to its variance, and their products tell how figures vary together; from there on
+limits are as everywhere (:mod:`sdmad.evaluation.limits`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from sdmad.evaluation.checks import BoolArray, FloatArray
 from sdmad.evaluation.delong import placements
-from sdmad.evaluation.limits import FEW, Basis, Interval, Whole
+from sdmad.evaluation.limits import Basis, Interval
 from sdmad.evaluation.metrics import MINIMUM_FOR_AUROC, mean_of_defined
-from sdmad.evaluation.protocols import CategoryResult, Evaluation
+from sdmad.evaluation.protocols import CategoryResult, Evaluation, category_note, evaluation_notes
+from sdmad.evaluation.spread import mean_interval
 
 NAN = float("nan")
 NONE = (NAN, NAN)
@@ -58,11 +59,7 @@ class Figure:
     @property
     def interval(self) -> Interval:
         """95%."""
-        if isnan(self.value) or len(self.influence) < 2:
-            return NONE
-        whole = Whole(self.value, self.basis.fewer)
-        resampled = float((self.influence**2).sum())
-        return whole.interval(self.basis.variance(self.value, resampled, whole))
+        return mean_and_interval([self])[1]
 
 
 def share(top: FloatArray, bottom: FloatArray) -> Figure:
@@ -92,7 +89,7 @@ def auroc(labels: FloatArray, scores: FloatArray, patient: NDArray[np.int64], co
     known = ~np.isnan(labels)
     positive, values, people = labels[known] == 1, scores[known], patient[known]
     sides = tuple(len(np.unique(people[side])) for side in (positive, ~positive))
-    basis = Basis("auroc", sides)
+    basis = Basis("auroc", sides, np.unique(values).size == 1)
     if min(positive.sum(), (~positive).sum()) < MINIMUM_FOR_AUROC:
         return Figure(NAN, np.zeros(count), basis)
     above, below = placements(positive, values)
@@ -103,14 +100,24 @@ def auroc(labels: FloatArray, scores: FloatArray, patient: NDArray[np.int64], co
     return Figure(value, moved, basis)
 
 
-def mean_figure(figures: Sequence[Figure]) -> Figure:
-    """The mean of those that are defined."""
+def mean_and_interval(figures: Sequence[Figure]) -> tuple[float, Interval]:
+    """The mean of those that are defined, and its 95%.
+
+    Args:
+        figures: of the same patients, at least one.
+    """
     defined = [one for one in figures if not isnan(one.value)]
-    if not defined:
-        return Figure(NAN, np.zeros(0), Basis("share", (0,)))
-    moved = np.sum([one.influence for one in defined], axis=0) / len(defined)
-    fewest = min(one.basis.fewer for one in defined)
-    return Figure(mean_of_defined([o.value for o in defined]), moved, Basis("share", (fewest,)))
+    if not defined or len(defined[0].influence) < 2:
+        return mean_of_defined([one.value for one in figures]), NONE
+    products = np.array([[a.influence @ b.influence for b in defined] for a in defined])
+    variances = products.diagonal().copy()
+    scale = np.sqrt(np.outer(variances, variances))
+    together = np.divide(products, scale, out=np.zeros_like(products), where=scale > 0)
+    np.fill_diagonal(together, 1.0)
+    values = np.array([one.value for one in defined])
+    bases = [one.basis for one in defined]
+    ends = mean_interval(bases, values, variances, together, np.ones(len(defined)))
+    return float(values.mean()), ends
 
 
 def evaluate_columns(
@@ -119,7 +126,7 @@ def evaluate_columns(
     abnormality: FloatArray,
     normal: BoolArray,
     patient: NDArray[np.int64],
-    unknown_patients: int,
+    unknown: BoolArray,
 ) -> Evaluation:
     """Judge one system by the three protocols, category after category.
 
@@ -129,7 +136,7 @@ def evaluate_columns(
         abnormality: ``(n,)``.
         normal: images declared normal, boolean ``(n,)``.
         patient: number of each image's patient, from 0, ``(n,)``.
-        unknown_patients: images whose patient is unknown, each a patient of its own.
+        unknown: images whose patient is unknown, each a patient of its own, boolean ``(n,)``.
     """
     images, people = len(normal), int(patient.max()) + 1
     right, known = np.zeros(people), np.zeros(people)
@@ -153,7 +160,8 @@ def evaluate_columns(
         for kind, figure in found.items():
             ratios[kind].append(figure)
         areas.append(auroc(one.labels, one.scores, patient, people))
-        results[name] = _result(found, areas[-1], there, absent)
+        nobody = int((there & unknown).sum())
+        results[name] = _result(found, areas[-1], there, absent, nobody)
         common = there.sum() > 0.5 * max(1, seen.sum())
         for rule, value in (("none", False), ("all", True), ("prevalence", bool(common))):
             ruled[rule] |= there if not value else absent
@@ -161,26 +169,27 @@ def evaluate_columns(
         del one
     abnormal = np.where(ill, 1.0, np.where(normal, 0.0, np.nan))
     per_image = np.bincount(patient[told & ~wrong], minlength=people).astype(np.float64)
+    told_by_image = np.bincount(patient[told], minlength=people).astype(np.float64)
     figures = {
-        "mean_auroc": mean_figure(areas),
-        "image_auroc": auroc(abnormal, abnormality, patient, people),
-        "hamming_score": share(right, known),
-        "subset_accuracy": share(
-            per_image, np.bincount(patient[told], minlength=people).astype(np.float64)
-        ),
-        "macro_f1": mean_figure(ratios["f1"]),
-        "sensitivity": mean_figure(ratios["sensitivity"]),
-        "specificity": mean_figure(ratios["specificity"]),
+        "mean_auroc": areas,
+        "image_auroc": [auroc(abnormal, abnormality, patient, people)],
+        "hamming_score": [share(right, known)],
+        "subset_accuracy": [share(per_image, told_by_image)],
+        "macro_f1": ratios["f1"],
+        "sensitivity": ratios["sensitivity"],
+        "specificity": ratios["specificity"],
     }
+    summary = {name: mean_and_interval(parts) for name, parts in figures.items()}
+    nobody = int(unknown.sum())
     return Evaluation(
-        mean_auroc=figures["mean_auroc"].value,
-        image_auroc=figures["image_auroc"].value,
-        hamming_score=figures["hamming_score"].value,
-        subset_accuracy=figures["subset_accuracy"].value,
-        macro_f1=figures["macro_f1"].value,
-        sensitivity=figures["sensitivity"].value,
-        specificity=figures["specificity"].value,
-        intervals={name: one.interval for name, one in figures.items()},
+        mean_auroc=summary["mean_auroc"][0],
+        image_auroc=summary["image_auroc"][0],
+        hamming_score=summary["hamming_score"][0],
+        subset_accuracy=summary["subset_accuracy"][0],
+        macro_f1=summary["macro_f1"][0],
+        sensitivity=summary["sensitivity"][0],
+        specificity=summary["specificity"][0],
+        intervals={name: ends for name, (_, ends) in summary.items()},
         categories=results,
         trivial={
             rule: _trivial_summary(trivial[rule], ruled[rule], told, float(known.sum()))
@@ -189,13 +198,14 @@ def evaluate_columns(
         images=images,
         normal_images=int((abnormal == 0).sum()),
         abnormal_images=int((abnormal == 1).sum()),
-        patients=people - unknown_patients,
+        patients=people - nobody,
         resamples=0,
         notes=(
             f"{images:,} images: intervals come from how far each patient moves a figure, not from "
             "resampling.",
+            *evaluation_notes(results, abnormal, people, nobody, "taken"),
         ),
-        unknown_patients=unknown_patients,
+        unknown_patients=nobody,
     )
 
 
@@ -221,15 +231,11 @@ def _ratios(
 
 
 def _result(
-    found: dict[str, Figure], area: Figure, there: BoolArray, absent: BoolArray
+    found: dict[str, Figure], area: Figure, there: BoolArray, absent: BoolArray, unknown: int
 ) -> CategoryResult:
+    """Of one category; so many of its positives are of unknown patients."""
     positives, negatives = int(there.sum()), int(absent.sum())
-    few = area.basis.patients[0]
-    note = ""
-    if isnan(area.value):
-        note = f"no AUROC: at least {MINIMUM_FOR_AUROC} positives and negatives are needed"
-    elif few < FEW:
-        note = f"positives from {few} patients only: few to go by"
+    note = category_note(positives, negatives, area.basis.patients[0] - unknown, unknown)
     return CategoryResult(
         area.value,
         area.interval,

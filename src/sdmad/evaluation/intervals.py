@@ -148,7 +148,8 @@ class PairedDifference:
 
     Attributes:
         difference: mean over the draws of a less b.
-        low: lower end of the 95% interval over draws and patients together.
+        low: lower end of the 95% interval over draws and patients together; NaN where neither moves
+            the difference, as where both systems rank few patients alike.
         high: upper end.
     """
 

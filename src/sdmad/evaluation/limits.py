@@ -49,10 +49,12 @@ class Basis:
         kind: of figure; a share may be an F1.
         patients: who count in it; of an AUROC those with a positive image and those with a
             negative one, of pixels those with abnormal and those with normal ones.
+        flat: whether the scores behind an AUROC are all the same, and so is its every sample.
     """
 
     kind: Literal["auroc", "share", "pixels"]
     patients: tuple[int, ...]
+    flat: bool = False
 
     @property
     def fewer(self) -> int:
@@ -75,7 +77,7 @@ class Basis:
         """
         few, about = self.fewer, whole.shrunk
         if self.kind == "auroc":
-            if resampled == 0 and 0 < value < 1:
+            if self.flat:
                 return 0.0  # scores that tell no image from another
             model = gain * hanley_mcneil(about, *self.patients)
             misranked = 0.0 if isnan(resampled) else few * min(value, 1 - value)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from sdmad.errors import InputError
 from sdmad.evaluation import metrics
+from sdmad.evaluation.checks import FloatArray
 from sdmad.evaluation.delong import DeLongAUROC, delong_intervals
 from sdmad.evaluation.intervals import evaluation_intervals
 from sdmad.evaluation.labelled_scores import (
@@ -236,7 +237,13 @@ def evaluate_scored(
         abnormal_images=int((abnormal == 1).sum()),
         patients=intervals.patients - scored.unknown_patients,
         resamples=intervals.resamples,
-        notes=_notes(scored, results, intervals.patients, resamples),
+        notes=evaluation_notes(
+            results,
+            abnormal,
+            intervals.patients,
+            scored.unknown_patients,
+            "resampled" if resamples else "",
+        ),
         delong=_defined(delong.image) if delong else None,
         unknown_patients=scored.unknown_patients,
     )
@@ -287,7 +294,7 @@ def _category_results(
             f1=float(f1[k]),
             sensitivity=float(found[k]),
             specificity=float(left[k]),
-            note=_category_note(positives, negatives, *ill),
+            note=category_note(positives, negatives, *ill),
             delong=_defined(delong[k]) if delong else None,
         )
     return results
@@ -297,7 +304,15 @@ def _defined(found: DeLongAUROC) -> Interval | None:
     return None if isnan(found.low) else (found.low, found.high)
 
 
-def _category_note(positives: int, negatives: int, patients: int, unknown: int) -> str:
+def category_note(positives: int, negatives: int, patients: int, unknown: int) -> str:
+    """Why a category's AUROC is missing, or rests on few; empty otherwise.
+
+    Args:
+        positives: images.
+        negatives: images.
+        patients: of how many the positives are.
+        unknown: positives whose patient is unknown.
+    """
     minimum = metrics.MINIMUM_FOR_AUROC
     short = [
         f"{count} {side if count == 1 else side + 's'}"
@@ -312,9 +327,23 @@ def _category_note(positives: int, negatives: int, patients: int, unknown: int) 
     return ""
 
 
-def _notes(
-    scored: LabelledScores, results: dict[str, CategoryResult], patients: int, resamples: int
+def evaluation_notes(
+    results: dict[str, CategoryResult],
+    abnormal: FloatArray,
+    people: int,
+    unknown: int,
+    counted: str,
 ) -> tuple[str, ...]:
+    """What a reader has to know of an evaluation's figures and intervals.
+
+    Args:
+        results: of each category.
+        abnormal: 1 for an abnormal image, 0 for a normal one, NaN for the rest, ``(n,)``.
+        people: patients, each image of an unknown one among them.
+        unknown: images whose patient is unknown.
+        counted: what was done with patients for the intervals, such as ``resampled``; empty
+            without intervals.
+    """
     notes = []
     missing = [name for name, one in results.items() if isnan(one.auroc)]
     if missing:
@@ -322,7 +351,6 @@ def _notes(
             f"No AUROC for {', '.join(missing)}: fewer than two positives or two negatives. "
             "The mean is over the other categories."
         )
-    abnormal = scored.abnormal
     left_out = int(np.isnan(abnormal).sum())
     if left_out:
         notes.append(
@@ -335,16 +363,15 @@ def _notes(
             f"No image AUROC: {normal} normal and {ill} abnormal images, at least two of each "
             "are needed."
         )
-    unknown = scored.unknown_patients
-    if resamples and unknown:
+    if counted and unknown:
         which = "Patients are" if unknown == abnormal.size else f"Of {unknown} images patients are"
         notes.append(
-            f"{which} unknown: images were resampled instead, and intervals are too narrow where "
+            f"{which} unknown: images were {counted} instead, and intervals are too narrow where "
             "patients have several."
         )
-    if resamples and patients < 2:
+    if counted and people < 2:
         notes.append(
-            f"No intervals: there is nothing but {people_told(patients - unknown, unknown)}."
+            f"No intervals: there is nothing but {people_told(people - unknown, unknown)}."
         )
     return tuple(notes)
 

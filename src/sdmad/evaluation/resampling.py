@@ -43,7 +43,7 @@ class WeightedAUROC:
         patients: number of patients ``P``.
 
     Attributes:
-        sides: patients with a positive, and with a negative image.
+        basis: patients with a positive, and with a negative image, and whether scores differ.
     """
 
     def __init__(self, labels: FloatArray, scores: FloatArray, patient: IntArray, patients: int):
@@ -52,7 +52,8 @@ class WeightedAUROC:
             np.bincount(patient[side], minlength=patients).astype(np.float64)
             for side in (few, many)
         )
-        self.sides = tuple(int(np.count_nonzero(side)) for side in (of_few, of_many))
+        sides = tuple(int(np.count_nonzero(side)) for side in (of_few, of_many))
+        self.basis = Basis("auroc", sides, np.unique(scores[few | many]).size == 1)
         if few.sum() > many.sum():  # fewer steps: the AUROC is the same with both sides swapped
             few, many, of_few, of_many, scores = many, few, of_many, of_few, -scores
         steps, step = np.unique(scores[few], return_inverse=True)
@@ -146,7 +147,7 @@ class ResampledMetrics:
 
     def _rests_on(self) -> dict[str, tuple[Basis, ...]]:
         found, false_alarm, missed, left = np.split(self._counts[:-2], 4)
-        aurocs = [Basis("auroc", one.sides) for one in self._auroc]
+        aurocs = [one.basis for one in self._auroc]
         return {
             "mean_auroc": tuple(aurocs[:-1]),
             "image_auroc": (aurocs[-1],),

@@ -69,10 +69,17 @@ class Spread:
         return max(self.mean - down, 0.0), min(self.mean + up, 1.0)
 
     def difference_interval(self) -> Interval:
-        """95%, of one system less another: symmetric, Student's t, cut to -1 and 1."""
+        """95%, of one system less another: symmetric, Student's t, cut to -1 and 1.
+
+        Returns:
+            Lower and upper end; NaN where nothing was resampled, or neither patients nor draws move
+            the difference: as few as these tell nothing of others.
+        """
         reach = self._difference_reach()
         if self.draws_reach > 0:
             reach = float(np.hypot(self.draws_reach, self._patients_alone * reach))
+        elif reach == 0:
+            return float("nan"), float("nan")
         return max(self.mean - reach, -1.0), min(self.mean + reach, 1.0)
 
     def part(self, number: int) -> Spread:
@@ -136,15 +143,9 @@ class Spread:
         if not self._resampled:
             return float("nan"), float("nan")
         means, _, bases = self._known
-        whole = Whole(float(means.mean()), sum(basis.fewer for basis in bases))
-        parts = zip(bases, means, self._variances, self._gains, strict=True)
-        own = [
-            basis.variance(float(mean), float(of), whole, float(gain))
-            for basis, mean, of, gain in parts
-        ]
-        variance = self._of_mean(np.array(own))
-        low, high = whole.interval(variance, bases[0].quantile)
-        return whole.value - low, high - whole.value
+        low, high = mean_interval(bases, means, self._variances, self._correlations, self._gains)
+        mean = float(means.mean())
+        return mean - low, high - mean
 
     def _difference_reach(self) -> float:
         if not self._resampled:
@@ -154,13 +155,39 @@ class Spread:
             return 0.0
         freedoms = np.array([max(1, basis.fewer - 1) for basis in self._known[2]])
         freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum()
-        return student(freedom) * self._of_mean(variances) ** 0.5
+        return student(freedom) * _of_mean(variances, self._correlations) ** 0.5
 
-    def _of_mean(self, variances: FloatArray) -> float:
-        """Variance of the mean of parts of these variances ``(m,)``."""
-        deviations = np.sqrt(variances)
-        total = float(deviations @ self._correlations @ deviations)
-        return max(0.0, total) / len(deviations) ** 2
+
+def mean_interval(
+    bases: Sequence[Basis],
+    values: FloatArray,
+    variances: FloatArray,
+    correlations: FloatArray,
+    gains: FloatArray,
+) -> Interval:
+    """95% of the mean of m parts over patients.
+
+    Args:
+        bases: what each part rests on.
+        values: of each, ``(m,)``.
+        variances: of each over patients as the data show them, ``(m,)``; NaN where they do not.
+        correlations: of the parts over patients, ``(m, m)``; 0 with one that does not vary.
+        gains: of each, its variance as a mean over draws over that of one draw, ``(m,)``.
+    """
+    whole = Whole(float(values.mean()), sum(basis.fewer for basis in bases))
+    parts = zip(bases, values, variances, gains, strict=True)
+    own = [
+        basis.variance(float(mean), float(of), whole, float(gain))
+        for basis, mean, of, gain in parts
+    ]
+    return whole.interval(_of_mean(np.array(own), correlations), bases[0].quantile)
+
+
+def _of_mean(variances: FloatArray, correlations: FloatArray) -> float:
+    """Variance of the mean of parts of these variances ``(m,)``."""
+    deviations = np.sqrt(variances)
+    total = float(deviations @ correlations @ deviations)
+    return max(0.0, total) / len(deviations) ** 2
 
 
 def difference(a: Spread, b: Spread) -> Spread:
@@ -175,7 +202,8 @@ def difference(a: Spread, b: Spread) -> Spread:
 def joint_basis(bases: Sequence[Basis]) -> Basis:
     """What a part rests on over several draws, whose judged patients differ a little."""
     counts = np.mean([basis.patients for basis in bases], axis=0)
-    return Basis(bases[0].kind, tuple(round(float(count)) for count in counts))
+    flat = all(basis.flat for basis in bases)
+    return Basis(bases[0].kind, tuple(round(float(count)) for count in counts), flat)
 
 
 def _mean(values: FloatArray, axis: int) -> FloatArray:

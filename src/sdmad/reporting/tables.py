@@ -28,6 +28,9 @@ METRIC_TITLES = {
 }
 """How the metrics are called in tables."""
 
+OVER_PATIENTS = "95% over patients, or over images where patients are unknown"
+"""What an interval is of, where nobody says whose the images are."""
+
 TRIVIAL_TITLES = {
     "none": "Trivial: none (predict nothing)",
     "all": "Trivial: all (predict everything)",
@@ -116,7 +119,8 @@ def reliability_table(found: Reliability) -> Table:
     )
     error = percent_interval(found.error, found.interval)
     caption = (
-        f"Expected calibration error: {error} points; the mean gap, in brackets 95%. Were all "
+        f"Expected calibration error: {error} points; the mean gap, in brackets {OVER_PATIENTS}. "
+        "Were all "
         f"probabilities right, it would stay below {percent(found.by_chance)} mostly."
     )
     header = ("Mean probability", "Share that is positive", "Cells")
@@ -136,7 +140,7 @@ def answers_table(rate: float, sides: Mapping[str, AnswerRates]) -> Table:
     )
     header = ("", "Answers", "Wrong", "Unsure")
     title = f"Answers at an error rate of {rate:g}"
-    return Table(title, header, rows, "In brackets 95% by bootstrap over patients.")
+    return Table(title, header, rows, f"In brackets {OVER_PATIENTS}.")
 
 
 def _check_comparable(systems: Mapping[str, Evaluation]) -> None:

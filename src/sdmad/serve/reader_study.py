@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sdmad.errors import InputError
 from sdmad.evaluation.agreement import agreement
 from sdmad.evaluation.intervals import paired_difference, summarise_draws
-from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores
-from sdmad.evaluation.limits import student
+from sdmad.evaluation.labelled_scores import LabelledScores, labelled_scores, people_told
+from sdmad.evaluation.limits import FEW, student
 
 YES = 50.0
 """Probability in percent from which on a reader says that a finding is there."""
@@ -186,8 +186,35 @@ def results(
         accuracy,
         _kappas(reads, truths, categories, resamples),
         _times(reads, truths),
-        () if accuracy else (NO_TRUTH,),
+        (*(_few(reads, truths, categories) if accuracy else [NO_TRUTH]), *_nobodys(reads, truths)),
     )
+
+
+def _few(
+    reads: Mapping[str, _Reads], truths: Mapping[int, Truth], categories: Sequence[str]
+) -> list[str]:
+    """Which findings rest on few patients."""
+    images = sorted({image for one in reads.values() for image in one.images})
+    found = []
+    for name in categories:
+        ill = {person for image, person in zip(images, _people(images, truths), strict=True)
+               if truths[image].labels.get(name) == 1}  # fmt: skip
+        if 0 < len(ill) < FEW:
+            unknown = sum(kind == "image" for kind, _ in ill)
+            whom = people_told(len(ill) - unknown, unknown)
+            found.append(f"{name}: positives from {whom} only: few to go by")
+    return found
+
+
+def _nobodys(reads: Mapping[str, _Reads], truths: Mapping[int, Truth]) -> list[str]:
+    """Told where images stand for patients."""
+    images = {image for one in reads.values() for image in one.images}
+    unknown = sum(not truths[image].patient for image in images)
+    if not unknown:
+        return []
+    which = "the images'" if unknown == len(images) else f"of {unknown} images the"
+    told = "each image counts as one, and intervals are too narrow where patients have several"
+    return [f"{which} patients are unknown: {told}"]
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,12 @@ class Draw:
         )
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know of the support set, and of how many patients its shots are."""
+        whose = self.support.patients_told(self.material.table)
+        return (*self.support.notes, *([whose] if whose else []))
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """The judged images."""
         return tuple(self.material.table.files[row] for row in self.rows)

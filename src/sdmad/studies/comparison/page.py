@@ -133,7 +133,7 @@ def notes(draws: Sequence[Draw], compared: Sequence[Compared]) -> list[str]:
     """
     found = dict.fromkeys(draws[0].material.table.notes)
     for number, draw in enumerate(draws, 1):
-        found |= dict.fromkeys(f"draw {number}: {note}" for note in draw.support.notes)
+        found |= dict.fromkeys(f"draw {number}: {note}" for note in draw.notes)
     for one in compared:
         if one.why_not:
             found[f"{one.system.title}, {one.why_not}: {one.message}"] = None

@@ -93,7 +93,7 @@ def run_part(
     """Every system on every draw of one part of the data.
 
     Returns:
-        What each system said, a list over the draws by its name, and notes on the draws.
+        What each system said, a list over the draws by its name, and whom they judge, with notes.
     """
     draws = draws_of(part.material, shots, request.seeds)
     variants = variants_of(PAPER_SYSTEMS)
@@ -101,9 +101,8 @@ def run_part(
     if models.medclip is not None:
         medclip = variants_of([MEDCLIP])
         found |= run_variants(request, models.medclip, medclip, part.name, draws, say)
-    notes = [
-        f"{part.name}, draw {draw.seed}: {note}" for draw in draws for note in draw.support.notes
-    ]
+    notes = [f"{part.name}: judged, draw 0: {draws[0].people}"]
+    notes += [f"{part.name}, draw {draw.seed}: {note}" for draw in draws for note in draw.notes]
     return found, tuple(notes)
 
 

@@ -48,7 +48,7 @@ function comparison({ held_out: images, rows }) {
       h("thead", {}, h("tr", {}, head("Figure"), head("In use"), head("New"), head("Difference"), head("95% interval"), h("th", { scope: "col", class: "plot" }, hidden("Drawn: "), h("span", { "aria-hidden": "true" }, "worse | better")), head("In words"))),
       h("tbody", {}, rows.map((row) => h("tr", {}, h("th", { scope: "row" }, FIGURES[row.metric] ?? told(row.metric)), h("td", {}, value(row.old)), h("td", {}, value(row.new)),
         known(row) ? [h("td", {}, signed(row.difference)), h("td", {}, `${signed(row.low)} to ${signed(row.high)}`), h("td", { class: "plot" }, interval(row, reach)), h("td", {}, WORDS[verdict(row)])]
-          : [h("td", {}, "–"), h("td", {}, "–"), h("td", {}), h("td", {}, "Too few images")])))));
+          : [h("td", {}, Number.isFinite(row.difference) ? signed(row.difference) : "–"), h("td", {}, "–"), h("td", {}), h("td", {}, Number.isFinite(row.difference) ? WORDS.same : "Too few images")])))));
 }
 
 function advice(rows) {
