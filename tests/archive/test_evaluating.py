@@ -123,6 +123,21 @@ def test_labels_as_parquet_are_refused_as_those_of_a_table(ring, normal, told, t
         evaluating._label(Scores(database, ("Ring",), 2, 0, ()), tmp_path / "labels.parquet")
 
 
+def test_patients_and_files_in_parquet_are_those_of_a_table(tmp_path):
+    """Blanks made a column of numbers one of floats: patient 12 is not another one, 12.0."""
+    labels = tmp_path / "labels.parquet"
+    told = {"file": ["a", "b", "c"], "Ring": [0.0, 1, 0], "patient": [12.0, None, 7.5]}
+    pq.write_table(pa.table(told), labels)
+    with duckdb.connect() as database:
+        scores = Scores(database, ("Ring",), 3, 0, ())
+        evaluating._label(scores, labels)
+        found = scores.list("SELECT patient FROM labels ORDER BY file")
+        assert [row[0] for row in found] == ["12", "", "7.5"]
+    pq.write_table(pa.table(told | {"file": ["a", "b", "a"]}), labels)
+    with duckdb.connect() as database, pytest.raises(InputError, match="a stands twice; keep one"):
+        evaluating._label(Scores(database, ("Ring",), 3, 0, ()), labels)
+
+
 def test_files_that_moved_are_found_by_their_names(scored, model_folder, tmp_path):
     moved = tmp_path / "labels.csv"
     moved.write_bytes(scored[0].read_bytes())

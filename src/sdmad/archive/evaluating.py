@@ -125,7 +125,9 @@ def _label_by_parquet(scores: Scores, labels: Path) -> tuple[str, ...]:
     lacking = [name for name in ("file", *scores.categories) if name not in kinds]
     if lacking:
         raise InputError(f"{labels}: no column {', '.join(lacking)}")
-    patient = "coalesce(CAST(patient AS VARCHAR), '')" if "patient" in kinds else "''"
+    patient = (
+        f"coalesce({_name_of('patient', kinds['patient'])}, '')" if "patient" in kinds else "''"
+    )
     columns = [_number(name) for name in scores.categories]
     ignored = _other_findings(scores, source, kinds)
     declared = next((name for name in kinds if canonical_name(name) in NORMAL_NAMES), None)
@@ -154,6 +156,17 @@ def _label_by_parquet(scores: Scores, labels: Path) -> tuple[str, ...]:
     )
 
 
+def _name_of(name: str, kind: str) -> str:
+    """A column of names as SQL; whole numbers without the decimals that blanks gave the column."""
+    if kind not in {"DOUBLE", "FLOAT"}:
+        return f"CAST({quoted(name)} AS VARCHAR)"
+    value = _number(name)
+    return (
+        f"CASE WHEN {value} = round({value}) AND abs({value}) < 1e15 "
+        f"THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) ELSE CAST({value} AS VARCHAR) END"
+    )
+
+
 def _number(name: str) -> str:
     """A column of labels as SQL, NULL where it holds nothing."""
     return f"nullif(CAST({quoted(name)} AS DOUBLE), 'nan'::DOUBLE)"
@@ -177,6 +190,9 @@ def _other_findings(scores: Scores, source: str, kinds: Mapping[str, str]) -> li
 
 def _check_labels(scores: Scores, labels: Path) -> None:
     """Refuse what a CSV table would be refused for."""
+    twice = "SELECT file FROM labels GROUP BY file HAVING count(*) > 1 ORDER BY file LIMIT 1"
+    for (file,) in scores.list(twice):
+        raise InputError(f"{labels}: {file} stands twice; keep one row")
     for name in scores.categories:
         column = quoted(f"label:{name}")
         for wrong, why in (
