@@ -66,7 +66,6 @@ OLDER: dict[str, str] = {
     "comparison/chest.md": NANO,
     "comparison/oct.md": NANO,
     "comparison/means.md": NANO,
-    "realdata.md": NANO,
 }
 """Pages that describe another program than the one beside them, and why."""
 

@@ -44,8 +44,9 @@ in percent ± their standard deviation, [95% interval over draws and patients], 
 
 Cautions: the OCT set has 32 images of 25 patients; the chest images are 64 px, so the figures say
 nothing about radiographs; in the brain set planes and sequences are mixed, image size and origin
-differ with the class, and there are no patient ids. Banks: `oct` and `chest` of the phantoms, and
-`brain_tumor`.
+differ with the class, and there are no patient ids. Its own split is kept here, which
+[shots.md](shots.md) ignores: what is learnt from the larger part is judged on the other, of another
+origin. Banks: `oct` and `chest` of the phantoms, and `brain_tumor`.
 
 """
 

@@ -14,7 +14,7 @@ NAMED = re.compile(r"Eq\. \d|F1|fastMRI\+|\d px")
 def bullets(page, heading):
     """The bullets below a heading, by their words in bold, each on one line."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    part = re.split(r"\n#+ ", text.partition(f" {heading}\n")[2])[0]
+    part = re.split(r"\n#+ |\n\*Made with ", text.partition(f" {heading}\n")[2])[0]
     found = [" ".join(one.split()) for one in re.split(r"\n- ", f"\n{part}")[1:]]
     return {re.match(r"\*\*(.*?)\*\*", one)[1]: one for one in found}
 

@@ -1,95 +1,124 @@
 """No remark on the real sets may say anything else than the page's tables."""
 
-import re
 from pathlib import Path
 
 from benchmarks import realdata
-from sdmad.table import Table
-from tests.benchmarks.remarks import DOCS, Figures, bullets, check, holds_zero
+from tests.benchmarks.remarks import DOCS, Figures, bullets, check, holds_zero, tables
 
+PAGE = "realdata.md"
+SAYS = bullets(PAGE, "What the tables say")
+FOUND = {names[-1]: Figures(table) for names, table in tables(PAGE).items()}
+OCT, CHEST, BRAIN = (f"{real.title}, 4 shots, 5 draws" for real in realdata.SETS)
+AUROC, SUBSET, F1, ABNORMAL = "Mean AUROC", "Subset accuracy", "Macro F1", "Image AUROC"
 SIGNS, SELECTED = "zero-shot CLIP, signs", "zero-shot CLIP, signs, selection"
-PROBE, RECOMMENDED = "linear probe", "SD-MAD recommended"
-PAGE = (DOCS / "realdata.md").read_text(encoding="utf-8")
-SAYS = bullets("realdata.md", "What the tables say")
+NAMES, NOTHING, EVERYTHING = (
+    "zero-shot CLIP, category names",
+    "predict nothing",
+    "predict everything",
+)
+PROBE, SEARCHED_PROBE, PRINTED = "linear probe", "linear probe, searched", "SD-MAD as printed"
+RECOMMENDED, TIP, DINO = "SD-MAD recommended", "Tip-Adapter", "AnomalyDINO"
 
 
-def table(title):
-    """A table of the page, by its heading."""
-    lines = PAGE.partition(f"### {title}\n")[2].partition("\n#")[0].splitlines()
-    rows = [
-        tuple(re.sub(r"\\(.)", r"\1", cell).strip() for cell in line[1:-1].split(" | "))
-        for line in lines
-        if line.startswith("|") and "---" not in line
-    ]
-    return Figures(Table("", rows[0], tuple(rows[1:])))
+def figures(title, system, *metrics):
+    return [FOUND[title](system, metric) for metric in metrics]
 
 
-OCT = {n: f"Retinal OCT (32 images), {n} shot{'s' * (n > 1)}, 20 draws" for n in (1, 4)}
-CHEST = "Chest X-ray (651 images of 64 px), 4 shots, 5 draws"
-BRAIN = "Brain MRI with tumours (280 images), 4 shots, 5 draws"
-
-
-def means(system, metric="Mean AUROC"):
-    return [table(OCT[n])(system, metric) for n in (1, 4)]
+def peer(title, metric):
+    """The best peer, and the interval of what the recommended settings are ahead of it."""
+    found = FOUND[f"{title}: best peers"]
+    return found.cell(metric, "Peer"), found.interval(metric, "SD-MAD recommended less it")
 
 
 def test_the_page_ends_with_the_remarks():
-    remarks = Path(realdata.__file__).with_name("realdata_remarks.md")
-    assert PAGE.endswith(remarks.read_text(encoding="utf-8"))
+    remarks = Path(realdata.__file__).with_name("realdata_remarks.md").read_text("utf-8")
+    page = (DOCS / PAGE).read_text("utf-8").partition("\n*Made with")[0]
+    assert page.rstrip().endswith(remarks.rstrip())
+
+
+def test_every_bullet_has_its_test():
+    begun = {
+        "Retinal OCT carries over.",
+        "The brain set is judged across a shift of origin",
+        "Chest X-rays of 64 px are hardly above chance.",
+        "Is the image abnormal?",
+        "Selection of signs mostly hurts without training",
+    }
+    assert set(SAYS) == begun
 
 
 def test_oct():
-    own, probe, signs = (means(system) for system in (RECOMMENDED, PROBE, SIGNS))
-    four = table(OCT[4])
-    gaps = [table(f"{OCT[n]}: paired differences") for n in (1, 4)]
-    for metric, some in (("Mean AUROC", gaps), ("Subset", gaps[1:]), ("Hamming", gaps[1:])):
-        assert all(holds_zero(g.interval(f"minus {PROBE}", metric)) for g in some)
+    own = figures(OCT, RECOMMENDED, AUROC, SUBSET, F1)
+    assert FOUND[OCT].ranked(SUBSET)[:3] == [RECOMMENDED, PROBE, "ProKeR"]
+    assert FOUND[OCT].ranked(F1)[0] == RECOMMENDED
+    assert peer(OCT, F1)[0] == "ProKeR"
+    gaps = [row[0] for row in FOUND[f"{OCT}: best peers"].table.rows]
+    assert all(holds_zero(peer(OCT, metric)[1]) for metric in gaps)
+    printed, signs = (figures(OCT, s, AUROC, SUBSET, F1) for s in (PRINTED, SIGNS))
     check(
         SAYS["Retinal OCT carries over."],
-        f"Mean AUROC {own[0]} at one shot and {own[1]} at four",
-        f"{probe[0]} and {probe[1]} with the linear probe alone (both intervals of the difference "
-        "hold 0)",
-        f"{signs[0]} and {signs[1]} with the signs alone",
-        f"(subset {four(PROBE, 'Subset')} against {four(RECOMMENDED, 'Subset')}, "
-        f"Hamming {four(PROBE, 'Hamming')} against {four(RECOMMENDED, 'Hamming')})",
-        "of the difference, too, hold 0",
-        "the AUROCs were 86.6 and 93.3",  # of an earlier version, whose table is gone
-    )
-
-
-def test_selection():
-    pairs = [*zip(means(SIGNS), means(SELECTED), strict=True)]
-    pairs += [[table(t)(s, "Mean AUROC") for s in (SIGNS, SELECTED)] for t in (BRAIN, CHEST)]
-    assert [after < before for before, after in pairs] == [True, True, True, False]
-    first, second, brain, chest = (f"from {a} to {b}" for a, b in pairs)
-    check(
-        SAYS["Selection mostly hurts here"],
-        f"{first} and {second} on OCT (1 and 4 shots), {brain} on brain, and {chest} on chest",
-    )
-
-
-def test_chest():
-    found = table(CHEST)
-    best = found.column("Mean AUROC")[RECOMMENDED]
-    assert found.ranked("Mean AUROC")[0] == RECOMMENDED
-    nothing = {m: found("predict nothing", m) for m in ("Hamming", "Subset")}
-    assert all(max(found.column(m).values()) == value for m, value in nothing.items())
-    categories = table(f"{CHEST}: AUROC by category")
-    assert [row[2] for row in categories.table.rows].count("-") == 4
-    check(
-        SAYS["The chest set is hardly above chance"],
-        f"(mean AUROC {best} at best)",
-        f"({nothing['Hamming']} and {nothing['Subset']})",
+        f"a mean AUROC of {own[0]}, where the linear probe has {FOUND[OCT](PROBE, AUROC)}",
+        f"({own[1]}; the probe {FOUND[OCT](PROBE, SUBSET)}, ProKeR {FOUND[OCT]('ProKeR', SUBSET)})",
+        f"({own[2]}; ProKeR {FOUND[OCT]('ProKeR', F1)})",
+        "{}, {} and {}, the untrained".format(*printed),
+        "to {}, {} and {}.".format(*signs),
+        "clear of 0",
     )
 
 
 def test_brain():
-    found = table(BRAIN)
-    own, probe, signs, names = (
-        found(s, "Mean AUROC")
-        for s in (RECOMMENDED, PROBE, SIGNS, "zero-shot CLIP, category names")
-    )
+    found = FOUND[BRAIN]
+    assert peer(BRAIN, AUROC)[0] == peer(BRAIN, SUBSET)[0] == SEARCHED_PROBE
+    assert found.ranked(SUBSET)[0] == RECOMMENDED
+    assert all(holds_zero(peer(BRAIN, metric)[1]) for metric in (AUROC, SUBSET))
+    assert peer(BRAIN, F1)[0] == TIP
+    assert peer(BRAIN, F1)[1][1] < 0
     check(
-        SAYS["The brain set does not carry over"],
-        f"(mean AUROC {own}; the probe {probe}; signs alone {signs}; category names {names})",
+        SAYS["The brain set is judged across a shift of origin"],
+        f"({found(SEARCHED_PROBE, AUROC)} against {found(RECOMMENDED, AUROC)})",
+        f"(subset {found(RECOMMENDED, SUBSET)} against {found(SEARCHED_PROBE, SUBSET)})",
+        f"({found(TIP, F1)} against {found(RECOMMENDED, F1)})",
+        f"predicting everything has {found(EVERYTHING, F1)}",
+        "intervals hold 0",
+        "clear of 0",
+    )
+
+
+def test_chest():
+    found = FOUND[CHEST]
+    assert found.ranked(AUROC)[:2] == [RECOMMENDED, PROBE]
+    assert found.ranked(SUBSET)[0] == RECOMMENDED
+    assert found.ranked(F1)[0] == TIP
+    check(
+        SAYS["Chest X-rays of 64 px are hardly above chance."],
+        "of 64 px",
+        f"({found(RECOMMENDED, AUROC)}; the linear probe {found(PROBE, AUROC)})",
+        f"({found(RECOMMENDED, SUBSET)}; predicting nothing {found(NOTHING, SUBSET)})",
+        f"a macro F1 of {found(RECOMMENDED, F1)}: with four",
+        f"F1 of {found(TIP, F1)} is near that of predicting everything, {found(EVERYTHING, F1)}",
+    )
+
+
+def test_is_the_image_abnormal():
+    memories = (DINO, "PatchCore", NAMES)
+    first, second, third = (FOUND[OCT](system, ABNORMAL) for system in memories)
+    assert FOUND[BRAIN].ranked(ABNORMAL)[:2] == [TIP, "APE"]
+    brain = [FOUND[BRAIN](system, ABNORMAL) for system in (TIP, "APE", RECOMMENDED)]
+    check(
+        SAYS["Is the image abnormal?"],
+        f"(image AUROC of AnomalyDINO {first}, of PatchCore {second})",
+        f"so do untrained category names ({third})",
+        "(mean AUROC {}, {} and {})".format(*(FOUND[OCT](s, AUROC) for s in memories)),
+        f"Tip-Adapter ({brain[0]}) and APE ({brain[1]}) are ahead",
+        f"settings ({brain[2]})",
+    )
+
+
+def test_selection():
+    pairs = [[FOUND[t](s, AUROC) for s in (SIGNS, SELECTED)] for t in (OCT, BRAIN, CHEST)]
+    assert [after < before for before, after in pairs] == [True, True, False]
+    retina, brain, chest = (f"from {before} to {after}" for before, after in pairs)
+    check(
+        SAYS["Selection of signs mostly hurts without training"],
+        f"{retina} on OCT and {brain} on brain, but {chest} on chest",
     )
