@@ -74,7 +74,7 @@ class AnomalyCLIPSettings:
     compat: Compat = "none"
 
 
-SEARCHED = AnomalyCLIPSettings(learning_rate=1e-2, temperature=0.025, epochs=45)
+SEARCHED = AnomalyCLIPSettings(epochs=45)
 """The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
 
 
