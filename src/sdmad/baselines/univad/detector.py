@@ -296,6 +296,9 @@ def build_univad(build: Build, models: Models, settings: UniVADSettings) -> OneP
     return OnePerCategory(build.bank.names, backbone, make)
 
 
+SEARCHED = UniVADSettings(coreset=0.1, scale=25.0)
+"""The best of eight on validation phantoms with the embedded backbone (docs/searched.md)."""
+
 RECIPES = {
     "univad": Recipe(
         lambda build, settings: build_univad(build, published_models(build, settings), settings),
@@ -304,5 +307,6 @@ RECIPES = {
     "univad-embedded": Recipe(
         lambda build, settings: build_univad(build, stand_ins(build, settings), settings),
         UniVADSettings(),
+        SEARCHED,
     ),
 }
