@@ -392,14 +392,22 @@ def test_a_bomb_that_is_sent_to_the_interface_harms_nobody(opened, served):
 
 
 def test_a_file_that_is_gone_says_so_and_has_no_map(opened, served):
+    """Also after the panel is drawn again, as when the page knows its model."""
+    models = []
     opened.goto("/?text=000059")
     address = opened.locator(".work .name a").get_attribute("href")
     file = served.folder / "phantoms" / "images" / "000059.png"
     away = file.rename(file.with_suffix(".away"))
     try:
+        opened.route("**/api/v1/models", lambda route: models.append(route))
         opened.goto(address)
         expect(opened.locator(".stage .said")).to_contain_text("000059.png: no such file")
         opened.keyboard.press("o")
         expect(opened.locator("#map-reason")).to_contain_text("There is no image")
+        models.pop().continue_()
+        expect(opened.get_by_role("heading", name="Readings Model")).to_be_visible()
+        expect(opened.locator("#map-reason")).to_contain_text("There is no image")
+        opened.keyboard.press("2")
+        expect(opened.locator("#map-reason")).to_be_empty()
     finally:
         away.rename(file)

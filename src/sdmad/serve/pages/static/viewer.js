@@ -17,6 +17,7 @@ let image = null;
 let findings = []; // the most likely first
 let chosen = 0;
 let overlay = false;
+let unmapped = null; // why the map that was asked for last cannot be shown
 let similar = [];
 let reader = null;
 let model = null;
@@ -150,18 +151,21 @@ function add() {
 async function map(on) {
   const finding = findings[chosen];
   overlay = on && Boolean(finding);
+  unmapped = null;
   show();
   const reason = await stage.showMap(overlay ? finding.category : null, overlay ? `Map: ${categoryName(finding)}` : "");
+  unmapped = reason;
   if (reason) {
     overlay = false;
     show();
-    fill(at("map-reason"), notice(reason));
+    fill(at("map-reason"), notice(reason)); // into what is there already, so that it is read out
   } else say(overlay ? `Map of ${categoryName(finding)} on` : "Map off");
 }
 
 function choose(place) {
   if (!findings[place]) return;
   chosen = place;
+  unmapped = null;
   show();
   if (overlay) map(true);
   const pick = at("panel").querySelectorAll(".pick")[place];
@@ -289,7 +293,7 @@ function show() {
   fill(at("state"), state(image.state));
   fill(at("unlike"), image.unfamiliar ? notice([h("strong", {}, "Unlike the support images. "), "The model was fitted on images of another kind; what it finds here may mean little."]) : null);
   fill(panel,
-    h("div", { id: "map-reason", role: "status" }),
+    h("div", { id: "map-reason", role: "status" }, unmapped ? notice(unmapped) : null),
     h("h2", {}, "Your reading"), whole(now),
     h("h2", {}, "Findings", h("span", { class: "soft" }, findings.length ? `${found} found of ${findings.length}` : "")),
     findings.length ? h("ol", { class: "findings" }, findings.map((one, i) => row(one, i, now)))
