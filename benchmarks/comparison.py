@@ -326,7 +326,7 @@ def write_tables(folder: Path, out: Path, found: Found) -> None:
         others = kept_tables(folder, kind, modalities)
         store(folder, kind, sorted((others | mine).items(), key=lambda one: place_of(one[0])))
     for modality in modalities:
-        record(folder, modality)
+        record(folder, modality, [one.system.name for one in found[modality, SHOTS[0]]])
     store_means(folder)
 
 

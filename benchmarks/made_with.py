@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from sdmad.table import Table
 
 DOCS = Path(__file__).parents[1] / "docs"
 DIGITS = 8
-LINE = re.compile(r"^\*Made with sdmad \S+: (.+)\.\*$", re.MULTILINE)
+LINE = re.compile(r"^\*Made with sdmad \S+: (.+?)\.(?: Systems: (.+)\.)?\*$", re.MULTILINE)
 
 STUDIED = ("settings", "printed settings", "baselines", "weights", "statistics")
 COMPARED = ("settings", "printed settings", "systems", "weights", "statistics")
@@ -94,9 +94,9 @@ def searches() -> Any:
     return [searched.GRIDS, searched.IMAGES, searched.PHANTOM_SEED, searched.DRAW]
 
 
-def systems(names: Iterable[str] = SYSTEMS) -> Any:
-    """The settings of compared systems, published and searched."""
-    known = [load_system(name) for name in names]
+def systems(names: Iterable[str]) -> Any:
+    """The settings of compared systems, published and searched; nothing of those that have gone."""
+    known = [load_system(name) for name in names if name in SYSTEMS]
     both = ((one.name, one.published, one.searched) for one in known)
     return {name: [plain_settings(old), plain_settings(new)] for name, old, new in both}
 
@@ -156,7 +156,6 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
     "candidates": candidates,
     "suggestions": suggestions,
     "searches": searches,
-    "systems": systems,
     "rivals": rivals,
     "baselines": lambda: systems(PAPER_SYSTEMS),
     "weights": weights,
@@ -166,21 +165,35 @@ INGREDIENTS: dict[str, Callable[[], Any]] = {
 }
 
 
-def now(page: str) -> dict[str, str]:
-    """What a page would be made with now: the first digits of the hash of each ingredient."""
-    return {name: digest(INGREDIENTS[name]) for name in PAGES[page]}
+def now(page: str, names: Collection[str] = ()) -> dict[str, str]:
+    """What a page would be made with now: the first digits of the hash of each ingredient.
+
+    Args:
+        page: its name in ``docs``.
+        names: the compared systems that it has figures of, where ``systems`` is an ingredient.
+    """
+    return {
+        name: hashed(systems(names)) if name == "systems" else digest(INGREDIENTS[name])
+        for name in PAGES[page]
+    }
 
 
 @lru_cache
 def digest(ingredient: Callable[[], Any]) -> str:
     """First digits of a hash of what it is now."""
-    return hashlib.sha256(json_text(ingredient()).encode()).hexdigest()[:DIGITS]
+    return hashed(ingredient())
 
 
-def line(page: str) -> str:
-    """The last line of a page that is made now."""
-    told = ", ".join(f"{name} {found}" for name, found in now(page).items())
-    return f"*Made with sdmad {__version__}: {told}.*"
+def hashed(value: Any) -> str:
+    """First digits of a hash of a value that JSON can hold."""
+    return hashlib.sha256(json_text(value).encode()).hexdigest()[:DIGITS]
+
+
+def line(page: str, names: Collection[str] = ()) -> str:
+    """The last line of a page that is made now; for the arguments see :func:`now`."""
+    told = ", ".join(f"{name} {found}" for name, found in now(page, names).items())
+    shown = f" Systems: {', '.join(names)}." if names else ""
+    return f"*Made with sdmad {__version__}: {told}.{shown}*"
 
 
 def made(text: str) -> dict[str, str]:
@@ -189,32 +202,41 @@ def made(text: str) -> dict[str, str]:
     return dict(re.findall(r"([a-z ]+) ([0-9a-f]+)(?:, |$)", found[1])) if found else {}
 
 
+def systems_of(text: str) -> list[str]:
+    """The compared systems that a page says it has figures of."""
+    found = LINE.search(text)
+    return found[2].split(", ") if found and found[2] else []
+
+
 def changed(page: str, text: str) -> list[str]:
     """Which of a page's ingredients are no longer what it was made with."""
     before = made(text)
-    return [name for name, value in now(page).items() if before.get(name) != value]
+    there = now(page, systems_of(text))
+    return [name for name, value in there.items() if before.get(name) != value]
 
 
-def write_page(path: Path, text: str) -> None:
+def write_page(path: Path, text: str, names: Collection[str] = ()) -> None:
     """Write a page that a command made, and what it was made with.
 
     Args:
         path: the page, by the name that it has in ``docs`` or in a folder there.
         text: without the last line.
+        names: the compared systems that it has figures of, if that is what it is about.
     """
     page = next((name for name in PAGES if name.rsplit("/", 1)[-1] == path.name), None)
-    last = f"\n{line(page)}\n" if page else ""
+    last = f"\n{line(page, names)}\n" if page else ""
     write_text(path, text.rstrip("\n") + "\n" + last)
 
 
-def record(folder: Path, part: str = "") -> None:
+def record(folder: Path, part: str = "", names: Collection[str] = ()) -> None:
     """Beside the figures of a study: what they were made with.
 
     Args:
         folder: of its CSV files, by the name of its page.
         part: of the study, where its parts are made one by one.
+        names: the compared systems that there are figures of, if that is what it is about.
     """
-    write_text(_record(folder, part), line(f"{folder.name}.md") + "\n")
+    write_text(_record(folder, part), line(f"{folder.name}.md", names) + "\n")
 
 
 def recorded(folder: Path, part: str = "") -> str:
@@ -225,7 +247,8 @@ def recorded(folder: Path, part: str = "") -> str:
 
 def is_current(folder: Path, part: str) -> bool:
     """Whether a part of a study would be made with the same now."""
-    return recorded(folder, part).strip() == line(f"{folder.name}.md")
+    text = recorded(folder, part)
+    return text.strip() == line(f"{folder.name}.md", systems_of(text))
 
 
 def _record(folder: Path, part: str) -> Path:

@@ -112,13 +112,18 @@ def tables_of(real: RealSet, bank: SignBank, rows: Sequence[Compared]) -> list[T
     return tables + [replace(one, title=f"{title}: best peers") for one in gaps.values()]
 
 
+def everywhere(rows_of: Mapping[RealSet, Mapping[str, Compared]]) -> list[str]:
+    """Names of the systems that were run on every set."""
+    return [name for name in SYSTEMS if all(name in rows for rows in rows_of.values())]
+
+
 def page_of(rows_of: Mapping[RealSet, Mapping[str, Compared]]) -> str:
     """The page, of the systems that were run on every set."""
-    everywhere = [name for name in SYSTEMS if all(name in rows for rows in rows_of.values())]
-    titles = [load_system(name).title for name in everywhere]
+    names = everywhere(rows_of)
+    titles = [load_system(name).title for name in names]
     parts = [HEAD.format(left_out=left_out(titles)).rstrip() + "\n"]
     for real, found in rows_of.items():
-        rows = [found[name] for name in everywhere]
+        rows = [found[name] for name in names]
         parts += [table.markdown() for table in tables_of(real, SignBank.load(real.bank), rows)]
     parts.append(Path(__file__).with_name("realdata_remarks.md").read_text(encoding="utf-8"))
     return "\n".join(parts)
@@ -145,7 +150,7 @@ def main() -> None:
                 run_system(load_system(name), draws, engine)
     if not options.set and not options.systems:
         rows = {r: read(draws_on(r, options.data), engine_of(r, options.out)) for r in there}
-        write_page(options.docs, page_of(rows))
+        write_page(options.docs, page_of(rows), everywhere(rows))
 
 
 if __name__ == "__main__":

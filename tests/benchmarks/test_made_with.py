@@ -50,6 +50,17 @@ def test_a_change_turns_its_pages_red_and_no_others(monkeypatch):
     assert changed("coverage.md", texts["coverage.md"]) == []
 
 
+def test_only_the_systems_that_a_page_shows_turn_it_red(monkeypatch):
+    text = f"# Page\n\n{line('realdata.md', ['clip-names', 'coop'])}\n"
+    assert text.endswith(" Systems: clip-names, coop.*\n")
+    assert made_with.systems_of(text) == ["clip-names", "coop"]
+    assert changed("realdata.md", text) == []
+    monkeypatch.delitem(made_with.SYSTEMS, "aa-clip")
+    assert changed("realdata.md", text) == []
+    monkeypatch.delitem(made_with.SYSTEMS, "coop")
+    assert changed("realdata.md", text) == ["systems"]
+
+
 def test_a_page_that_does_not_say_was_made_with_nothing_known():
     assert made("# Page\n") == {}
     assert changed("maps.md", "# Page\n") == list(PAGES["maps.md"])
@@ -71,8 +82,9 @@ def test_pages_of_stored_figures_end_with_what_these_were_made_with(tmp_path):
     made_with.record(folder)
     assert made_with.recorded(folder) == f"\n{line('comparison.md')}\n"
     assert made_with.recorded(folder, "brain") == ""
-    made_with.record(folder, "brain")
+    made_with.record(folder, "brain", ["clip-names", "coop"])
     assert made_with.is_current(folder, "brain")
+    assert "Systems: clip-names, coop." in made_with.recorded(folder, "brain")
     assert not made_with.is_current(folder, "chest")
     (folder / "made-with-brain.txt").write_text("*Made with sdmad 0.1: systems 00000000.*\n")
     assert not made_with.is_current(folder, "brain")
