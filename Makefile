@@ -93,7 +93,8 @@ settings: $(VENV)/installed  ## run the choice of settings on validation phantom
 	$(BIN)/python -m benchmarks.choose --out out/settings --docs docs/settings.md
 
 shots: $(VENV)/installed  ## docs/shots.md again: rivals against shots (REALDATA=DIR; hours; resumable)
-	$(BIN)/python -m benchmarks.shots --data $(REALDATA) --out out/shots --docs docs
+	$(BIN)/python -m benchmarks.shots --data $(REALDATA) --out out/shots --docs docs/shots
+	$(BIN)/python -m benchmarks.shots_page --docs docs
 
 certainty: $(VENV)/installed  ## docs/certainty.md again: error rates of answers, calibration (resumable)
 	$(BIN)/python -m benchmarks.certainty --out out/shots --docs docs/certainty.md
@@ -151,9 +152,10 @@ results: $(VENV)/installed  ## run the study behind docs/results.md again (resum
 	$(BIN)/python -m benchmarks.results --out out/results --docs docs/results
 	$(BIN)/python -m benchmarks.results_page --docs docs
 
-results-pages: $(VENV)/installed  ## pages of results and comparison again, from their CSV files
+results-pages: $(VENV)/installed  ## pages of results, comparison and shots again, from their CSV files
 	$(BIN)/python -m benchmarks.results_page --docs docs
 	$(BIN)/python -m benchmarks.comparison_page --docs docs
+	$(BIN)/python -m benchmarks.shots_page --docs docs
 
 realdata: $(VENV)/installed  ## docs/realdata.md again: every system on small real sets (REALDATA=DIR; hours; resumable)
 	$(BIN)/python -m benchmarks.realdata --data $(REALDATA) --out out/realdata --docs docs/realdata.md

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made_with import is_current, record
+from benchmarks.made_with import record
 from benchmarks.results_tables import (
     ADDED_LOSS,
     COMPARED_CATEGORIES,
@@ -37,6 +37,7 @@ from benchmarks.results_tables import (
     Stored,
     column,
     figure_of,
+    kept_tables,
     load,
     store,
 )
@@ -328,18 +329,6 @@ def write_tables(folder: Path, out: Path, found: Found) -> None:
     for modality in modalities:
         record(folder, modality, [one.system.name for one in found[modality, SHOTS[0]]])
     store_means(folder)
-
-
-def kept_tables(folder: Path, kind: Kind, without: Sequence[str]) -> Stored:
-    """What is stored of other modalities, and was made with what there is now."""
-    if not (folder / f"{kind.name}.csv").exists():
-        return {}
-    found = load(folder, kind)
-    return {
-        keys: table
-        for keys, table in found.items()
-        if keys[0] not in without and is_current(folder, keys[0])
-    }
 
 
 def place_of(keys: Keys) -> tuple[int, ...]:

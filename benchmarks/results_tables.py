@@ -1,4 +1,4 @@
-"""The tables behind ``docs/results.md`` and ``docs/comparison.md`` as CSV files, keys in front.
+"""The tables behind the pages of results, of the comparison and of shots: CSV files, keys in front.
 
 A cell "71.3 ± 1.7 [68.8, 73.7]" takes four columns. What is stored is read back as it was: the
 pages and the remarks' test know no other figures.
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+from benchmarks.made_with import is_current
 from sdmad.output import write_csv
 from sdmad.table import MISSING, Table
 
@@ -53,6 +54,9 @@ ADDED_LOSS = Kind("added-loss", ("modality", "shots"), signed=True)
 COMPARED_MEANS = Kind("means", ("shots",))
 COSTS = Kind("costs", ("modality", "shots"), thousands=True)
 SETTLED = Kind("settled", ("modality",))
+SHOT_FIGURES = Kind("figures", ("images", "shots"))
+SHOT_GAPS = Kind("differences", ("images", "shots"), signed=True)
+SHOT_PARTS = Kind("parts", ("images",))
 
 Keys = tuple[str, ...]
 Stored = dict[Keys, Table]
@@ -98,6 +102,24 @@ def load(folder: Path, kind: Kind) -> Stored:
     return {keys: turned(t) if kind.turned else t for keys, t in tables.items()}
 
 
+def kept_tables(folder: Path, kind: Kind, without: Sequence[str]) -> Stored:
+    """What is stored of a study's other parts, and was made with what there is now.
+
+    Args:
+        folder: of the CSV files.
+        kind: of which kind.
+        without: the parts, first of the keys, that are made again.
+    """
+    if not (folder / f"{kind.name}.csv").exists():
+        return {}
+    found = load(folder, kind)
+    return {
+        keys: table
+        for keys, table in found.items()
+        if keys[0] not in without and is_current(folder, keys[0])
+    }
+
+
 def column(table: Table, name: str) -> list[str]:
     """The cells below a name."""
     place = table.header.index(name)
@@ -109,6 +131,13 @@ def figure_of(cell: str) -> float:
     found = SPREAD.fullmatch(cell)
     assert found is not None
     return float(found[1].replace(",", ""))
+
+
+def interval_of(cell: str) -> tuple[float, float]:
+    """The ends of the interval that a cell ends with; not numbers where it has none."""
+    found = SPREAD.fullmatch(cell)
+    low, high = found.group(3, 4) if found else (None, None)
+    return float(low or "nan"), float(high or "nan")
 
 
 def turned(table: Table) -> Table:

@@ -53,6 +53,10 @@ def difference_cell(gap: PairedDifference) -> str:
     return f"{text} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]"
 
 
+GAP_CAPTION = (
+    "Points of percent, 95% interval, paired. Where it holds 0, the figures do not tell the two "
+    "apart."
+)
 Gaps = Mapping[str, Mapping[str, PairedDifference]]
 """One system's metrics less each other's, by the other's name."""
 
@@ -70,9 +74,7 @@ def gap_table(title: str, corner: str, differences: Gaps) -> Table:
         for name, found in differences.items()
     )
     header = (corner, *(METRIC_TITLES[metric] for metric in METRICS))
-    caption = "Points of percent, 95% interval, paired. Where it holds 0, the "
-    caption += "figures do not tell the two apart."
-    return Table(title, header, rows, caption)
+    return Table(title, header, rows, GAP_CAPTION)
 
 
 def standing(system: str, differences: Gaps) -> str:
