@@ -73,7 +73,7 @@ from sdmad.table import MISSING, Table
 
 SHOTS, DRAWS, SLOW_DRAWS, WORKERS, RESAMPLES = (1, 4, 16), 5, 3, 2, 1000
 SLOW = (
-    *("inctrl", "dra-imagenet", "bgad-imagenet", "univad-embedded"),
+    *("inctrl", "dra-imagenet", "bgad-imagenet", "univad-embedded", "patchcore"),
     *("anomaly-clip", "aa-clip", "mvfa", "sd-mad-mvfa"),
 )
 """Systems that take minutes a draw, and get fewer."""
