@@ -95,20 +95,34 @@ class ImageAdapters(nn.Module):
         self.whole = _linear(tower.widths[-1], dimension)
 
     def forward(self, pixels: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Features of the patches at each level and of the image.
+        """Features of the patches at each level and of the image: see :meth:`adapted`.
 
         Args:
             pixels: ``(n, 3, H, W)``.
+        """
+        return self.adapted(*self.frozen(pixels))
+
+    @torch.no_grad()
+    def frozen(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What no adapter changes of images ``(n, 3, H, W)``.
+
+        Returns:
+            Tokens ``(n, T, W)`` behind the first block, and the tower's state.
+        """
+        tower = self._tower[0]
+        hidden, state = tower.embed(pixels)
+        return tower.block(1, hidden, state), state
+
+    def adapted(self, hidden: Tensor, state: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        """Features of the patches at each level and of the image, of what :meth:`frozen` gives.
 
         Returns:
             Unit-length patches ``(n, P, D)`` a level, and the mean of the unit-length patches that
             a projection of its own makes of the last level, ``(n, D)``.
         """
         tower, found = self._tower[0], []
-        with torch.no_grad():
-            hidden, state = tower.embed(pixels)
         for index in range(1, tower.depth + 1):
-            hidden = self.layers(index, tower.block(index, hidden, state))
+            hidden = self.layers(index, tower.block(index, hidden, state) if index > 1 else hidden)
             if index in self.blocks:
                 found.append(tower.norm_after(hidden[:, 1:]))
         levels = [

@@ -238,9 +238,13 @@ class TrainedAdapters:
         settings = self.settings
         with torch.no_grad():
             text = self.states()
+        parts = [image.frozen(batch) for batch in material.pixels.split(BATCH)]
+        tokens = torch.cat([hidden for hidden, _ in parts])
+        states = [state for _, state in parts if state is not None]
+        state = torch.cat(states) if states else None
 
         def loss_of(rows: Tensor) -> Tensor:
-            levels, whole = image(material.pixels[rows])
+            levels, whole = image.adapted(tokens[rows], state if state is None else state[rows])
             masks, truth = material.masks[rows], material.truth[rows]
             loss = cross_entropy(whole @ text.T, truth.long())
             for level in levels:
