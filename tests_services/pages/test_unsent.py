@@ -99,6 +99,32 @@ def test_what_was_under_way_as_the_page_was_left_is_not_forgotten(opened, gate):
 
 
 @one_screen
+def test_a_key_that_is_pressed_while_the_next_image_comes_is_no_word_on_this_one(opened, gate):
+    image, before = first(opened)
+    asked = []
+    opened.on("request", lambda request: asked.append(request.method))
+    held, here = [], opened.url
+    opened.route("**/image/*", lambda route: held.append(route))
+    opened.keyboard.press("n")
+    opened.keyboard.press("r")
+    opened.keyboard.press("m")
+    opened.wait_for_timeout(300)  # for a request that must not come
+    opened.unroute("**/image/*")
+    held[0].continue_()
+    opened.wait_for_url(lambda address: address != here)
+    assert "POST" not in asked
+    assert len(said(opened, image)) == before
+    expect(opened.locator(".stage .corner")).to_contain_text("W ")
+    opened.locator(".finding").first.wait_for()
+    after = int(opened.url.split("/image/")[1].split("?")[0])
+    forget(opened, after)
+    before = len(said(opened, after))
+    opened.keyboard.press("r")
+    expect(opened.locator("#live")).to_contain_text("Saved: ")
+    assert said(opened, after)[before:] == ["reject"]
+
+
+@one_screen
 def test_a_button_that_is_pressed_while_another_answer_comes_is_heard(opened, gate):
     image, before = first(opened)
     gate.way = "hold"

@@ -13,6 +13,10 @@ export function keys(group, list) {
   for (const [key, , act] of list) for (const one of [key].flat()) actions.set(one, act);
 }
 
+// A page that is being left obeys no more: a key pressed now is meant for the one that comes.
+let listening = true;
+export function listen(on) { listening = on; }
+
 const enabled = () => localStorage.getItem("keys") !== "off";
 const ARROWS = { ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", " ": "Space" };
 const shown = (key) => key.split("+").map((part) => ARROWS[part] ?? (part.length === 1 ? part.toUpperCase() : part));
@@ -26,7 +30,7 @@ function typing(target) {
 const taken = (event) => /^(Arrow|Page|Home|End)/.test(event.key) && event.target.matches("input, [role=region], summary");
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.metaKey || document.querySelector("dialog[open]") || typing(event.target)) return;
+  if (!listening || event.altKey || event.metaKey || document.querySelector("dialog[open]") || typing(event.target)) return;
   if (event.key === "?") { event.preventDefault(); return help(); }
   const name = `${event.ctrlKey ? "Ctrl+" : ""}${event.shiftKey && event.key.length > 1 ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
   const act = actions.get(name);

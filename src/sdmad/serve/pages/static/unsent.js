@@ -3,6 +3,7 @@
 
 import { post } from "./api.js";
 import { at, fill, h, notice, say, told } from "./dom.js";
+import { listen } from "./keys.js";
 
 const KEY = "unsent";
 const LEFT = "The page was left before the server answered.";
@@ -105,12 +106,18 @@ export function toDiscard(image) {
   return Boolean(last);
 }
 
+function leave(now) {
+  leaving = now;
+  listen(!now);
+}
+
 // Goes to another of these pages, where what was not saved is shown again; first lets the changes under
 // way end.
 export async function go(address) {
+  listen(false);
   if (under) say("Saving first");
-  while (under) await turn; // what is said meanwhile, too
-  leaving = true;
+  while (under) await turn; // what a button says meanwhile, too
+  leave(true);
   location.assign(address);
 }
 document.addEventListener("click", (event) => {
@@ -119,10 +126,10 @@ document.addEventListener("click", (event) => {
   if (under) {
     event.preventDefault();
     go(link.href);
-  } else leaving = true;
+  } else leave(true);
 });
-window.addEventListener("leaving", () => { leaving = true; });
-window.addEventListener("pageshow", () => { leaving = false; });
+window.addEventListener("leaving", () => leave(true));
+window.addEventListener("pageshow", () => leave(false));
 window.addEventListener("beforeunload", (event) => {
   if (under || (!leaving && list().length)) event.preventDefault();
 });
