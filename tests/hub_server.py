@@ -22,7 +22,10 @@ _MODEL = re.compile(r"/api/models/([^/]+/[^/]+?)(?:/(revision|preupload|commit|t
 
 @dataclass
 class Repository:
-    """What a repository holds; ``lies`` are sizes that are told and not so."""
+    """What a repository holds; ``lies`` are sizes that are told and not so.
+
+    ``refusal`` is a status that answers whatever is asked of it, and the message beside it.
+    """
 
     files: dict[str, bytes]
     licence: str = "mit"
@@ -30,6 +33,7 @@ class Repository:
     private: bool = False
     lies: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    refusal: tuple[int, str] | None = None
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -107,6 +111,8 @@ class Handler(BaseHTTPRequestHandler):
         repository = self.server.repositories.get(name)
         if repository is None:
             self._send(404, {}, X_Error_Code="RepoNotFound")
+        elif repository.refusal:
+            self._send(repository.refusal[0], {}, X_Error_Message=repository.refusal[1])
         elif revision not in (None, "main", COMMIT):
             self._send(404, {}, X_Error_Code="RevisionNotFound")
         elif repository.gated and read:

@@ -34,6 +34,15 @@ def readable(text: str) -> str:
     return _shortened("".join(marks))
 
 
+def as_argument(text: object) -> str:
+    """A path or a name as it is given on a command line: in quotation marks where it has a space.
+
+    >>> print(as_argument("my clip"), as_argument("owner/clip"))
+    "my clip" owner/clip
+    """
+    return f'"{text}"' if " " in str(text) else str(text)
+
+
 def without_surrogates(text: str) -> str:
     r"""Text that every program can read: lone surrogates become escapes, as JSON has them.
 

@@ -1,5 +1,6 @@
 """Names, the hub, its cache without a network, and single files."""
 
+import errno
 import hashlib
 import json
 import os
@@ -95,6 +96,25 @@ def test_the_environment_variable_itself(cached, tiny_siglip, tmp_path):
     first, second = done.stdout.splitlines()
     assert first == "torch.Size([1, 32])"
     assert f"not in the cache {tmp_path / 'hub'}, and HF_HUB_OFFLINE is set" in second
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EACCES, "Permission denied"),
+        (errno.ENOENT, "No such file or directory"),
+    ],
+)
+def test_a_cache_that_cannot_be_written_is_not_the_hubs_fault(monkeypatch, number, told):
+    def fail(*arguments, **settings):
+        raise OSError(number, told)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hub, "snapshot_download", fail)
+    with pytest.raises(WeightsMissingError, match=rf"cannot be written \({told}\): free") as caught:
+        load_backbone("owner/model")
+    assert f"the cache {constants.HF_HUB_CACHE} cannot be written" in str(caught.value)
 
 
 @pytest.mark.parametrize("error", [ConnectionError("no route"), TimeoutError(), *hub.NOT_FETCHED])

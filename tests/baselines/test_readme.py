@@ -1,5 +1,6 @@
 """The READMEs of the compared systems: what differs, and every file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ def test_a_system_has_the_paragraphs_of_all_headings_that_name_it():
 def test_a_system_of_which_no_readme_speaks_is_the_developers_mistake():
     with pytest.raises(LookupError, match="has a heading 'What differs: new'"):
         differs_of("new")
+
+
+def test_what_was_searched_is_said_to_be():
+    """A section that says otherwise is of systems without searched settings."""
+    untold = re.compile(r"(?:none|nothing) was searched")
+    for folder in FOLDERS:
+        readme = (folder / README).read_text(encoding="utf-8")
+        for section in filter(untold.search, re.split(r"^## (?!What)", readme, flags=re.MULTILINE)):
+            file = re.search(r"`(\w+)\.py`", section)
+            assert file is not None
+            home = file[1] if folder == PACKAGE else folder.name
+            mine = [s for s in list_systems() if str(s.home).partition(".")[0] == home]
+            assert mine
+            assert [s.name for s in mine if s.searched] == [], section.partition("\n")[0]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -10,6 +10,7 @@ from typing import Any
 
 from sdmad import inputs
 from sdmad.errors import ModelError, WeightsMissingError
+from sdmad.text import as_argument
 
 MAX_JSON = 100_000_000
 """Bytes of a configuration or a tokenizer; the largest published tokenizer has a third of it."""
@@ -82,7 +83,7 @@ def check_files(folder: Path, tokenizers: Sequence[Sequence[str]] = (("tokenizer
     missing += weights
     if not any(all((folder / name).is_file() for name in group) for group in tokenizers):
         first, *others = (" and ".join(group) for group in tokenizers)
-        missing.append(f"{first} (or {', or '.join(others)})")
+        missing.append(f"{first} (or {', or '.join(others)})" if others else first)
     if not missing:
         return
     text = f"{folder} lacks {', '.join(missing)}."
@@ -118,7 +119,7 @@ def how_to_convert(folder: Path, prefix: str = "") -> str:
     more = f" (and {len(pickles) - 1} more)" if pickles[1:] else ""
     return (
         f"{pickles[0]}{more} is pickled, which is not read as it is: sdmad backbone convert "
-        f"{folder} --out NEW-FOLDER makes safetensors of it."
+        f"{as_argument(folder)} --out NEW-FOLDER makes safetensors of it."
     )
 
 
@@ -190,8 +191,9 @@ def refuse_file(path: Path) -> ModelError:
         )
     if any(name.endswith(".pkl") for name in names) or start[:1] == b"\x80":
         return ModelError(
-            f"{path} is pickled, which is not read as it is: sdmad backbone convert {path} --out "
-            "FOLDER makes a folder with safetensors of it and of the files beside it."
+            f"{path} is pickled, which is not read as it is: sdmad backbone convert "
+            f"{as_argument(path)} --out FOLDER makes a folder with safetensors of it and "
+            "of the files beside it."
         )
     return ModelError(f"{path} is a file; give the folder with config.json and model.safetensors")
 

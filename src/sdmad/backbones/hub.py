@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,11 @@ NOT_FETCHED: tuple[type[Exception], ...] = (
     ValueError,
     *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
 )
+_ON_THIS_MACHINE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+    | {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+)
+UNAUTHORISED = 401
 LONGEST_NAME = 96  # of a repository
 PATTERNS = ("*.json", "*.txt", "*.model", "model*.safetensors")
 
@@ -103,13 +109,28 @@ def why_not(name: str, error: Exception) -> str:
         return f"the hub knows no {name}, or it is private{_token_needed()}"
     if isinstance(error, RevisionNotFoundError):
         return f"it has no such revision; {page}/commits lists them"
-    return f"the hub did not give it ({kind})"
+    if isinstance(error, OSError) and error.errno in _ON_THIS_MACHINE:
+        return (
+            f"the cache {constants.HF_HUB_CACHE} cannot be written ({error.strerror}): free some "
+            "space, or give another folder as HF_HUB_CACHE"
+        )
+    status = getattr(getattr(error, "response", None), "status_code", "")
+    if status == UNAUTHORISED:
+        return f"the token that is set here is not valid (401): make one at {_tokens()}"
+    return (
+        f"the hub did not give it ({kind}{f', {status}' if status else ''}): see whether "
+        f"{constants.ENDPOINT} can be reached from here"
+    )
 
 
 def _token_needed() -> str:
     if get_token():
         return "; the token that is set here belongs to an account that may not read it"
     return (
-        f", make a token at {constants.ENDPOINT}/settings/tokens, and give it as HF_TOKEN or by hf "
-        "auth login: none is set here"
+        f", make a token at {_tokens()}, and give it as HF_TOKEN or by hf auth login: none is set "
+        "here"
     )
+
+
+def _tokens() -> str:
+    return f"{constants.ENDPOINT}/settings/tokens"

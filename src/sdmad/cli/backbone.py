@@ -9,6 +9,7 @@ import typer
 
 from sdmad.cli.common import Force, Out, notes, put, say, show
 from sdmad.cli.hints import Command
+from sdmad.text import as_argument
 
 if TYPE_CHECKING:
     from sdmad.backbones.fetching.folder import Made
@@ -79,5 +80,5 @@ def list_known() -> None:
 def _tell(made: Made) -> None:
     notes(made.lacks)
     told = f"{made.network}, for the compared systems that take it" if made.network else ""
-    told = f"give --backbone {made.backbone}" if made.backbone else told
+    told = f"give --backbone {as_argument(made.backbone)}" if made.backbone else told
     put(f"{made.folder}: {told}" if told else str(made.folder))

@@ -95,14 +95,30 @@ def test_weights_alone_say_what_they_lack(tiny_clip, tmp_path):
         ("nothing.bin", "no such file or folder"),
         ("nowhere/x.bin", "no such file or folder"),
         ("notes.txt", r"is no pickle: \.bin, \.pt"),
-        ("empty", "holds no weights"),
+        ("empty", r"holds no weights .*in folders inside it none are looked for"),
+        ("safe", r"safe holds safetensors, which need no conversion: give their folder"),
+        ("safe/model.safetensors", "model.safetensors holds safetensors, which need no conversion"),
+        ("index/pytorch_model.bin.index.json", r"index has .*json, and none of the files it is of"),
+        (
+            "shard/pytorch_model-00001-of-00002.bin",
+            r"shard: .*00001-of-00002.bin is one of several .* by their index, .*bin.index.json",
+        ),
+        ("shard", r"is one of several files of weights"),
     ],
 )
 def test_what_cannot_be_converted(tmp_path, name, message):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "empty").mkdir()
+    for file in (
+        "safe/model.safetensors",
+        "index/pytorch_model.bin.index.json",
+        "shard/pytorch_model-00001-of-00002.bin",
+    ):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_bytes(b"{}")
     with pytest.raises((InputError, WeightsMissingError), match=message):
         convert(tmp_path / name, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_that_is_read_is_not_written_over(tiny_clip, tmp_path):
@@ -119,6 +135,15 @@ def test_loading_names_the_command(tiny_clip, tmp_path):
         load_backbone(folder)
     file = folder / "pytorch_model.bin"
     with pytest.raises(ModelError, match=f"sdmad backbone convert {file} --out FOLDER"):
+        load_backbone(file)
+
+
+def test_the_command_that_is_named_has_quotation_marks_around_a_space(tiny_clip, tmp_path):
+    folder = laid_out(as_pickle(tiny_clip), tmp_path / "my downloads")
+    with pytest.raises(WeightsMissingError, match=f'convert "{folder}" --out NEW-FOLDER'):
+        load_backbone(folder)
+    file = folder / "pytorch_model.bin"
+    with pytest.raises(ModelError, match=f'convert "{file}" --out FOLDER'):
         load_backbone(file)
 
 

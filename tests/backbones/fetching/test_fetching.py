@@ -253,7 +253,9 @@ def test_which_of_several_files_is_for_a_person_to_say(hub, tmp_path):
 def test_another_models_repository_is_refused_before_its_weights(hub, tmp_path):
     files = {"config.json": b'{"model_type": "llama"}', "pytorch_model.bin": b"x" * 1000}
     hub.repositories["owner/llama"] = Repository(files)
-    with pytest.raises(ModelError, match="model_type 'llama', which is no backbone here; clip, "):
+    with pytest.raises(
+        ModelError, match=r"^owner/llama: .*'llama', which is no backbone here; clip, "
+    ):
         fetch("owner/llama", tmp_path / "out")
     assert not any("pytorch_model" in path for path in hub.asked)
 
@@ -304,6 +306,25 @@ def test_a_repository_that_is_not_there_or_private(hub, tmp_path):
         fetch("owner/clip", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("refusal", "told"),
+    [
+        (
+            (401, "Invalid credentials in Authorization header"),
+            r"owner/clip: the token that is set here is not valid \(401\): make one at http",
+        ),
+        (
+            (501, "Not now"),
+            r"owner/clip: the hub did not give it \(HfHubHTTPError, 501\): see whether http",
+        ),
+    ],
+)
+def test_what_the_hub_answers_is_told(hub, tiny_clip, tmp_path, refusal, told):
+    hub.repositories["owner/clip"] = Repository({}, refusal=refusal)
+    with pytest.raises(WeightsMissingError, match=told):
+        fetch("owner/clip", tmp_path / "out")
+
+
 def test_a_revision(hub, tiny_clip, tmp_path):
     hub.repositories["owner/clip"] = as_pickle(tiny_clip)
     with pytest.raises(WeightsMissingError, match=r"no such revision.*owner/clip/commits"):
@@ -318,7 +339,7 @@ def test_without_a_network(hub, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["lite", "clip", "./a/b", "medclip:a/b", "open_clip:ViT-L-14/openai"]
+    "name", ["lite", "clip", "./a/b", "a b/c", "a/b..c", "medclip:a/b", "open_clip:ViT-L-14/openai"]
 )
 def test_what_is_no_name_of_the_hub(tmp_path, name):
     with pytest.raises(
@@ -403,7 +424,7 @@ def interrupt(source, target):
 def test_safetensors_that_are_none(hub, tiny_clip, tmp_path):
     files = {p.name: p.read_bytes() for p in tiny_clip.iterdir()}
     hub.repositories["owner/clip"] = Repository({**files, "model.safetensors": b"<html>"})
-    with pytest.raises(ModelError, match=r"model.safetensors is no readable safetensors file"):
+    with pytest.raises(ModelError, match=r"clip/.*/model.safetensors is no readable safe"):
         fetch("owner/clip", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -47,6 +47,24 @@ def test_a_small_file_that_asks_for_much_memory(file, tmp_path):
         convert_weights(file, tmp_path / "out.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"", "empty"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+            "Git LFS's pointer",
+        ),
+        (b"<html>404</html>", r"not written by torch.save, or it is damaged, or no checkpoint"),
+        (b"hello", r"damaged, or no checkpoint"),
+    ],
+)
+def test_a_file_that_holds_no_weights(file, tmp_path, content, what):
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"^{file}.* {what}.*: download it again"):
+        convert_weights(file, tmp_path / "out.safetensors")
+
+
 def test_a_file_that_takes_for_ever(file, tmp_path, monkeypatch):
     monkeypatch.setattr(pickles, "SECONDS", 0)
     with pytest.raises(ModelError, match="not read within 0 s, and given up"):

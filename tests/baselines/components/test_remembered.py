@@ -71,6 +71,29 @@ def test_one_memory_of_normal_images_serves_all_categories(tiny_backbone):
     assert detector.thresholds_[1] > detector.thresholds_[0]
 
 
+def test_the_only_normal_image_has_no_say_in_a_threshold(tiny_backbone):
+    """Its distance from itself is 0, whatever an unseen one's is."""
+    toy = Toy()
+    detector = OnePerCategory(("A", "B"), tiny_backbone, lambda _: toy)
+    pictures = [np.full((32, 32), level, np.uint8) for level in (10, 200, 240)]
+    for picture in pictures:
+        picture[::4] += 5
+    detector.fit(pictures, np.array([[0, 0], [1, 0], [0, 1]]))
+    pixels = tiny_backbone.preprocessing(pictures)
+    assert toy.compared_with_itself(pixels).tolist() == [True, False, False]
+    normal, a, b = toy.score_pixels(pixels).tolist()
+    assert normal == 0
+    assert detector.thresholds_.tolist() == pytest.approx([(a + b) / 2] * 2, rel=1e-6)
+    detector.fit(pictures[:2], np.array([[0, 0], [1, 0]]))  # nothing else lacks A
+    assert float(detector.thresholds_[0]) == pytest.approx(a / 2, rel=1e-6)
+
+
+def test_of_two_normal_images_each_has_a_say():
+    pixels = images(0, 1, 10)
+    toy = Toy().fit(pixels, torch.tensor([False, False, True]), [None] * 3)
+    assert not toy.compared_with_itself(pixels).any()
+
+
 def test_a_second_fit_forgets_the_first():
     toy = Toy().fit(images(0), torch.tensor([False]), [None])
     seen = images(5)

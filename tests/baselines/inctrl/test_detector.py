@@ -187,6 +187,30 @@ def test_the_abnormal_images_play_no_part(build, inctrl, pictures):
     torch.testing.assert_close(alone.score_pixels(pixels), detector.score_pixels(pixels))
 
 
+def test_no_normal_support_image_is_compared_with_itself(build, pictures):
+    images, labels = pictures
+    detector = build()
+    fit_general(detector, pictures)
+    general, pixels = detector.general, detector.preprocessing(images)
+    normal = torch.from_numpy(~labels.any(axis=1))
+    found, plain = general.support_scores(pixels), general.score_pixels(pixels)
+    torch.testing.assert_close(found[~normal], plain[~normal])
+    first = int(normal.nonzero()[0, 0])
+    assert not general.compared_with_itself(pixels).any()
+    general.references_ = general.references_.rows(torch.arange(1, int(normal.sum())))
+    torch.testing.assert_close(found[first], general.score_pixels(pixels[first][None])[0])
+    assert abs(found[first] - plain[first]) > 1e-6
+
+
+def test_the_only_normal_image_is_known(build, pictures):
+    images, labels = pictures
+    rows = [int(np.flatnonzero(~labels.any(axis=1))[0]), *np.flatnonzero(labels.any(axis=1))]
+    detector, few = build(), ([images[i] for i in rows], labels[rows])
+    fit_general(detector, few)
+    pixels = detector.preprocessing(few[0])
+    assert detector.general.compared_with_itself(pixels).nonzero().tolist() == [[0]]
+
+
 # --- wrong input ----------------------------------------------------------------------------------
 
 

@@ -174,6 +174,8 @@ def test_the_only_normal_image_is_compared_with_itself(toy):
     detector = toy().fit(pictures[3:], labels[3:])
     pixels = detector.preprocessing(pictures[3:4])
     assert detector.general.normal.compare_support(pixels).maps.abs().max() < 1e-5
+    everything = detector.preprocessing(pictures[3:])
+    assert detector.general.compared_with_itself(everything).nonzero().tolist() == [[0]]
 
 
 def test_only_normal_images_matter(toy, fitted):

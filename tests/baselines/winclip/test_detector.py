@@ -184,6 +184,31 @@ def test_it_learns_from_normal_images_only(build, pictures, few_shot):
     assert len(few_shot.general.references.views.whole) == (labels.sum(axis=1) == 0).sum()
 
 
+def test_no_normal_support_image_is_compared_with_itself(build, pictures, few_shot):
+    images, labels = pictures
+    pixels = few_shot.preprocessing(images)
+    general, normal = few_shot.general, torch.from_numpy(~labels.any(axis=1))
+    found = general.support_scores(pixels)
+    torch.testing.assert_close(found[~normal], general.score_pixels(pixels)[~normal])
+    first = normal.nonzero()[0, 0]
+    rest = torch.arange(len(pixels)) != first
+    without = build_winclip(build, few_shot=True).fit(
+        [image for image, kept in zip(images, rest, strict=True) if kept], labels[rest.numpy()]
+    )
+    expected = without.general.score_pixels(pixels[first][None])
+    torch.testing.assert_close(found[first][None], expected)
+    assert not general.compared_with_itself(pixels).any()
+
+
+def test_the_only_normal_image_is_known(build, pictures, zero_shot):
+    images, labels = pictures
+    rows = [int(np.flatnonzero(~labels.any(axis=1))[0]), *np.flatnonzero(labels.any(axis=1))]
+    detector = build_winclip(build, few_shot=True).fit([images[i] for i in rows], labels[rows])
+    pixels = detector.preprocessing([images[i] for i in rows])
+    assert detector.general.compared_with_itself(pixels).nonzero().tolist() == [[0]]
+    assert not zero_shot.general.compared_with_itself(pixels).any()
+
+
 def test_a_second_fit_forgets_the_first(build, pictures, few_shot):
     images, labels = pictures
     detector = build_winclip(build, few_shot=True).fit(*draw_pictures(9, seed=8))

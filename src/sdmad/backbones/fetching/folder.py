@@ -13,6 +13,7 @@ Its weights are safetensors. ``manifest.json`` tells where everything comes from
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,10 @@ from sdmad.output import check_output, output_directory, write_json
 MANIFEST = "manifest.json"
 OPEN_CLIP = "open_clip:hf-hub:"
 BERTS_FILES = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+_SPELT = re.compile(r"(?!.*(--|\.\.))[\w.-]+/[\w.-]+", re.ASCII)
+"""How the hub lets repositories be called."""
+_SAFE_ALREADY = "holds safetensors, which need no conversion: give their folder as the backbone"
 
 Tell = Callable[[str], None]
 
@@ -101,7 +106,7 @@ def fetch_backbone(
     layout = layouts.choose(repository.files, repository_name, wanted)
     tell(f"{repository_name} at {repository.revision[:12]}, licence: {told(repository.licence)}")
     small = {n: repository.file(n, MAX_JSON) for n in (*layout.beside, *_index(layout))}
-    _check_kind(layout, small)
+    _check_kind(layout, small, repository_name)
     _check_space(target, sum(repository.files[n].size for n in layout.weights))
     noted = {"source": repository.name, "revision": repository.revision}
 
@@ -144,7 +149,7 @@ def told(licence: str) -> str:
 def _check_name(name: str) -> None:
     if name == EMBEDDED:
         raise InputError(f"{EMBEDDED} is packaged; there is nothing to fetch")
-    if not is_hub_name(name) or ":" in name:
+    if not is_hub_name(name) or not _SPELT.fullmatch(name):
         raise InputError(
             f"{name[:200]!r} is no name of the hub: give OWNER/NAME or {OPEN_CLIP}OWNER/NAME "
             "(sdmad backbone list shows known ones); files that are here go to sdmad backbone "
@@ -161,15 +166,21 @@ def _local_layout(source: Path) -> Layout:
         names = set()
     beside = tuple(name for name in layouts.BESIDE if name in names)
     if source.is_dir():
-        pickled = {name for name in names if not name.endswith(".safetensors")}
-        return layouts.choose(pickled - {INDEX}, str(source))
+        rest = {name for name in names if not name.endswith(".safetensors")}
+        if len(rest) < len(names) and not any(name.endswith(PICKLES) for name in rest):
+            raise InputError(f"{source} {_SAFE_ALREADY}")
+        return layouts.choose(rest - {INDEX}, str(source))
     if source.name not in names:
         raise InputError(f"{source}: no such file or folder")
     if source.name == layouts.PICKLED_INDEX:
         shards = layouts.shards(names, PICKLES[0])
+        layouts.check_parts(shards, source.name, str(folder))
         return Layout("transformers", shards, source.name, beside)
+    if source.name.endswith(".safetensors"):
+        raise InputError(f"{source} {_SAFE_ALREADY}")
     if not source.name.endswith(PICKLES):
         raise InputError(f"{source} is no pickle: {', '.join(PICKLES)} are converted")
+    layouts.check_parts([source.name], None, str(folder))
     kinds: dict[str, layouts.Kind] = {
         layouts.PICKLED: "transformers",
         layouts.OPEN_CLIP_PICKLED: "open_clip",
@@ -181,7 +192,7 @@ def _index(layout: Layout) -> list[str]:
     return [layout.index] if layout.index else []
 
 
-def _check_kind(layout: Layout, small: Mapping[str, Path]) -> None:
+def _check_kind(layout: Layout, small: Mapping[str, Path], where: str) -> None:
     """Refuse another model's repository before its weights are downloaded."""
     from sdmad.backbones import MODEL_TYPES
 
@@ -191,7 +202,7 @@ def _check_kind(layout: Layout, small: Mapping[str, Path]) -> None:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES and not layouts.network_of(config):
         raise ModelError(
-            f"its config.json says model_type {kind!r}, which is no backbone here; "
+            f"{where}: config.json says model_type {kind!r}, which is no backbone here; "
             f"{', '.join(sorted(MODEL_TYPES))} are; compared systems take timm's networks and "
             f"{', '.join(layouts.NETWORKS)}"
         )
@@ -269,10 +280,11 @@ def _convert(layout: Layout, origin: _Origin, work: Path, tell: Tell) -> None:
 def _copy(layout: Layout, origin: _Origin, work: Path) -> None:
     """Safetensors as they are."""
     for name in layout.weights:
+        source = origin.get(name)
         target = work / (layouts.SAFETENSORS if layout.kind == "bare" else name)
-        _link(origin.get(name), target)
+        _link(source, target)
         with (
-            bounded(f"{name} is no readable safetensors file", ModelError),
+            bounded(f"{source} is no readable safetensors file", ModelError),
             safe_open(target, "pt"),
         ):
             pass

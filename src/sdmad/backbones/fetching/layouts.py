@@ -73,15 +73,18 @@ def choose(names: Collection[str], where: str, kind: Kind | None = None) -> Layo
         needs = CONFIG if wanted == "transformers" else OPEN_CLIP_CONFIG
         if found and needs in names and kind in (None, wanted):
             index = found[0] if found[0].endswith(".json") else None
-            weights = tuple(found[1:] if index else found)
-            if not weights:
-                raise WeightsMissingError(f"{where} has {index}, and none of the files it is of")
+            weights = tuple(found[1:]) if index else tuple(found)
+            check_parts(weights, index, where)
             return Layout(wanted, weights, index, beside)
     bare = sorted(n for n in names if n.endswith((*PICKLES, ".safetensors")))
     if len(bare) == 1:
+        check_parts(bare, None, where)
         return Layout("bare", tuple(bare), None, beside)
     if not bare:
-        raise WeightsMissingError(f"{where} holds no weights (.safetensors, .bin, .pt, .pth)")
+        raise WeightsMissingError(
+            f"{where} holds no weights (.safetensors, .bin, .pt, .pth); in folders inside it none "
+            "are looked for"
+        )
     raise WeightsMissingError(
         f"{where} holds several files of weights in no layout that is known: "
         f"{', '.join(bare[:5])}. Download the one that you want (hf download) and make a folder "
@@ -102,6 +105,28 @@ def _transformers(names: Collection[str]) -> list[str]:
 def shards(names: Iterable[str], ending: str) -> tuple[str, ...]:
     """The files among others that hold a part of the weights each."""
     return tuple(sorted(n for n in names if _SHARD.fullmatch(n) and n.endswith(ending)))
+
+
+def check_parts(weights: Collection[str], index: str | None, where: str) -> None:
+    """Refuse an index without its files, and one of several files without their index.
+
+    Args:
+        weights: the files.
+        index: the file that says what lies in which of them, or None.
+        where: for messages.
+
+    Raises:
+        WeightsMissingError: if it is so.
+    """
+    if index and not weights:
+        raise WeightsMissingError(f"{where} has {index}, and none of the files it is of")
+    parts = [name for name in weights if _SHARD.fullmatch(name)]
+    if parts and not index:
+        ending = parts[0].rpartition(".")[2]
+        raise WeightsMissingError(
+            f"{where}: {parts[0]} is one of several files of weights, and has to be read with the "
+            f"others by their index, {PICKLED_INDEX if ending == 'bin' else INDEX}"
+        )
 
 
 def _open_clip(names: Collection[str]) -> list[str]:

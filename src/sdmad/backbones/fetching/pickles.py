@@ -26,6 +26,9 @@ PROGRAM = (
 SECONDS, BYTES_A_SECOND = 180, 10_000_000
 """What reading a file may take: so long, and longer by its size."""
 
+POINTER = b"version https://git-lfs"
+"""How a file begins that Git leaves in the place of a large one."""
+
 LONGEST_ANSWER = 1 << 16
 
 
@@ -62,6 +65,11 @@ def convert_weights(source: Path, target: Path) -> Converted:
     check_regular(source, None, ModelError)
     if holds_code(source):
         raise refuse_file(source)
+    with source.open("rb") as stream:
+        start = stream.read(len(POINTER))
+    if start in (b"", POINTER):
+        what = "Git LFS's pointer to the weights, not the weights" if start else "empty"
+        raise ModelError(f"{source} is {what}: download it again")
     seconds = SECONDS + source.stat().st_size // BYTES_A_SECOND
     answer = _ask(source, target, seconds)
     if "error" in answer:

@@ -41,6 +41,7 @@ DTYPES = frozenset(
     {torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.bool}
     | {torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 )
+DAMAGED = "damaged, or no checkpoint: download it again"
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _NO_MEMORY = re.compile(r"not enough memory|[Cc]annot allocate memory|can't allocate memory")
 
@@ -80,7 +81,7 @@ def _answer(source: Path, target: Path) -> dict[str, Any]:
         if _NO_MEMORY.search(str(error)):
             return {"error": "it takes more memory to read than a file of its size may"}
         reason = " ".join(str(error).split())[:200]
-        return {"error": readable(f"damaged, or no checkpoint ({type(error).__name__}: {reason})")}
+        return {"error": readable(f"{DAMAGED} ({type(error).__name__}: {reason})")}
 
 
 def convert(source: Path, target: Path) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def _load(source: Path) -> Any:
     except pickle.UnpicklingError as error:
         found = _GLOBAL.search(str(error))
         if found is None:
-            raise RefusedError("it was not written by torch.save, or it is damaged") from error
+            raise RefusedError(f"it was not written by torch.save, or it is {DAMAGED}") from error
         raise RefusedError(
             f"it holds {found[1]}, and only plain tensors are read: whoever has the model can save "
             "its state_dict() alone"

@@ -119,6 +119,16 @@ class AnomalyDetector(ABC):
         """
         return torch.cat([self.score_pixels(part) for part in pixels.split(FIT_BATCH)])
 
+    def compared_with_itself(self, pixels: Tensor) -> Tensor:
+        """Which support images :meth:`support_scores` had nothing else to compare with, ``(n,)``.
+
+        The score of such a one says nothing of an image that was not seen.
+
+        Args:
+            pixels: the images it was fitted on, ``(n, 3, H, W)``.
+        """
+        return torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device)
+
     @abstractmethod
     def score_pixels(self, pixels: Tensor) -> Tensor:
         """Abnormality ``(n,)`` of preprocessed images ``(n, 3, H, W)``; larger is more."""
@@ -138,8 +148,9 @@ class OnePerCategory(Detector):
 
     A category's detector learns from the images that show it against all whose label is 0, normal
     ones included, and from the category's own masks. A category is found where its detector's
-    score exceeds the midpoint between the mean scores of the two groups of support images; without
-    both groups, the detector's natural threshold. The maps are those of the first detector.
+    score exceeds the midpoint between the mean scores of the two groups of support images, of
+    which none is compared with itself (:func:`_threshold`); without both groups, the detector's
+    natural threshold. The maps are those of the first detector.
 
     Args:
         categories: the K names.
@@ -225,9 +236,15 @@ def _lesson(
 
 @torch.no_grad()
 def _threshold(detector: AnomalyDetector, lesson: Lesson) -> float:
-    """Between the mean scores of both groups of support images."""
+    """Between the mean scores of both groups of support images.
+
+    The only normal image of a system that remembers it is left out where there is another image
+    that is not abnormal: one that shows other categories.
+    """
     abnormal = lesson.abnormal
     if abnormal.all() or not abnormal.any():
         return detector.natural_threshold
     scores = detector.support_scores(lesson.pixels)
-    return float((scores[abnormal].mean() + scores[~abnormal].mean()) / 2)
+    apart = ~abnormal & ~detector.compared_with_itself(lesson.pixels)
+    others = apart if apart.any() else ~abnormal
+    return float((scores[abnormal].mean() + scores[others].mean()) / 2)

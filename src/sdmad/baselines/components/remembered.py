@@ -52,6 +52,11 @@ def unlike(images: Tensor, one: Tensor) -> Tensor:
     return (images != one).flatten(1).any(dim=1)
 
 
+def known_alone(normal: Tensor, pixels: Tensor) -> Tensor:
+    """Which of some images ``(n, 3, H, W)`` are all the normal ones that there are: ``(n,)``."""
+    return torch.stack([~unlike(normal, image).any() for image in pixels])
+
+
 class Remembered(AnomalyDetector):
     """Remembers places of normal images; one detector serves all categories.
 
@@ -123,6 +128,10 @@ class Remembered(AnomalyDetector):
             memory = self.memory_.rows(others[self.memory_.owner]) if others.any() else self.memory_
             found.append(self.compare(places, memory.places)[1])
         return torch.stack(found)
+
+    def compared_with_itself(self, pixels: Tensor) -> Tensor:
+        """Which support images are the only normal one, boolean ``(n,)``."""
+        return known_alone(self.normal_, pixels)
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """How far each place is from the memory, blurred, ``(n, H, W)``."""

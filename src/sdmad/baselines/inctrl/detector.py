@@ -355,6 +355,12 @@ class InCTRL(AnomalyDetector):
             found.append(self._scores(tokens.rows(torch.tensor([row])), others))
         return torch.cat(found)
 
+    def compared_with_itself(self, pixels: Tensor) -> Tensor:
+        """Which support images are the only normal one, boolean ``(n,)``."""
+        del pixels
+        assert self.references_ is not None
+        return ~self.abnormal_ if len(self.references_) == 1 else torch.zeros_like(self.abnormal_)
+
     def _scores(self, tokens: Tokens, references: Tokens) -> Tensor:
         assert self.heads_ is not None
         residuals = patch_residuals(tokens.patches, references.patches[:, None])

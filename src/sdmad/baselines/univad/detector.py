@@ -18,6 +18,7 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCa
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side, to_pixels
 from sdmad.baselines.components.pseudo import Brightness
+from sdmad.baselines.components.remembered import known_alone
 from sdmad.baselines.components.state_prompts import category_states, compose, mean_direction
 from sdmad.baselines.registry import Build, Recipe
 from sdmad.baselines.univad.components import ComponentReader
@@ -209,6 +210,10 @@ class UniVAD(AnomalyDetector):
     def support_scores(self, pixels: Tensor) -> Tensor:
         """Scores of the support images; a normal one is compared with the others only."""
         return self._scores(self.normal.compare_support(pixels))
+
+    def compared_with_itself(self, pixels: Tensor) -> Tensor:
+        """Which support images are the only normal one, boolean ``(n,)``."""
+        return known_alone(self.normal.known.pixels, pixels)
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where images are abnormal, ``(n, H, H)``.

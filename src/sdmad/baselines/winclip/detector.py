@@ -20,7 +20,7 @@ from sdmad.baselines.components.anomaly import AnomalyDetector, Lesson, OnePerCa
 from sdmad.baselines.components.nearest import nearest_distance
 from sdmad.baselines.components.once import Once
 from sdmad.baselines.components.patch_maps import patches_a_side
-from sdmad.baselines.components.remembered import unlike
+from sdmad.baselines.components.remembered import known_alone, unlike
 from sdmad.baselines.components.state_prompts import (
     NORMAL_STATES,
     Phrases,
@@ -298,6 +298,12 @@ class WinCLIP(AnomalyDetector):
             beside = normal.rows(others) if others.any() else normal
             found.append(self._scores(views.rows(torch.tensor([row])), beside))
         return torch.cat(found)
+
+    def compared_with_itself(self, pixels: Tensor) -> Tensor:
+        """Which support images are the only normal one, boolean ``(n,)``; zero-shot none is."""
+        if self.references is None:
+            return super().compared_with_itself(pixels)
+        return known_alone(self.references.pixels, pixels)
 
     def map_pixels(self, pixels: Tensor) -> Tensor:
         """Where images are abnormal, ``(n, h, w)`` by patches; few-shot: the mean of both maps.
