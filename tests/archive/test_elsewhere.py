@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ import pytest
 
 from sdmad.archive import places
 from sdmad.archive.places import Place, patiently, place_of
+from sdmad.archive.sources import Passed, entries
 from sdmad.archive.stages import Judge
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError, SDMADError
@@ -138,6 +140,31 @@ def test_a_bucket_is_read_and_written(bucket, judge, local):
     ]
     with pytest.raises(InputError, match="no such file or folder"):
         staged([f"{bucket}/none"], f"{bucket}/out2", judge)
+
+
+def test_odd_names_in_a_bucket_are_names_and_an_empty_object_is_a_row(
+    bucket, images, judge, local, tmp_path
+):
+    held = contents(images)
+    odd = ["a::b.png", "plain#5", "w?a*t [1] 100%.png", "ü/日本 é.png", "back\\slash.png"]
+    for name, content in zip(odd, list(held.values())[4:], strict=False):
+        Place(f"{bucket}/odd/{name}").write(content)
+    Place(f"{bucket}/odd/empty.png").write(b"")
+    rows = {row["file"]: row for row in staged([f"{bucket}/odd"], tmp_path / "out", judge)}
+    assert rows.keys() == {f"{bucket}/odd/{name}" for name in [*odd, "empty.png"]}
+    for name, other in zip(odd, local[4:], strict=False):
+        assert rows[f"{bucket}/odd/{name}"]["hash"] == other["hash"]
+        assert rows[f"{bucket}/odd/{name}"]["error"] is None
+    assert "empty file (0 bytes)" in rows[f"{bucket}/odd/empty.png"]["error"]
+
+
+def test_what_a_bucket_cannot_give_or_take_is_told(bucket):
+    Place(f"{bucket}/twice").opened()[0].pipe_file("archive/twice//lost.png", b"x")
+    passed = Passed(Counter())
+    assert list(entries([f"{bucket}/twice"], passed)) == []
+    assert passed.kinds == {"folder without a name (//)": 1}
+    with pytest.raises(SDMADError, match=r"s3://nobucket/out/run\.json: cannot be written \(The"):
+        Place("s3://nobucket/out/run.json").write(b"x")
 
 
 def test_tar_shards_in_a_bucket(bucket, images, judge, local, tmp_path):

@@ -1,5 +1,7 @@
 """How a cluster is used, and what is told where it fails; no Ray is started."""
 
+import socket
+
 import pytest
 
 from sdmad.archive import engine
@@ -51,6 +53,18 @@ def test_a_cluster_without_gpus_is_told(cluster_of):
     cluster_of((8, 1), (8, 1))
     with pytest.raises(SDMADError, match=r"--num-gpus 2: no node has as many GPUs \(1 at most\)"):
         plan(Resources(gpus=2))
+
+
+def test_a_cluster_that_does_not_answer_is_told_before_ray_waits_for_it(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray waits a quarter of an hour"))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*closed.getsockname())
+    told = pytest.raises(SDMADError, match=rf"no Ray cluster at {address} \(nothing answers")
+    with told, engine.connected(Resources(address)):
+        pass
 
 
 def test_what_a_stage_raised_is_told_in_its_own_words():

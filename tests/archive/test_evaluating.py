@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import duckdb
 import numpy as np
@@ -188,6 +189,78 @@ def test_the_command_writes_figures_tables_and_a_report(scored, model_folder, tm
     rows = list(csv.reader((tmp_path / "results" / "table1.csv").open()))
     assert len(rows) > 1
     assert "report:" in capsys.readouterr().out
+
+
+def test_scores_are_those_of_the_folder_that_was_named_whatever_its_name(scored, tmp_path):
+    """``[1]``, ``*`` and ``file=x`` mean something to DuckDB."""
+    given = tmp_path / "a[1]*" / "file=x" / "date=2020-01-01"
+    other = tmp_path / "a1" / "file=x" / "date=2020-01-01" / "scores"
+    given.mkdir(parents=True)
+    (given / "scores").symlink_to(scored[1] / "scores")
+    other.mkdir(parents=True)
+    for file in (scored[1] / "scores").iterdir():
+        pq.write_table(pq.read_table(file).slice(0, 1), other / file.name)
+    asked = "SELECT file, date FROM scores ORDER BY ALL"
+    with opened_scores(place_of(scored[1])) as opened:
+        wanted = opened.list(asked)
+    with opened_scores(place_of(given)) as opened:
+        assert opened.list(asked) == wanted
+
+
+def test_an_image_that_was_scored_twice_counts_once(scored, model_folder, tmp_path):
+    once = judged(scored, model_folder)
+    shutil.copytree(scored[1] / "scores", tmp_path / "scores")
+    (first, *_) = sorted((tmp_path / "scores").iterdir())
+    shutil.copy(first, tmp_path / "scores" / "shard-000009.parquet")
+    found = judged((scored[0], tmp_path), model_folder)
+    assert found.evaluation.images == once.evaluation.images
+    assert found.evaluation.intervals == once.evaluation.intervals
+    assert found.notes == ("32 images were scored twice, and count once", *once.notes)
+
+
+def test_a_name_of_several_images_is_refused(scored, model_folder, tmp_path):
+    table = pa.concat_tables(map(pq.read_table, sorted((scored[1] / "scores").iterdir())))
+    names = table["file"].to_pylist()
+    named = pa.array([names[1], *names[1:]])
+    (tmp_path / "scores").mkdir()
+    at = table.column_names.index("file")
+    pq.write_table(table.set_column(at, "file", named), tmp_path / "scores" / "x.parquet")
+    with pytest.raises(InputError, match="1 of its files stand for several images"):
+        judged((scored[0], tmp_path), model_folder)
+
+
+def test_labels_without_a_score_are_counted(scored, model_folder, tmp_path):
+    (tmp_path / "scores").mkdir()
+    (first, *_) = sorted((scored[1] / "scores").iterdir())
+    shutil.copy(first, tmp_path / "scores")
+    told = "16 of 48 labelled images have no score (not scored, or not readable then)"
+    assert any(note.startswith(told) for note in judged((scored[0], tmp_path), model_folder).notes)
+
+
+def test_a_run_that_is_not_finished_is_told(scored, tmp_path):
+    (tmp_path / "scores").symlink_to(scored[1] / "scores")
+    with opened_scores(place_of(tmp_path)) as opened:
+        assert opened.notes == ()
+    (tmp_path / "run.json").write_text("{}")
+    for content in (None, '{"complete": false}'):
+        if content:
+            (tmp_path / "manifest.json").write_text(content)
+        with opened_scores(place_of(tmp_path)) as opened:
+            (note,) = opened.notes
+            assert note.startswith(f"{tmp_path}: the run is not finished")
+    (tmp_path / "manifest.json").write_text('{"complete": true}')
+    with opened_scores(place_of(tmp_path)) as opened:
+        assert opened.notes == ()
+
+
+def test_a_table_of_labels_may_hold_addresses(tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("file,labels\ns3://bucket/a/0.png,Ring\ns3://bucket/b/0.png,Bar\n")
+    with duckdb.connect() as database:
+        scores = Scores(database, ("Ring", "Bar"), 2, 0, ())
+        evaluating._label(scores, labels)
+        files = [file for (file,) in scores.list("SELECT file FROM labels ORDER BY 1")]
+    assert files == ["s3://bucket/a/0.png", "s3://bucket/b/0.png"]
 
 
 def test_columns_may_have_any_name():

@@ -1,9 +1,12 @@
 import json
+import os
+import subprocess
 import sys
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from sdmad.archive.monitoring import monitor
@@ -67,6 +70,23 @@ def test_the_month_that_changed_alarms_and_no_other(tmp_path):
     }
     assert found.alarmed
     assert found.notes[0] == "40 images have no date and are left out."
+
+
+def test_a_month_is_the_same_wherever_the_machine_stands(tmp_path):
+    """A date without a time begins at midnight UTC, which is the evening before in New York."""
+    rows = write_scores(tmp_path, [(1, 0), (2, 0)]) / "scores" / "shard-000001.parquet"
+    table = pq.read_table(rows)
+    midnight = pa.array([datetime(2024, 2, 1, tzinfo=UTC)] * len(table), table["date"].type)
+    at = table.column_names.index("date")
+    pq.write_table(table.set_column(at, "date", midnight), rows)
+    asked = (
+        "from sdmad.archive.monitoring import monitor; from sdmad.archive.places import place_of; "
+        f"print([one.name for one in monitor(place_of({str(tmp_path)!r})).periods])"
+    )
+    environment = {**os.environ, "TZ": "America/New_York"}
+    command = [sys.executable, "-c", asked]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "['2024-01', '2024-02']"
 
 
 def test_another_archive_may_be_the_reference(tmp_path):

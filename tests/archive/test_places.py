@@ -24,6 +24,12 @@ def test_an_address_that_was_taken_for_a_path_is_one_again():
     assert place_of(Path("s3://bucket/scores")).address == "s3://bucket/scores"
 
 
+def test_colons_in_a_name_are_no_chain(tmp_path):
+    assert place_of("s3://bucket/a::b.png").address == "s3://bucket/a::b.png"
+    (place_of(tmp_path) / "a::b.png").write(b"x")
+    assert (place_of(tmp_path) / "a::b.png").read(0, 1) == b"x"
+
+
 @pytest.mark.parametrize("text", ["ftp://host/a", "simplecache::s3://b/a", "github://a:b@/c"])
 def test_other_protocols_and_chains_are_refused(text):
     with pytest.raises(InputError):

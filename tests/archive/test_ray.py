@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from sdmad.archive.engine import Resources, connected
+from sdmad.archive.places import place_of
+from sdmad.archive.predicting import score_archive
 from sdmad.detector.sign_detector import SignDetector
 from sdmad.errors import InputError, SDMADError
 from tests.archive.helpers import (
     check_equal,
     open_filling,
+    open_judge,
     open_killed,
     read_rows,
     run,
@@ -148,13 +151,49 @@ def test_a_folder_of_something_else_is_left_alone(images, model_folder, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_what_a_stage_says_reaches_the_person(images, model_folder, tmp_path):
+def test_other_images_are_refused_where_scores_are(images, model_folder, tmp_path):
+    first, second = (write_images(tmp_path / name, 2) for name in ("first", "second"))
+    out = tmp_path / "out"
+    run(first, out, model_folder)
+    assert run(tmp_path / "x" / ".." / "first", out, model_folder).resumed == 1
+    with pytest.raises(InputError, match=rf"scores of other images \({first}\)"):
+        run(second, out, model_folder)
+    (out / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json: not usable; start anew with --force"):
+        run(first, out, model_folder)
+
+
+def test_force_replaces_what_a_run_wrote_and_nothing_else(images, model_folder, tmp_path):
+    first, second = (write_images(tmp_path / name, 2) for name in ("first", "second"))
+    own, others = tmp_path / "own", tmp_path / "others"
+
+    def forced(folder, out):
+        opened = partial(open_judge, str(model_folder))
+        given = (opened, Path(model_folder), {}, Resources())
+        return score_archive([folder], place_of(out), *given, force=True)
+
+    run(first, own, model_folder)
+    (own / "notes.txt").write_text("mine")
+    assert forced(second, own).listing.sources == (str(second),)
+    assert (own / "notes.txt").read_text() == "mine"
+    (others / "scores").mkdir(parents=True)
+    (others / "scores" / "mine.csv").write_text("mine")
+    with pytest.raises(InputError, match="already holds something"):
+        forced(second, others)
+    assert (others / "scores" / "mine.csv").read_text() == "mine"
+
+
+def test_what_a_stage_says_reaches_the_person(images, model_folder, tmp_path, capfd):
     marker = tmp_path / "out"
     run(images, marker, model_folder)
     (marker / "scores" / "shard-000003.parquet").unlink()
-    (marker / "listing" / "part-00000.parquet").unlink()
-    with pytest.raises(SDMADError, match="list the archive again"):
+    part = marker / "listing" / "part-00000.parquet"
+    part.unlink()
+    capfd.readouterr()
+    with pytest.raises(SDMADError) as told:
         run(images, marker, model_folder)
+    assert str(told.value) == f"{part}: missing; list the archive again (--force)"
+    assert capfd.readouterr() == ("", "")
 
 
 def test_nothing_is_sent_home_and_no_dashboard_is_shown():

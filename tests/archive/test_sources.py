@@ -97,6 +97,22 @@ def test_headers_of_a_tar_file_that_claim_gigabytes_are_not_read(tmp_path, monke
     assert sum(asked) < 3 << 20
 
 
+def test_what_is_named_twice_is_listed_once(tmp_path):
+    folder = write_images(tmp_path / "images", 2)
+    assert len(listed(folder, f"{folder}/")[0]) == 2
+
+
+def test_a_row_that_cannot_be_used_is_named(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("file\r\na.png\r\nftp://host/b.png\r\n", newline="")
+    with pytest.raises(InputError, match=r"list\.csv, row 3, column file: .*ftp is not read"):
+        listed(table)
+    rows = pa.table({"file": ["a.png", "b.png"], "date": ["2024-03-31", "soon"]})
+    pq.write_table(rows, tmp_path / "list.parquet")
+    with pytest.raises(InputError, match=r"list\.parquet, row 1 \(from 0\): 'soon' is no date"):
+        listed(tmp_path / "list.parquet")
+
+
 def test_a_date_that_no_calendar_has_costs_no_member(tmp_path):
     path = tmp_path / "x.tar"
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:

@@ -136,6 +136,12 @@ def test_nothing_readable_gives_no_row(sdmad, model_folder, tmp_path):
     assert (done.status, done.out) == (3, "")
 
 
+def test_an_address_is_told_which_engine_reads_it(sdmad, model_folder):
+    done = sdmad("predict", model_folder, "s3://bucket/images")
+    assert done.status == 2
+    assert "s3://bucket/images: addresses are read by --engine ray alone" in done.err
+
+
 def test_a_path_that_is_not_there_and_an_empty_folder_stop(sdmad, model_folder, tmp_path):
     done = sdmad("predict", model_folder, tmp_path / "nowhere")
     assert done.status == 2

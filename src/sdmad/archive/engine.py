@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sdmad.archive.stages import CHUNK_BYTES, Tower
-from sdmad.archive.watching import Need, Waiting, cores_of, head_watched, living, room
+from sdmad.archive.watching import Need, Waiting, answers, cores_of, head_watched, living, room
 from sdmad.errors import SDMADError
 from sdmad.export.runtime import require
 
@@ -32,8 +33,13 @@ QUIET = {
 
 STDERR = 2
 
+RETRIED = r"\nFailed to "
+"""With this Ray adds to what a stage raised, as people read it, how it could be tried again."""
+
 STARTS = 3
 """How often a cluster of this machine is tried to start: Ray gives a busy machine 15 seconds."""
+
+_HOST_AND_PORT = re.compile(r"([^/]+):(\d{1,5})")
 
 SHARE = 0.5
 """Of a core that each decoder claims; towers claim the rest at most, as both share cores."""
@@ -121,6 +127,11 @@ def _start(resources: Resources) -> None:
     if resources.object_store is not None:
         alone["object_store_memory"] = resources.object_store
     given = {"address": address} if address else alone
+    found = _HOST_AND_PORT.fullmatch(address or "")
+    if found and not answers(found[1], int(found[2])):  # Ray itself asks for a quarter of an hour
+        raise SDMADError(
+            f"no Ray cluster at {address} (nothing answers there); ray start --head starts one"
+        )
     for number in range(STARTS):
         try:
             with _without_stderr():
@@ -199,7 +210,7 @@ def stream(
     towers = found.towers if tower is not None else 0
     waiting = Waiting(Need(towers * found.claim + SHARE, towers, resources.gpus))
     context.custom_execution_callback_classes = [waiting.callback()]
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails it raises as well
     rows = ray.data.from_items(list(shards), override_num_blocks=len(shards)).map_batches(
         read,
         batch_size=1,
@@ -221,9 +232,7 @@ def stream(
     try:
         batches = rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         yield from waiting.tables(iter(batches))
-    except SDMADError:
-        raise
-    except Exception as error:  # not all of Ray's have a class in common
+    except Exception as error:  # not all of Ray's have a class in common; some have a stage's, too
         raise _told(error) from error
 
 
@@ -232,10 +241,9 @@ def _told(error: BaseException) -> SDMADError:
     cause: BaseException | None = error
     while cause is not None:
         inner = getattr(cause, "cause", None)
-        if isinstance(inner, SDMADError):
-            return SDMADError(str(inner))
-        if isinstance(cause, SDMADError):
-            return SDMADError(str(cause))
+        for found in (inner, cause):
+            if isinstance(found, SDMADError):
+                return SDMADError(str(found).partition(RETRIED)[0])
         cause = inner if isinstance(inner, BaseException) else cause.__cause__
     lines = str(error).strip().splitlines() or ["no reason given"]
     logging.getLogger("sdmad").debug("Ray", exc_info=error)

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from sdmad.archive.places import place_of
 from sdmad.archive.predicting import model_hash
-from sdmad.archive.scores import Scores, quoted
+from sdmad.archive.scores import Scores, parquet, quoted
+from sdmad.data.finding import FileFinder
 from sdmad.data.labels import NORMAL_NAMES, canonical_name, marks_findings
-from sdmad.data.table import parse_label_table
+from sdmad.data.table import absolute_path, parse_label_table
 from sdmad.detector.checkpoint import verify
 from sdmad.detector.manifest import read_json
 from sdmad.detector.patients import PatientHashes
@@ -77,10 +79,10 @@ def evaluate_archive(
     """
     verify(model)
     support = StoredSupport.of(read_json(model / "support.json"))
-    notes = list(_label(scores, labels))
+    notes = [*scores.notes, *_label(scores, labels)]
     if scores.models != (model_hash(model),):
         notes.append("the scores are not this model's own; an export of it gives others, too")
-    _match(scores, labels)
+    notes += _match(scores, labels)
     notes += _leave_out(scores, support)
     (images,) = scores.list("SELECT count(*) FROM judged")[0]
     if not images:
@@ -99,13 +101,18 @@ def _label(scores: Scores, labels: Path) -> tuple[str, ...]:
         return _label_by_parquet(scores, labels)
     import pyarrow as pa
 
-    table = parse_label_table(labels, scores.categories)
+    finder = FileFinder(absolute_path(labels).parent)
+
+    def locate(name: str) -> Path:
+        return Path(name) if "://" in name else finder(name)
+
+    table = parse_label_table(labels, scores.categories, locate)
     _, evaluated, notes = table.pools()
     table = table.subset(evaluated)
     patients = table.patients or ("",) * len(table)
     rows = pa.table(
         {
-            "file": [str(file) for file in table.files],
+            "file": [str(place_of(file)) for file in table.files],
             "patient": list(patients),
             "normal": table.normal,
             **{f"label:{name}": table.labels[:, k] for k, name in enumerate(table.categories)},
@@ -114,12 +121,12 @@ def _label(scores: Scores, labels: Path) -> tuple[str, ...]:
     scores.database.register("given", rows)
     scores.database.execute("CREATE TABLE labels AS SELECT * FROM given")
     scores.database.unregister("given")
-    return (*table.notes, *notes)
+    return (*table.notes, *finder.notes, *notes)
 
 
 def _label_by_parquet(scores: Scores, labels: Path) -> tuple[str, ...]:
     """As a CSV table with a column a category: the same images are normal, and a note says why."""
-    source = f"read_parquet({_text(str(labels))})"
+    source = parquet([str(labels)])
     described = scores.list(f"DESCRIBE SELECT * FROM {source}")  # noqa: S608
     kinds = {str(row[0]): str(row[1]) for row in described}
     lacking = [name for name in ("file", *scores.categories) if name not in kinds]
@@ -211,8 +218,11 @@ def _text(value: str) -> str:
 NAME = "regexp_extract({}.file, '[^/]*$')"
 
 
-def _match(scores: Scores, labels: Path) -> None:
-    """Join labels and scores by file, or by the files' names where the places differ."""
+def _match(scores: Scores, labels: Path) -> list[str]:
+    """Join labels and scores by file, or by the files' names where the places differ.
+
+    Says which labels have no score.
+    """
     for key in ("{}.file", NAME):
         mine, theirs = key.format("labels"), key.format("scores")
         if key == NAME:
@@ -227,9 +237,27 @@ def _match(scores: Scores, labels: Path) -> None:
             f"CREATE OR REPLACE TABLE judged AS SELECT {', '.join(columns)} "  # noqa: S608
             f"FROM labels JOIN scores ON {mine} = {theirs}"
         )
-        if scores.list("SELECT count(*) FROM judged")[0][0]:
-            return
+        joined = scores.list("SELECT count(*) FROM judged")[0][0]
+        if joined:
+            return _unmatched(scores, labels, (mine, theirs), joined)
     raise InputError(f"{labels}: none of its files was scored")
+
+
+def _unmatched(scores: Scores, labels: Path, keys: tuple[str, str], joined: int) -> list[str]:
+    """Says how many labels have no score; refuses one that several images have."""
+    met = f"{keys[0]} IN (SELECT {keys[1]} FROM scores)"  # noqa: S608
+    all_of, scored = scores.list(f"SELECT count(*), count_if({met}) FROM labels")[0]  # noqa: S608
+    if joined != scored:
+        raise InputError(
+            f"{labels}: {joined - scored} of its files stand for several images that were scored; "
+            "give those that differ names of their own, and score again"
+        )
+    if scored == all_of:
+        return []
+    return [
+        f"{all_of - scored} of {all_of} labelled images have no score (not scored, or not readable "
+        "then), and are left out"
+    ]
 
 
 def _check_names(scores: Scores, labels: Path) -> None:

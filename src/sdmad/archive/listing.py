@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sdmad.archive.places import Place
+from sdmad.archive.places import Place, place_of
 from sdmad.archive.sources import Entry, Passed, entries
 from sdmad.errors import InputError, SDMADError
 from sdmad.inputs import bounded
@@ -43,7 +43,7 @@ class Listing:
         images: how many.
         shards: how many; all but the last hold `shard_size` images.
         shard_size: images of a shard.
-        sources: as they were named.
+        sources: their addresses.
         passed_over: files that are no images, by kind.
     """
 
@@ -97,11 +97,19 @@ def write_listing(
         images, shards = images + part.images, shards + part.shards
     if not images:
         raise no_image(sources, passed)
-    names = tuple(without_surrogates(os.fspath(source)) for source in sources)
-    listing = Listing(images, shards, shard_size, names, dict(passed.kinds))
+    listing = Listing(images, shards, shard_size, addresses(sources), dict(passed.kinds))
     text = json_text({"format": FORMAT, **asdict(listing)})
     (out / FACTS).write(text.encode())
     return listing
+
+
+def addresses(sources: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    """What was named, as a listing keeps it: each once.
+
+    Raises:
+        InputError: if a protocol is none that is read.
+    """
+    return tuple(without_surrogates(str(one)) for one in dict.fromkeys(map(place_of, sources)))
 
 
 def no_image(sources: Sequence[str | os.PathLike[str]], passed: Passed) -> InputError:

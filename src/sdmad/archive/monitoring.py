@@ -56,7 +56,8 @@ def monitor(
             _summary(period, sample, held, mine.categories, rate) for period, sample in periods
         ]
         (undated,) = mine.list("SELECT count(*) FROM scores WHERE date IS NULL")[0]
-    notes = [f"{undated:,} images have no date and are left out."] if undated else []
+    notes = list(mine.notes)
+    notes += [f"{undated:,} images have no date and are left out."] if undated else []
     if mine.errors:
         notes.append(f"{mine.errors:,} images could not be read when they were scored.")
     few = [one.name for one in judged if one.images < FEWEST]

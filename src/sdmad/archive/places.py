@@ -36,6 +36,7 @@ TRIES = 4
 PAUSE = 1.0
 """Seconds before it is asked again; twice as many each time."""
 
+_CHAIN = re.compile(r"[a-z0-9+]+::|.*::[a-z0-9+]+:/", re.DOTALL)
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]*):/{1,2}(?!/)(.*)", re.DOTALL)
 
 
@@ -83,15 +84,16 @@ class Place:
             InputError: if the package that reads its protocol is not installed.
         """
         require("ray", "fsspec")
-        from fsspec.core import url_to_fs
+        from fsspec import filesystem, get_filesystem_class
 
         try:
-            system, path = url_to_fs(self.address)
+            kind = get_filesystem_class(self.protocol)  # by name: "::" in an address is no chain
+            system = filesystem(self.protocol, **kind._get_kwargs_from_urls(self.address))
         except (ImportError, ValueError) as error:
             extra = EXTRAS.get(self.protocol)
             mend = f"pip install 'sdmad[{extra}]'" if extra else str(error)
             raise InputError(f"{self}: {self.protocol} cannot be read here: {mend}") from error
-        return system, path
+        return system, str(system._strip_protocol(self.address))
 
     def is_folder(self) -> bool:
         """Whether there is such a folder, or anything below such a prefix."""
@@ -115,7 +117,12 @@ class Place:
         with reaching(self):
             system, path = self.opened()
             end = None if size is None else start + size
-            return bytes(system.cat_file(path, start=start or None, end=end))
+            try:
+                return bytes(system.cat_file(path, start=start or None, end=end))
+            except Exception:
+                if end is not None and system.size(path) == 0:  # some refuse any part of nothing
+                    return b""
+                raise
 
     def write(self, content: bytes) -> None:
         """Write a file, whole or not at all; its folders are made.
@@ -129,14 +136,20 @@ class Place:
                 write_bytes(self.address, content)
                 return
             system, path = self.opened()
-            if self.protocol in WHOLE:
-                system.pipe_file(path, content)
-                return
-            folder, _, name = path.rpartition("/")
-            system.makedirs(folder, exist_ok=True)
-            part = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.part"
-            system.pipe_file(part, content)
-            system.mv(part, path)
+            try:
+                self._write(system, path, content)
+            except FileNotFoundError as error:
+                raise SDMADError(f"{self}: cannot be written ({_reason(error)})") from error
+
+    def _write(self, system: Any, path: str, content: bytes) -> None:
+        if self.protocol in WHOLE:
+            system.pipe_file(path, content)
+            return
+        folder, _, name = path.rpartition("/")
+        system.makedirs(folder, exist_ok=True)
+        part = f"{folder}/.{name}.{uuid.uuid4().hex[:8]}.part"
+        system.pipe_file(part, content)
+        system.mv(part, path)
 
     def names(self) -> list[str]:
         """Names of what lies in this folder, sorted; nothing where there is none."""
@@ -185,7 +198,7 @@ def place_of(text: str | os.PathLike[str]) -> Place:
         InputError: if its protocol is none that is read.
     """
     given = os.fspath(text)
-    if "::" in given:
+    if _CHAIN.match(given):
         raise InputError(f"{given}: a chain of addresses; give the address itself")
     found = _ADDRESS.fullmatch(given)
     if not found:
@@ -198,6 +211,16 @@ def place_of(text: str | os.PathLike[str]) -> Place:
     if protocol == "file":
         return Place(os.path.abspath(f"/{rest}"))  # noqa: PTH100
     return Place(f"{protocol}://{rest}")
+
+
+def is_address(text: str | os.PathLike[str]) -> bool:
+    """Whether a person named something elsewhere.
+
+    >>> is_address("s3://bucket/scores"), is_address("images")
+    (True, False)
+    """
+    found = _ADDRESS.fullmatch(os.fspath(text))
+    return found is not None and found[1] in PROTOCOLS - {"file"}
 
 
 @contextmanager
@@ -213,10 +236,15 @@ def reaching(place: Place) -> Iterator[None]:
     except (SDMADError, FileNotFoundError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except PermissionError as error:
-        raise SDMADError(f"{place}: refused (permission denied)") from error
+        raise SDMADError(f"{place}: refused ({_reason(error)})") from error
     except Exception as error:  # each file system has its own
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SDMADError(f"{place}: cannot be reached ({reason})") from error
+        raise SDMADError(f"{place}: cannot be reached ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a file system says, in one line."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(said.split())[:300] or type(error).__name__
 
 
 def patiently(work: Callable[[], bytes]) -> bytes:

@@ -12,15 +12,24 @@ from typing import Any
 
 from sdmad._version import __version__
 from sdmad.archive.engine import Resources, connected, stream
-from sdmad.archive.listing import FACTS, FOLDER, SHARD, Listing, read_listing, write_listing
+from sdmad.archive.listing import (
+    FACTS,
+    FOLDER,
+    SHARD,
+    Listing,
+    addresses,
+    read_listing,
+    write_listing,
+)
 from sdmad.archive.maps import MAPS, write_maps
 from sdmad.archive.places import Place, place_of
 from sdmad.archive.shards import MANIFEST, RUN, SCORES, Gathering, Manifest, write_shard
 from sdmad.archive.stages import Judge, Open, Squares
 from sdmad.detector.checkpoint import MANIFEST as OF_MODEL
 from sdmad.detector.manifest import file_hash
-from sdmad.errors import InputError
+from sdmad.errors import InputError, SDMADError
 from sdmad.export.files import MANIFEST as OF_EXPORT
+from sdmad.inputs import bounded
 from sdmad.output import json_text
 from sdmad.progress import track
 
@@ -90,6 +99,11 @@ def score_archive(
         folder.sweep()
     run = _check_run(out, model_hash(model), judge, settings, force)
     earlier = read_listing(out)
+    if earlier is not None and earlier.sources != addresses(sources):
+        raise InputError(
+            f"{out}: holds scores of other images ({', '.join(earlier.sources)}); choose another "
+            "folder, or replace it with --force"
+        )
     listing = earlier or write_listing(sources, out, shard_size)
     manifest = Manifest.read(out, run, listing, judge.maps)
     missing, resumed = manifest.missing, len(manifest.done)
@@ -153,13 +167,14 @@ def _check_run(out: Place, model: str, judge: Judge, settings: dict[str, Any], f
     text = json_text(said)
     run = hashlib.sha256(text.encode()).hexdigest()
     names = set(out.names())
-    if force:
+    if force and RUN in names:
         for name in WRITTEN:
             if name in names:
                 (out / name).remove()
-        names -= {*WRITTEN}
+        names = set()  # what else lies there is left alone
     if RUN in names:
-        before = json.loads((out / RUN).read())
+        with bounded(f"{out / RUN}: not usable; start anew with --force", InputError, SDMADError):
+            before = dict(json.loads((out / RUN).read()))
         if before != json.loads(text):
             other = [key for key in said if before.get(key) != json.loads(text)[key]]
             raise InputError(

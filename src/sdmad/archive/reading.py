@@ -134,9 +134,11 @@ def _slice(entry: Entry) -> int | None:
 def _split(entry: Entry) -> tuple[str, str]:
     """The address of the file behind an entry and the mark of its slice.
 
-    A file on this machine whose own name ends like a slice is taken as the file that it is.
+    A file whose own name ends like a slice is taken as the file that it is: one that a folder
+    holds, which then has a size, or one on this machine.
     """
-    if entry.kind != "file" or (Place(entry.holder).is_local and os.path.exists(entry.holder)):  # noqa: PTH110
+    here = Place(entry.holder).is_local and os.path.exists(entry.holder)  # noqa: PTH110
+    if entry.kind != "file" or entry.size >= 0 or here:
         return entry.holder, ""
     return split_slice(entry.holder)
 

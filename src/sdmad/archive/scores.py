@@ -7,9 +7,11 @@ one category's numbers are ever in memory at once.
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdmad.archive.places import Place, reaching
-from sdmad.archive.shards import SCORES
-from sdmad.errors import InputError
+from sdmad.archive.shards import MANIFEST, RUN, SCORES
+from sdmad.errors import InputError, SDMADError
 from sdmad.export.runtime import require
 from sdmad.inputs import bounded
 
@@ -38,6 +40,7 @@ class Scores:
         rows: how many.
         errors: images that could not be read, which are left out.
         models: SHA-256 of the models that said it.
+        notes: what a person should know about them.
     """
 
     database: Any
@@ -45,6 +48,7 @@ class Scores:
     rows: int
     errors: int
     models: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def column(self, sql: str, parameters: Sequence[object] = ()) -> NDArray[Any]:
         """The first column of a query, NaN where it holds nothing."""
@@ -78,20 +82,31 @@ def opened_scores(*places: Place) -> Iterator[Scores]:
         contextlib.closing(duckdb.connect(str(Path(folder, "scores.db")))) as database,
     ):
         database.execute(f"SET memory_limit = '{MEMORY}'")
+        database.execute("SET TimeZone = 'UTC'")  # of dates, wherever this machine stands
         database.execute("SET enable_progress_bar = false")
         database.execute("SET temp_directory = ?", [folder])
         with bounded(told, InputError, InputError):
             files = [file for place in places for file in _files(place, database)]
             if not files:
                 raise InputError("there is no Parquet file")
-            database.execute(_view(files))
+            database.execute(f"CREATE VIEW everything AS SELECT * FROM {parquet(files)}")  # noqa: S608
             found = _scores(database)
-        yield found
+        unfinished = [note for place in places for note in _unfinished(place)]
+        yield replace(found, notes=(*unfinished, *found.notes))
 
 
-def _view(files: Sequence[str]) -> str:
-    names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-    return f"CREATE VIEW everything AS SELECT * FROM read_parquet([{names}])"  # noqa: S608
+def parquet(files: Sequence[str]) -> str:
+    """Some Parquet files as SQL: these alone, and their own columns alone.
+
+    >>> parquet(["a[1]/x.parquet"])
+    "read_parquet(['a[[]1]/x.parquet'], hive_partitioning = false)"
+
+    Args:
+        files: paths or addresses, in which ``*``, ``?`` and ``[`` stand for nothing else.
+    """
+    plain = (re.sub(r"([*?[])", r"[\1]", file).replace("'", "''") for file in files)
+    names = ", ".join(f"'{file}'" for file in plain)
+    return f"read_parquet([{names}], hive_partitioning = false)"
 
 
 def _files(place: Place, database: Any) -> list[str]:
@@ -107,16 +122,40 @@ def _files(place: Place, database: Any) -> list[str]:
     return [one.address for one in found]
 
 
+def _unfinished(place: Place) -> list[str]:
+    """Says that a run to a folder has not come to its end."""
+    if place.name.endswith(".parquet"):
+        return []
+    where = place / MANIFEST
+    try:
+        content = where.read()
+    except FileNotFoundError:
+        complete = not (place / RUN).is_there()  # it comes later
+    else:
+        with bounded(f"{where}: not usable", InputError, SDMADError):
+            complete = bool(json.loads(content)["complete"])
+    told = f"{place}: the run is not finished, so images are missing; run sdmad predict again"
+    return [] if complete else [told]
+
+
 def _scores(database: Any) -> Scores:
     names = [row[0] for row in database.execute("DESCRIBE everything").fetchall()]
     categories = tuple(name.removeprefix(SCORE) for name in names if name.startswith(SCORE))
     if not categories or not {"file", "error", "model"} <= set(names):
         raise InputError("its columns are others")
-    database.execute("CREATE VIEW scores AS SELECT * FROM everything WHERE error IS NULL")
-    counted = "SELECT count(*), count(error) FROM everything"
-    rows, errors = database.execute(counted).fetchone()
+    counted = (
+        "SELECT count(*), count(error), "
+        "count(DISTINCT hash(file, hash, model)) FILTER (error IS NULL) FROM everything"
+    )
+    rows, errors, different = database.execute(counted).fetchone()
+    twice = rows - errors - different
+    notes = [f"{twice:,} images were scored twice, and count once"] if twice else []
+    once = "QUALIFY row_number() OVER (PARTITION BY file, hash, model) = 1" if twice else ""
+    read = f"SELECT * FROM everything WHERE error IS NULL {once}"  # noqa: S608
+    database.execute(f"CREATE VIEW scores AS {read}")
     models = database.execute("SELECT DISTINCT model FROM everything ORDER BY 1").fetchall()
-    return Scores(database, categories, rows - errors, errors, tuple(model for (model,) in models))
+    told = tuple(model for (model,) in models)
+    return Scores(database, categories, different, errors, told, tuple(notes))
 
 
 def quoted(name: str) -> str:

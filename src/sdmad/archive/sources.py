@@ -75,10 +75,9 @@ def entries(sources: Sequence[str | os.PathLike[str]], passed: Passed) -> Iterat
         InputError: if a source is not there or cannot be used.
         SDMADError: if a place does not answer.
     """
-    for source in sources:
-        place = place_of(source)
+    for place in dict.fromkeys(map(place_of, sources)):
         if place.is_folder():
-            for found, facts in _below(place):
+            for found, facts in _below(place, passed):
                 yield from _of_folder(found, facts, passed)
         else:
             yield from _named(place)
@@ -140,7 +139,7 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(tuple(SUFFIXES))
 
 
-def _below(folder: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _below(folder: Place, passed: Passed) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Every file below a folder with what its system says of it, sorted; hidden ones left out."""
     with reaching(folder):
         system, root = folder.opened()
@@ -158,6 +157,8 @@ def _below(folder: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
         for name, facts in sorted(found, key=lambda one: one[0]):
             where = facts["name"].rstrip("/")
             if name.startswith(".") or where == path:
+                if where == path and facts["type"] == "directory":  # s3://bucket/a//b.png
+                    passed.kinds["folder without a name (//)"] += 1
                 continue
             if facts["type"] == "directory" or (facts.get("islink") and system.isdir(where)):
                 yield from inside(where)
@@ -263,7 +264,10 @@ def _of_parquet(place: Place) -> Iterator[Entry]:
         return name_column, column_of(names, (DATE_COLUMN,))
 
     for row, (name, when) in enumerate(rows(place, choose)):
-        yield _row(place, row, name, when, held)
+        try:
+            yield _row(place, row, name, when, held)
+        except InputError as error:
+            raise InputError(f"{place}, row {row} (from 0): {error}") from error
 
 
 def _row(place: Place, row: int, name: str | None, dated: str | None, held: bool) -> Entry:
@@ -292,11 +296,12 @@ def _of_table(place: Place) -> Iterator[Entry]:
     column, dated = header.index(name_column), column_of(header, (DATE_COLUMN,))
     when = None if dated is None else header.index(dated)
     for row in body:
-        where = _beside(place, row.cells[column])
+        read: str | None = name_column
         try:
+            where, read = _beside(place, row.cells[column]), dated
             made = None if when is None else parse_date(row.cells[when])
         except InputError as error:
-            raise InputError(f"{place}, row {row.line}, column {dated}: {error}") from error
+            raise InputError(f"{place}, row {row.line}, column {read}: {error}") from error
         yield Entry(where, where, date=made)
 
 

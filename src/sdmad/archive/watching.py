@@ -148,16 +148,17 @@ def _watch(address: str, done: threading.Event) -> None:
     while misses < LOOKS:
         if done.wait(EVERY):
             return
-        misses = 0 if _answers(host, int(port)) else misses + 1
+        misses = 0 if answers(host, int(port)) else misses + 1
     logging.getLogger("sdmad").error(
         f"the head of the cluster at {address} does not answer; Ray ends this command in about a "
         "minute. Finished shards are kept: start the cluster, then the same command again"
     )
 
 
-def _answers(host: str, port: int) -> bool:
+def answers(host: str, port: int) -> bool:
+    """Whether anything answers there within some seconds."""
     try:
         socket.create_connection((host, port), timeout=EVERY).close()
-    except OSError:
+    except (OSError, OverflowError):  # a port that none can be
         return False
     return True

@@ -77,6 +77,7 @@ def command(
 
     Example: `sdmad predict model images/ --json --out scores.jsonl`
     """
+    from sdmad.archive.places import is_address, place_of
     from sdmad.cli.steps.loading import ModelRequest
     from sdmad.detector.calibration import parse_prevalence
 
@@ -95,6 +96,8 @@ def command(
         return
     if any(cluster):
         raise InputError("--address, --num-gpus and --workers go with --engine ray")
+    for elsewhere in filter(is_address, paths):
+        raise InputError(f"{place_of(elsewhere)}: addresses are read by --engine ray alone")
     _predict(request, paths, out, maps, dicom_out, as_json, force)
 
 

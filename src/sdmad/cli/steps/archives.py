@@ -115,6 +115,7 @@ def suggest_in_archive(model: Path, scores: Path, budget: int) -> list[Suggestio
     from sdmad.archive.suggesting import suggest_from_scores
 
     with readable_warnings(), opened_scores(place_of(scores)) as opened:
+        notes(opened.notes)
         return suggest_from_scores(opened, model, budget)
 
 
