@@ -99,14 +99,24 @@ def main_page(folder: Path) -> str:
     """The page to read: the plot, the summary and the remarks."""
     compared = load(folder, stored.COMPARED_MEANS)
     rows = next(iter(compared.values())).rows
+    there = modalities(folder)
     return template("comparison_page.md").format(
-        modalities=links(FOLDER, modalities(folder)),
+        of=means_of(there),
+        modalities=links(FOLDER, there),
         most_shots=counted(int(most_shots(compared))),
         draws=counted(max(int(row[1]) for row in rows if row[1] != MISSING), "draw"),
         left_out=left_out([row[0] for row in rows]),
         shot_columns=" / ".join(counted(int(shots)) for (shots,) in compared),
         first=bare(summary(overview(compared))),
     )
+
+
+def means_of(there: Sequence[str]) -> str:
+    """What the figures are means over: the modalities, or those that were run so far."""
+    if len(there) == len(STUDIED):
+        return "means over the modalities and"
+    named = " and ".join(titles()[modality] for modality in there)
+    return f"so far of {named} alone: means over"
 
 
 def summary(every: Table) -> Table:
