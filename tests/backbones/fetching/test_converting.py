@@ -1,6 +1,7 @@
 """Backbones from pickles that are here, and which are known and here."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +120,15 @@ def test_what_cannot_be_converted(tmp_path, name, message):
     with pytest.raises((InputError, WeightsMissingError), match=message):
         convert(tmp_path / name, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match=rf"^{tmp_path} cannot be read \(Permission denied\)"):
+        convert(tmp_path, tmp_path / "out")
 
 
 def test_the_folder_that_is_read_is_not_written_over(tiny_clip, tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -62,6 +63,17 @@ def test_a_small_file_that_asks_for_much_memory(file, tmp_path):
 def test_a_file_that_holds_no_weights(file, tmp_path, content, what):
     file.write_bytes(content)
     with pytest.raises(ModelError, match=rf"^{file}.* {what}.*: download it again"):
+        convert_weights(file, tmp_path / "out.safetensors")
+
+
+def test_a_file_that_may_not_be_read(file, tmp_path, monkeypatch):
+    file.write_bytes(pickled(STATE))
+
+    def refuse(self, *arguments, **settings):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ModelError, match=f"^{file} cannot be read .*Permission denied"):
         convert_weights(file, tmp_path / "out.safetensors")
 
 

@@ -162,8 +162,10 @@ def _local_layout(source: Path) -> Layout:
     folder = source if source.is_dir() else source.parent
     try:
         names = {path.name for path in folder.iterdir() if path.is_file()}
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         names = set()
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror})") from error
     beside = tuple(name for name in layouts.BESIDE if name in names)
     if source.is_dir():
         rest = {name for name in names if not name.endswith(".safetensors")}

@@ -65,7 +65,7 @@ def convert_weights(source: Path, target: Path) -> Converted:
     check_regular(source, None, ModelError)
     if holds_code(source):
         raise refuse_file(source)
-    with source.open("rb") as stream:
+    with bounded(f"{source} cannot be read", ModelError), source.open("rb") as stream:
         start = stream.read(len(POINTER))
     if start in (b"", POINTER):
         what = "Git LFS's pointer to the weights, not the weights" if start else "empty"
