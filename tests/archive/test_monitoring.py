@@ -19,7 +19,7 @@ from sdmad.errors import InputError
 NAMES = ("Ma<ss", "Effusion")
 
 
-def write_scores(folder, months, images=400, seed=0, undated=0, names=NAMES):
+def write_scores(folder, months, images=400, seed=0, undated=0, names=NAMES, models="m"):
     """Scores of some months, each with how far Effusion's scores and findings have moved."""
     rng = np.random.default_rng(seed)
     schema = Columns(names).schema()
@@ -35,7 +35,7 @@ def write_scores(folder, months, images=400, seed=0, undated=0, names=NAMES):
             "abnormality": scores.max(axis=1),
             "unfamiliar": rng.random(images) < 0.01,
             "error": [None] * (images - 1) + ["bad"],
-            "model": ["m"] * images,
+            "model": [models[shard % len(models)]] * images,
             "version": ["1"] * images,
         }
         for k, name in enumerate(names):
@@ -98,6 +98,14 @@ def test_another_archive_may_be_the_reference(tmp_path):
     other = write_scores(tmp_path / "other", [(1, 0)], names=("A", "B"))
     with pytest.raises(InputError, match="categories differ"):
         monitor(place_of(scores), "month", place_of(other))
+    other = write_scores(tmp_path / "another", [(1, 0.8)], models="n")
+    with pytest.raises(InputError, match=r"another model's scores \(n, here m\).*score both"):
+        monitor(place_of(scores), "month", place_of(other))
+
+
+def test_scores_of_two_models_are_told(tmp_path):
+    scores = write_scores(tmp_path, [(1, 0), (2, 0)], models="mn")
+    assert "2 models made these scores: a change may be theirs." in monitor(place_of(scores)).notes
 
 
 @pytest.mark.parametrize(

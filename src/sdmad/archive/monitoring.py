@@ -38,7 +38,7 @@ def monitor(
         rate: of false alarms a period, at most.
 
     Raises:
-        InputError: if there are no scores or dates, or the categories of the reference differ.
+        InputError: if there are no scores or dates, or those of the reference are of another model.
         SDMADError: if a place does not answer.
     """
     with ExitStack() as end:
@@ -60,6 +60,8 @@ def monitor(
     notes += [f"{undated:,} images have no date and are left out."] if undated else []
     if mine.errors:
         notes.append(f"{mine.errors:,} images could not be read when they were scored.")
+    if len(mine.models) > 1:
+        notes.append(f"{len(mine.models)} models made these scores: a change may be theirs.")
     few = [one.name for one in judged if one.images < FEWEST]
     if few:
         notes.append(f"Not judged, of fewer than {FEWEST} images: {', '.join(few)}.")
@@ -104,6 +106,12 @@ def _first(periods: list[tuple[str, Sample]]) -> tuple[str, Sample]:
 def _same(theirs: Scores, mine: Scores, reference: Place) -> Scores:
     if theirs.categories != mine.categories:
         raise InputError(f"{reference}: its categories differ from those of the scores")
+    if theirs.models != mine.models:
+        told = (", ".join(one[:8] for one in scores.models) for scores in (theirs, mine))
+        raise InputError(
+            "{}: another model's scores ({}, here {}), on another scale; let one model score "
+            "both".format(reference, *told)
+        )
     return theirs
 
 
