@@ -552,7 +552,7 @@ CAPTIONS = {
     PAIRED: "80 patients; with several draws these differ (.3). The truth is 0.",
     PIXELS: "Half of the patients have one lesion; the draws' contrast differs by .3.",
     CALIBRATION: "Columns: what true log odds are multiplied by in the probabilities; 1 is right.",
-    ARCHIVES: "What `sdmad evaluate --scores` does above 200,000 images; here of fewer, since few "
+    ARCHIVES: "What evaluate does with --scores above 200,000 images; here of fewer, since few "
     "patients are the harder case.",
     MONITOR: "Share: of the images in which something is found, or that are unfamiliar (the true "
     "one). Above: how often a score of the period lies above one of the reference. Images count as "
@@ -576,7 +576,9 @@ REASONS = {
     PAIRED: "Where few patients are misranked, Student's t makes a difference wide.",
     PIXELS: "Few lesions tell little of their own variance.",
     CALIBRATION: "Where noise is as large as the gaps, their signs are not known.",
-    ARCHIVES: "Rare categories, and those near 1, as above where patients are resampled.",
+    ARCHIVES: "AUROC too often, as above where patients are resampled. Sensitivity too seldom where "
+    "one of the categories that it is the mean of is shown by some twenty patients: nearly all are "
+    "found, and the few that are not tell little of how they vary.",
     MONITOR: "Where patients have several images, intervals are too narrow: scores do not tell "
     "whose they are.",
     ANSWERS: "Few who are wrong tell little of how they hang together.",

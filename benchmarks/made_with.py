@@ -60,9 +60,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 """What the figures of each page depend on."""
 
 NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
-UNFINISHED = "its run lacks archives, periods, answers, agreement and reader studies"
 OLDER: dict[str, str] = {
-    "coverage.md": UNFINISHED,
     "comparison.md": NANO,
     "comparison/brain.md": NANO,
     "comparison/chest.md": NANO,
