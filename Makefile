@@ -138,7 +138,7 @@ arithmetic: $(VENV)/installed  ## the figures behind docs/reproduction.md (TABLE
 phantom-speed: $(VENV)/installed  ## phantoms a second on one core
 	$(BIN)/python -m benchmarks.phantom_speed
 
-coverage: $(VENV)/installed  ## docs/coverage.md again: do the intervals hold? (15 minutes; resumable)
+coverage: $(VENV)/installed  ## docs/coverage.md again: do the intervals hold? (20 minutes; resumable)
 	$(BIN)/python -m benchmarks.coverage --out out/coverage --docs docs/coverage.md
 
 searched: $(VENV)/installed  ## docs/searched.md again: settings of the compared systems (resumable)

@@ -6,11 +6,30 @@ import numpy as np
 import pytest
 
 from benchmarks import coverage
-from benchmarks.coverage import Held, calibration, means, paired, pixels, several, simulate, single
+from benchmarks.coverage import (
+    Held,
+    agreeing,
+    answered,
+    calibration,
+    columns,
+    means,
+    monitored,
+    paired,
+    pixels,
+    several,
+    simulate,
+    single,
+    studied,
+)
+from benchmarks.coverage_people import Answered, Periods, Readers, Verdicts
 from benchmarks.coverage_worlds import Chances, Pictures, World
+from sdmad.evaluation.agreement import agreement
+from sdmad.evaluation.answers import answer_rates
+from sdmad.evaluation.delong import delong_auroc
 from sdmad.evaluation.metrics import image_auroc, mean_auroc
 from sdmad.evaluation.pixel_intervals import summarise_pixels
 from sdmad.evaluation.protocols import decision_metrics
+from sdmad.serve.reader_study import results
 
 HIGH = World(60, (0.3, 0.3), auroc=0.95, right=0.95)
 QUICK = {
@@ -23,6 +42,11 @@ QUICK = {
     "differences": (paired(World(draws=3, wander=0.3)), 50),
     "pixels": (pixels(Pictures(40)), 50),
     "calibration": (calibration({"right": Chances(80), "bent": Chances(80, bent=2.0)}), 60),
+    "an archive": (columns(replace(HIGH, images=3)), 80),
+    "a period": (monitored([Periods(200, 0.05, 0.7)]), 80),
+    "answers": (answered({"few": Answered(60, 0.01), "more": Answered(60, 0.2, images=3)}), 80),
+    "kappa": (agreeing({"low": Verdicts(60, 0.2, yes=0.1), "high": Verdicts(60, 0.9)}), 80),
+    "a reader study": (studied(Readers(40, readers=3)), 40),
 }
 NOT_OURS = "delong"
 
@@ -84,16 +108,87 @@ def test_chances_truth_is_that_of_many():
     assert error == pytest.approx(world.truth(), abs=0.003)
 
 
+@pytest.mark.parametrize(("kappa", "yes"), [(0.2, 0.3), (0.9, 0.3), (0.2, 0.05)])
+def test_verdicts_agree_as_asked(kappa, yes):
+    world = Verdicts(40_000, kappa, readers=3, images=2, yes=yes)
+    verdicts, patients = world.draw(np.random.default_rng(0))
+    assert verdicts.mean() == pytest.approx(yes, abs=0.004)
+    assert agreement(verdicts, patients, resamples=0).kappa == pytest.approx(kappa, abs=0.02)
+
+
+def test_answers_and_periods_are_as_asked():
+    rng = np.random.default_rng(0)
+    found = answer_rates(*Answered(20_000, 0.05, images=2).draw(rng), False, resamples=0)
+    assert found.wrong == pytest.approx(0.05, abs=0.003)
+    assert found.unsure == pytest.approx(Answered.UNSURE, abs=0.006)
+    before, after = Periods(40_000, 0.1, 0.7, each=2).draw(rng)
+    labels = np.repeat([0.0, 1.0], 40_000)
+    area = delong_auroc(labels, np.concatenate([before.scores[0], after.scores[0]])).auroc
+    assert area == pytest.approx(0.7, abs=0.008)
+    assert after.found[0] / after.images == pytest.approx(0.1, abs=0.006)
+    assert after.unfamiliar / after.images == pytest.approx(0.1, abs=0.006)
+
+
+def test_a_studys_truth_is_that_of_very_many_patients():
+    study = Readers(6000, readers=3, images=2).draw(np.random.default_rng(0))
+    found = results(study.answers, study.truths, ["finding"], resamples=0)
+    first = found.accuracy[1]
+    told = (first.without.value, first.with_findings.value)
+    assert told == pytest.approx(study.aurocs_of_first, abs=0.015)
+    kappas = [one.kappa.value for one in found.kappa]
+    assert kappas == pytest.approx([study.kappa(False), study.kappa(True)], abs=0.02)
+    assert found.time[0].difference.value == pytest.approx(study.saved, rel=0.05)
+    # Over all readers there are: of many, each with all patients.
+    world = replace(study.world, readers=20_000)
+    moves = np.random.default_rng(0).normal(size=world.readers) * world.wander
+    means = [world.auroc(separation + moves).mean() for separation in world.separations]
+    assert means == pytest.approx(world.aurocs(), abs=0.002)
+
+
 def test_the_page_marks_what_lies_outside(monkeypatch):
     case = coverage.Case(coverage.ONE, "a world", lambda rng, seed: {})
     held = {"mean_auroc": Held(1000, 0.95, 0.02, 0.1), "delong": Held(1000, 0.8, 0.2, 0.1)}
     monkeypatch.setattr(coverage, "rates", lambda: coverage.Table("Rates", ("",), ()))
     page = coverage.page({(case.group, case.name): held})
     assert "| a world | 95.0 | 80.0 (low) |" in page
-    assert "2 figures: 1 within, 0 too high, 1 too low. Without" in page
-    assert "chance 1 lie within 93 to 97." in page
+    assert "2 figures: 1 within, 0 too high, 1 too low. Without\nregard" in page
+    assert "to chance 1 lie within 93 to 97." in page
     assert "DeLong's variance is too small" in page
     assert coverage.REASONS[coverage.FEW] not in page
+
+
+def test_cases_that_are_not_run_again_stay_and_are_named(tmp_path, monkeypatch):
+    ends = {"mean_auroc": (0.5, 0.4, 0.6), "a_reader's": (0.5, 0.6, 0.7)}
+    one, other, third = (
+        coverage.Case(group, "a case", lambda rng, seed: ends, 400)
+        for group in (coverage.ONE, coverage.STUDIES, coverage.KAPPA)
+    )
+    monkeypatch.setattr(coverage, "cases", lambda: iter([one, other]))
+    monkeypatch.setattr(coverage, "rates", lambda: coverage.Table("Rates", ("",), ()))
+    file = tmp_path / "coverage.md"
+
+    def write(folder, *groups):
+        given = ["coverage", "--out", str(tmp_path / folder), "--docs", str(file)]
+        given += [text for group in groups for text in ("--group", group)]
+        monkeypatch.setattr("sys.argv", given)
+        coverage.main()
+        return file.read_text(encoding="utf-8")
+
+    whole = write("first")
+    assert "| a case | 100.0 (high) | 0.0 (low) |" in whole
+    assert "earlier run" not in whole
+    assert len(list((tmp_path / "first").iterdir())) == 2
+    monkeypatch.setattr(coverage, "cases", lambda: iter([one, other, third]))
+    part = write("second", coverage.STUDIES)
+    assert "Of an earlier run of the same statistics: One draw, a case.\n" in part
+    assert "Not run so far: Agreement of readers: kappa, a case.\n" in part
+    assert len(list((tmp_path / "second").iterdir())) == 1
+    assert part.count("| a case | 100.0 (high) | 0.0 (low) |") == 2
+    # What was told of other statistics does not stay.
+    monkeypatch.setattr(coverage, "now", lambda page: {"statistics": "0"})
+    lost = write("third", coverage.STUDIES)
+    assert "earlier run" not in lost
+    assert "Not run so far: One draw, a case; Agreement" in lost
 
 
 def test_every_group_of_cases_is_on_the_page():

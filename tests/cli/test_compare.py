@@ -9,7 +9,10 @@ def test_systems_are_named_by_wildcards(sdmad, tmp_path, monkeypatch):
     done = sdmad("compare", "--systems", "sd-mad-p*, linear-probe", "--out", tmp_path / "c")
     assert done.status == 0
     assert asked[0].systems == ("sd-mad-printed", "linear-probe")
-    assert sdmad("compare", "--out", tmp_path / "c").status == 0
+    assert asked[0].order == "round-robin"
+    order = ("--draw", "patient-by-patient")
+    assert sdmad("compare", "--out", tmp_path / "c", *order).status == 0
+    assert asked[1].order == "patient-by-patient"
     assert len(asked[1].systems) == 38
 
 

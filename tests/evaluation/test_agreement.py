@@ -25,7 +25,27 @@ def test_the_interval_is_as_wide_as_the_asymptotic_one():
     error = math.sqrt(0.016128)
     found = agreement([ONE, OTHER], range(50), resamples=4000)
     assert (found.high - found.low) / 2 == pytest.approx(2.0096 * error, rel=0.08)  # t of 49
-    assert (found.high + found.low) / 2 == pytest.approx(0.4)
+    assert (found.high + found.low) / 2 == pytest.approx(0.4, abs=0.04)  # a little nearer to 0
+
+
+def test_full_agreement_has_an_interval_by_hand():
+    # Half yes: one patient's variance at kappa k is 1 - k^2. With t of 49 squared over 50 patients,
+    # c = 2.0096^2 / 50 = .08077, the lower end is where (1 - k)^2 = c (1 - k^2): (1 - c) / (1 + c).
+    found = agreement([ONE, ONE], range(50))
+    assert (found.kappa, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.85053, abs=1e-4)
+    flipped = agreement([ONE, [1 - v for v in ONE]], range(50))
+    assert (flipped.low, flipped.high) == (-1, pytest.approx(-0.85053, abs=1e-4))
+
+
+def test_few_who_say_yes_leave_much_open():
+    # Three yes each, none in common: resampling never finds any, kappa stays below 0.
+    one, other = np.zeros((2, 100))
+    one[:3], other[3:6] = 1, 1
+    found = agreement([one, other], range(100))
+    assert found.kappa == pytest.approx(-0.0309, abs=1e-3)
+    assert found.low <= found.kappa
+    assert 0.2 < found.high < 0.6
 
 
 def test_more_readers_are_the_mean_over_pairs():
@@ -49,8 +69,7 @@ def test_images_of_one_patient_widen_the_interval():
 
 
 def test_what_has_no_interval_has_none():
-    same = agreement([ONE, ONE], range(50))
-    assert (same.kappa, math.isnan(same.low)) == (1, True)
+    assert math.isnan(agreement([ONE, OTHER], range(50), resamples=0).low)
     assert math.isnan(agreement([[1, 1], [1, 1]], range(2)).kappa)
     assert math.isnan(agreement([ONE, OTHER], [0] * 50).low)
     with pytest.raises(InputError, match="two readers"):

@@ -89,7 +89,7 @@ def test_kappa_by_hand():
     assert without.kappa.value == pytest.approx(0.4)
     assert without.kappa.low < 0.4 < without.kappa.high
     assert shown.kappa.value == pytest.approx(1)
-    assert math.isnan(shown.kappa.low)
+    assert 0 < shown.kappa.low < 0.6  # ten patients are few
     assert found.accuracy == ()
     assert found.notes[0] == NO_TRUTH
     assert found.notes[1].startswith("the images' patients are unknown: each image counts as one")

@@ -63,6 +63,16 @@ def table(folder, name):
         return {row["System" if "System" in row else "Metric"]: row for row in csv.DictReader(file)}
 
 
+def test_the_page_says_in_which_order_shots_were_drawn(ask):
+    out = ask(("bright",), seeds=1)
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert "- shots: one image of each patient first, wherever" in page
+    ask(("bright",), seeds=1, order="patient-by-patient")
+    page = (out / "comparison.md").read_text(encoding="utf-8")
+    assert "- shots: one patient after the other, as sdmad 0.1 drew\n" in page
+    assert len(list((out / "outcomes").rglob("*.npz"))) == 2
+
+
 def test_each_protocol_has_every_system_and_the_trivial_ones(ask):
     out = ask(("clip-signs", "linear-probe", "sd-mad", "bright"))
     for name in ("general", "integrated", "category-wise"):

@@ -3,6 +3,7 @@
 import dataclasses
 import types
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ import pytest
 from sdmad import SDMADConfig, load_backbone
 from sdmad.baselines.registry import load_system
 from sdmad.baselines.zero_shot import ZeroShotCLIP
+from sdmad.choices import DrawOrder
 from sdmad.evaluation.protocols import evaluate_scored
 from sdmad.studies import draw as module
 from sdmad.studies.draw import (
+    ORDERS,
     PAPER_SYSTEMS,
     Draw,
     Variant,
+    draws_of,
     fit_variants,
     own_warnings,
     plain_settings,
@@ -56,6 +60,15 @@ def test_the_drawn_patients_are_not_judged(draw):
     assert list(draw.files) == rest
     assert len(rest) == 24 - 2 * len(drawn)
     assert not drawn & {keys[row] for row in draw.rows}
+
+
+def test_the_order_of_drawing_is_the_draws(material, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "draw_support", lambda *given: asked.append(given[1:]))
+    for draw in (*draws_of(material, 3, 1), *draws_of(material, 3, 1, "patient-by-patient")):
+        assert draw.support is None
+    assert asked == [(3, 0, "round-robin"), (3, 0, "patient-by-patient")]
+    assert set(ORDERS) == set(get_args(DrawOrder))
 
 
 def test_whom_judged_images_are_of_is_told(draw):

@@ -67,6 +67,24 @@ def test_what_is_kept_is_read_again_whole(run, material):
     assert (again[0].losses, again[0].cost.parameters) == ((2.0, 1.0), 8)
 
 
+def test_either_order_of_drawing_is_kept_for_itself(run, material):
+    first = run(draws_of(material, 1, 1))["bright"]
+    other = draws_of(material, 1, 1, "patient-by-patient")
+    run(other)
+    assert len(run.fitted) == 1
+    assert run.said == ["pictures: draw 1 of 1"]  # what is of the other order is not in its way
+    assert len(list(run.engine.folder.glob("*.npz"))) == 2
+    assert all(map(same, first, run(draws_of(material, 1, 1))["bright"]))
+    assert run.fitted == []
+    # Nor does one take the place of the other where someone renames the file.
+    variant = run.toy
+    kept = run.engine.path(variant, draws_of(material, 1, 1)[0])
+    kept.replace(run.engine.path(variant, other[0]))
+    run(other)
+    assert len(run.fitted) == 1
+    assert "stored with another order of drawing" in run.said[0]
+
+
 def other_bank(run, draw, patch):
     bank = draw.material.bank
     sentences = (*bank.normal, "one more sentence")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sdmad.choices import PhantomModality, Precision
+from sdmad.choices import DrawOrder, PhantomModality, Precision
 from sdmad.cli.signals import INTERRUPTED, TERMINATED
 from sdmad.errors import InputError, SDMADError
 from sdmad.text import readable
@@ -98,6 +98,10 @@ Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON in place of a table.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything that is drawn.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Draws of the support set.")]
+Order = Annotated[
+    DrawOrder,
+    typer.Option("--draw", help="One image of each patient first, or patient by patient."),
+]
 Shots = Annotated[int, typer.Option("--shots", min=1, help="Images a category to learn from.")]
 ImageSize = Annotated[
     int | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sdmad.choices import EMBEDDED, DrawOrder, Preset, Tracker
+from sdmad.choices import EMBEDDED, Preset, Tracker
 from sdmad.cli.common import (
     BackboneName,
     Decision,
@@ -16,6 +16,7 @@ from sdmad.cli.common import (
     ImageSize,
     Labels,
     Normals,
+    Order,
     Out,
     Seed,
     Shots,
@@ -44,10 +45,7 @@ def command(
     support: Annotated[
         Path | None, typer.Option("--support", help="A support.json of an earlier draw.")
     ] = None,
-    order: Annotated[
-        DrawOrder,
-        typer.Option("--draw", help="One image of each patient first, or patient by patient."),
-    ] = "round-robin",
+    order: Order = "round-robin",
     decision: Decision = None,
     normals: Normals = None,
     device: Device = "auto",

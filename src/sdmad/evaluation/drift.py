@@ -7,7 +7,8 @@ Yates' correction. A period alarms where one of its m tests is sure at the state
 whatever the categories have to do with each other. It alarms only where the change is of a size
 that matters, too, or every period of a large archive would.
 
-Images count as independent. Where patients have several, alarms come more often than stated.
+Images count as independent. Where patients have several, alarms come more often than stated, and
+intervals are too narrow (``docs/coverage.md``).
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ SHRUNK = 0.25
 """Patients that are added at either end of a metric where variances are taken."""
 
 MODEL = 1
-"""Misranked patients as which the variance of Hanley and McNeil counts."""
+"""Patients as which a variance by formula counts: of an AUROC misranked ones."""
 
 TAIL = (1 + LEVEL) / 2
 NORMAL = float(special.ndtri(TAIL))

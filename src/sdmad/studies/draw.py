@@ -19,6 +19,7 @@ from torch import Tensor
 from sdmad.backbones import Backbone
 from sdmad.baselines.components.anomaly import OnePerCategory
 from sdmad.baselines.registry import Build, System, load_system
+from sdmad.choices import DrawOrder
 from sdmad.data.fewshot import SupportSet, draw_support
 from sdmad.data.images import ImageSource
 from sdmad.data.preprocessing import Preprocessing
@@ -32,6 +33,11 @@ from sdmad.studies.material import Material
 
 PACKAGE = Path(__file__).parents[1]
 
+ORDERS: dict[DrawOrder, str] = {
+    "round-robin": "one image of each patient first, wherever patients cost nothing or are plenty",
+    "patient-by-patient": "one patient after the other, as sdmad 0.1 drew",
+}
+"""How shots are drawn, in words."""
 
 PAPER_SYSTEMS = (
     *("clip-names", "clip-signs", "clip-signs-selected", "linear-probe"),
@@ -98,16 +104,18 @@ class Draw:
         material: data and bank.
         shots: images a category.
         seed: of the draw and of every training on it.
+        order: in which patients give their images.
     """
 
     material: Material
     shots: int
     seed: int
+    order: DrawOrder = "round-robin"
 
     @cached_property
     def support(self) -> SupportSet:
         """The drawn images; InputError if no category has one."""
-        return draw_support(self.material.table, self.shots, self.seed)
+        return draw_support(self.material.table, self.shots, self.seed, self.order)
 
     @cached_property
     def rows(self) -> NDArray[np.int64]:
@@ -151,9 +159,11 @@ class Draw:
         )
 
 
-def draws_of(material: Material, shots: int, seeds: int) -> list[Draw]:
+def draws_of(
+    material: Material, shots: int, seeds: int, order: DrawOrder = "round-robin"
+) -> list[Draw]:
     """The first draws of some material, seeds from 0."""
-    return [Draw(material, shots, seed) for seed in range(seeds)]
+    return [Draw(material, shots, seed, order) for seed in range(seeds)]
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,9 @@ class Engine:
         return None if kept is None else Outcome.of(*kept)
 
     def path(self, variant: Variant, draw: Draw) -> Path:
-        """Where an outcome is kept."""
-        return self.folder / f"{variant.stem}-{draw.shots}shot-{draw.seed}.npz"
+        """Where an outcome is kept; those of either order of drawing stay side by side."""
+        order = "" if draw.order == "round-robin" else f"-{draw.order}"
+        return self.folder / f"{variant.stem}-{draw.shots}shot-{draw.seed}{order}.npz"
 
     def fingerprint(self, variant: Variant, draw: Draw) -> dict[str, Any]:
         """All that an outcome depends on, as plain values, named for people."""
@@ -113,6 +114,8 @@ class Engine:
             "auxiliary set": [material.modality, material.images, AUXILIARY_SEED] * elsewhere,
             "question": "is it abnormal?" if self.general_only and system.single else "all",
             "choice about maps": self.maps and system.maps,
+            # What was kept before there were two orders knows of none and is as true.
+            **({} if draw.order == "round-robin" else {"order of drawing": draw.order}),
         }
 
     def _compute(self, variants: Sequence[Variant], draw: Draw, title: str) -> dict[str, Outcome]:

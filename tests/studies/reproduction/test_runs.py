@@ -14,7 +14,7 @@ import sdmad.studies.reproduction as reproduction
 from sdmad.baselines.registry import SYSTEMS, Recipe, load_system
 from sdmad.cli import main
 from sdmad.errors import InputError, MissingExtraError, ModelError
-from sdmad.studies import engine
+from sdmad.studies import draw, engine
 from sdmad.studies.draw import PAPER_SYSTEMS
 from sdmad.studies.reproduction import TARGETS, Request, figures, general, material, reproduce, runs
 from tests.trees import (
@@ -60,6 +60,31 @@ def ask(tiny_clip, tmp_path):
 def rows(folder, target):
     with (folder / f"{target}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_order_of_drawing_reaches_every_target_and_is_told(ask, monkeypatch):
+    asked = []
+    true_draws = draw.draws_of
+
+    def drawn(*given):
+        asked.append(given[3:])
+        return true_draws(*given)
+
+    for place in (runs, general, figures):
+        monkeypatch.setattr(place, "draws_of", drawn)
+    monkeypatch.setattr(general, "TABLE5", ("clip-names",))
+    monkeypatch.setattr(general, "BESIDE", ())
+    monkeypatch.setattr(runs, "PAPER_SYSTEMS", ("clip-names",))
+    monkeypatch.setattr(figures, "CURVE_SYSTEMS", ("clip-names",))
+    for target in ("table2", "table5", "figure4", "shots"):
+        out = ask(target, order="patient-by-patient")
+        page = (out / f"{target}.md").read_text(encoding="utf-8")
+        assert "shots: one patient after the other, as sdmad 0.1 drew" in page
+    assert len(asked) > 4
+    assert set(asked) == {("patient-by-patient",)}
+    kept = [path.stem for path in out.rglob("*.npz")]
+    assert kept
+    assert all(name.endswith("-patient-by-patient") for name in kept)
 
 
 def test_table2_has_every_row_and_column(ask):

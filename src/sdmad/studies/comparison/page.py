@@ -27,7 +27,7 @@ from sdmad.studies.comparison.tables import (
     loss_logs,
     protocol_table,
 )
-from sdmad.studies.draw import Draw
+from sdmad.studies.draw import ORDERS, Draw
 from sdmad.table import Table
 
 RESAMPLES = 1000
@@ -113,6 +113,7 @@ def _head(draws: Sequence[Draw], backbone: Backbone, quick: bool) -> list[str]:
     lines = [
         f"{len(material.table)} images, {len(material.bank.names)} categories, "
         f"{counted(draws[0].shots, 'shot')} a category, {counted(len(draws), 'draw')}",
+        f"shots: {ORDERS[draws[0].order]}",
         f"judged, draw 1: {draws[0].people}",
         f"backbone {backbone.name}, {backbone.preprocessing.size} px; sdmad {__version__}",
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sdmad.backbones import Backbone, load_backbone
 from sdmad.baselines.registry import System, list_systems, load_system
-from sdmad.choices import EMBEDDED
+from sdmad.choices import EMBEDDED, DrawOrder
 from sdmad.data.plane import ImageError
 from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError, MissingExtraError, SDMADError, WeightsMissingError
@@ -33,6 +33,7 @@ class Comparison:
         systems: names from the registry; empty for all.
         shots: images a category.
         seeds: number of draws.
+        order: in which patients give their shots.
         backbone: what :func:`~sdmad.load_backbone` takes.
         bank: a bank instead of the data set's own.
         image_size: input side in pixels; the checkpoint's own when None.
@@ -48,6 +49,7 @@ class Comparison:
     systems: tuple[str, ...] = ()
     shots: int = 4
     seeds: int = 5
+    order: DrawOrder = "round-robin"
     backbone: str = EMBEDDED
     bank: str | None = None
     image_size: int | None = None
@@ -81,7 +83,7 @@ def compare(asked: Comparison, say: Say) -> list[Path]:
         from sdmad.backbones.medclip import load_given_medclip
 
         medclip = load_given_medclip(asked.medclip).to(choose_device(asked.device))
-    draws, compared = draws_of(material, asked.shots, asked.seeds), []
+    draws, compared = draws_of(material, asked.shots, asked.seeds, asked.order), []
     for system in systems:
         tower = medclip if system.home == "medclip" else backbone
         engine = comparison_engine(asked.out, material, tower, say, asked.quick)

@@ -48,7 +48,7 @@ def figure3(request: Request, models: Models, say: Say) -> list[Path]:
     """Similarity of images and signs before (a) and after training (b), and the key (c)."""
     (part,) = brains(request.data, request.out, say, (FIGURE_SLICE,))
     say("fitting SD-MAD as printed")
-    draw, bank = Draw(part.material, SHOTS, 0), part.material.bank
+    draw, bank = Draw(part.material, SHOTS, 0, request.order), part.material.bank
     variants = variants_of(("clip-signs", "sd-mad-printed"))
     detectors = {}
     for one in fit_variants(variants, draw, models.main):
@@ -121,7 +121,7 @@ def figure4(request: Request, models: Models, say: Say) -> list[Path]:
     printed = load_system("sd-mad-printed")
     values = {f"lambda {lam:g}": lam for lam in LAMBDAS}
     variants = [Variant(printed, SDMADConfig.paper(lam=lam), key) for key, lam in values.items()]
-    draws = draws_of(part.material, SHOTS, request.seeds)
+    draws = draws_of(part.material, SHOTS, request.seeds, request.order)
     found = run_variants(request, models.main, variants, part.name, draws, say)
     points = {values[key]: {printed.name: scored} for key, scored in found.items()}
     return _sweep(
@@ -160,7 +160,7 @@ def _curve_draws(
     request: Request, models: Models, material: Material, name: str, shots: int, say: Say
 ) -> dict[str, list[LabelledScores]]:
     variants = variants_of(CURVE_SYSTEMS)
-    draws = draws_of(material, shots, request.seeds)
+    draws = draws_of(material, shots, request.seeds, request.order)
     return run_variants(request, models.main, variants, name, draws, say)
 
 

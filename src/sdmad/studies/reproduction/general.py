@@ -50,7 +50,7 @@ def table5(request: Request, models: Models, say: Say) -> list[Path]:
     for part, name in (STAND_INS if phantom else SETS).items():
         root = None if phantom else Path(request.data)
         material = open_material(name, root, None, request.out, say, PHANTOM_IMAGES)
-        draws = draws_of(material, SHOTS, request.seeds)
+        draws = draws_of(material, SHOTS, request.seeds, request.order)
         engine = comparison_engine(request.out, material, models.main, say, general_only=True)
         compared = [run_system(load_system(key), draws, engine) for key in (*TABLE5, *BESIDE)]
         records += [record for done in compared for record in _records(part, done)]

@@ -9,12 +9,12 @@ from pathlib import Path
 from sdmad._version import __version__
 from sdmad.backbones import PACKAGED, Backbone, load_backbone
 from sdmad.baselines.registry import load_system
-from sdmad.choices import EMBEDDED
+from sdmad.choices import EMBEDDED, DrawOrder
 from sdmad.detector.precision import choose_device
 from sdmad.errors import InputError
 from sdmad.evaluation.labelled_scores import LabelledScores
 from sdmad.reporting.draw_tables import counted
-from sdmad.studies.draw import PAPER_SYSTEMS, Draw, Variant, draws_of, variants_of
+from sdmad.studies.draw import ORDERS, PAPER_SYSTEMS, Draw, Variant, draws_of, variants_of
 from sdmad.studies.engine import Engine
 from sdmad.studies.material import Say
 from sdmad.studies.reproduction.material import TablePart
@@ -36,6 +36,7 @@ class Request:
         out: folder for the results and the draws behind them.
         backbone: what :func:`~sdmad.load_backbone` takes.
         seeds: number of draws.
+        order: in which patients give their shots.
         medclip: folder with MedCLIP's weights; None leaves its row "weights missing".
         image_size: input side in pixels; None takes the paper's 240, or a packaged backbone's own.
         device: auto, cpu or cuda.
@@ -46,6 +47,7 @@ class Request:
     out: Path
     backbone: str = EMBEDDED
     seeds: int = 5
+    order: DrawOrder = "round-robin"
     medclip: str | None = None
     image_size: int | None = None
     device: str = "auto"
@@ -95,7 +97,7 @@ def run_part(
     Returns:
         What each system said, a list over the draws by its name, and whom they judge, with notes.
     """
-    draws = draws_of(part.material, shots, request.seeds)
+    draws = draws_of(part.material, shots, request.seeds, request.order)
     variants = variants_of(PAPER_SYSTEMS)
     found = run_variants(request, models.main, variants, part.name, draws, say)
     if models.medclip is not None:
@@ -141,6 +143,7 @@ def describe_run(request: Request, models: Models) -> list[str]:
         f"backbone: {models.main.name}, {preprocessing.size} px, weights "
         f"{models.main.weights_hash[:12]}",
         f"{request.seeds} draws of the support set; sdmad {__version__}",
+        f"shots: {ORDERS[request.order]}",
     ]
 
 
