@@ -576,9 +576,9 @@ REASONS = {
     PAIRED: "Where few patients are misranked, Student's t makes a difference wide.",
     PIXELS: "Few lesions tell little of their own variance.",
     CALIBRATION: "Where noise is as large as the gaps, their signs are not known.",
-    ARCHIVES: "AUROC too often, as above where patients are resampled. Sensitivity too seldom where "
-    "one of the categories that it is the mean of is shown by some twenty patients: nearly all are "
-    "found, and the few that are not tell little of how they vary.",
+    ARCHIVES: "AUROC too often, as above where patients are resampled. Sensitivity too seldom "
+    "where one of the categories that it is the mean of is shown by some twenty patients: nearly "
+    "all are found, and the few that are not tell little of how they vary.",
     MONITOR: "Where patients have several images, intervals are too narrow: scores do not tell "
     "whose they are.",
     ANSWERS: "Few who are wrong tell little of how they hang together.",
