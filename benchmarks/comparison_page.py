@@ -37,10 +37,10 @@ from sdmad.table import MISSING, Table
 FOLDER = "comparison"
 SHOWN = ("Image AUROC", "Mean AUROC", "Hamming score", "Subset accuracy", "Macro F1", "Pixel AUROC")
 FIRST = (
-    *("clip-signs", "linear-probe-searched", "coop", "tip-adapter-f", "cross-modal", "mvfa"),
-    *("sd-mad-printed", "sd-mad"),
+    *("clip-signs", "linear-probe-searched", "coop", "tip-adapter-f", "cross-modal", "proker"),
+    *("anomaly-dino", "mvfa", "sd-mad-mvfa", "sd-mad-printed", "sd-mad"),
 )
-"""Systems of the summary: those that the default is measured against, and both SD-MAD."""
+"""Systems of the summary: those that the default is measured against, and all SD-MAD."""
 
 MEANS_HEAD = """# Every compared system: means
 Written with [comparison.md](../comparison.md), which says how the figures were made and what they
@@ -127,13 +127,14 @@ def summary(every: Table) -> Table:
 
 
 def overview(compared: Stored) -> Table:
-    """The means of every compared system, the numbers of shots side by side in a cell."""
+    """The means of every compared system, by shots in a cell; one figure where all are alike."""
     first = next(iter(compared.values()))
     places = [first.header.index(name) for name in SHOWN]
     rows = []
     for everywhere in zip(*(table.rows for table in compared.values()), strict=True):
-        cells = (list(dict.fromkeys(row[place] for row in everywhere)) for place in places)
-        rows.append((*everywhere[0][:2], *(" / ".join(found) for found in cells)))
+        cells = ([row[place] for row in everywhere] for place in places)
+        alike = (found[:1] if len(set(found)) == 1 else found for found in cells)
+        rows.append((*everywhere[0][:2], *(" / ".join(found) for found in alike)))
     return spelled_out(Table("", ("System", "Draws", *SHOWN), tuple(rows)))
 
 

@@ -59,14 +59,7 @@ PAGES: dict[str, tuple[str, ...]] = {
 }
 """What the figures of each page depend on."""
 
-NANO = "measured on nano, which came with sdmad 0.1 and which lite has replaced"
-OLDER: dict[str, str] = {
-    "comparison.md": NANO,
-    "comparison/brain.md": NANO,
-    "comparison/chest.md": NANO,
-    "comparison/oct.md": NANO,
-    "comparison/means.md": NANO,
-}
+OLDER: dict[str, str] = {}
 """Pages that describe another program than the one beside them, and why."""
 
 
