@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks import coverage
+from benchmarks import coverage, made_with
 from benchmarks.coverage import (
     Held,
     agreeing,
@@ -157,6 +157,15 @@ def test_the_page_marks_what_lies_outside(monkeypatch):
     assert coverage.REASONS[coverage.FEW] not in page
 
 
+@pytest.fixture
+def forgotten():
+    """What the page is made with, of other cases than the study's, is not remembered."""
+    made_with.digest.cache_clear()
+    yield
+    made_with.digest.cache_clear()
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_cases_that_are_not_run_again_stay_and_are_named(tmp_path, monkeypatch):
     ends = {"mean_auroc": (0.5, 0.4, 0.6), "a_reader's": (0.5, 0.6, 0.7)}
     one, other, third = (
