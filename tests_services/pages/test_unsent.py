@@ -125,6 +125,17 @@ def test_a_key_that_is_pressed_while_the_next_image_comes_is_no_word_on_this_one
 
 
 @one_screen
+def test_a_link_within_the_page_leaves_it_not(opened, gate):
+    image, before = first(opened)
+    opened.locator(".skip").focus()
+    opened.keyboard.press("Enter")
+    opened.wait_for_url("**#main")
+    opened.keyboard.press("r")
+    expect(opened.locator("#live")).to_contain_text("Saved: ")
+    assert said(opened, image)[before:] == ["reject"]
+
+
+@one_screen
 def test_a_button_that_is_pressed_while_another_answer_comes_is_heard(opened, gate):
     image, before = first(opened)
     gate.way = "hold"

@@ -120,9 +120,10 @@ export async function go(address) {
   leave(true);
   location.assign(address);
 }
+const withinPage = (link) => link.hash && link.pathname === location.pathname && link.search === location.search;
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
-  if (!link || link.origin !== location.origin || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!link || withinPage(link) || link.origin !== location.origin || link.hasAttribute("download") || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (under) {
     event.preventDefault();
     go(link.href);
